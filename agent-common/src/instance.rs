@@ -1,0 +1,70 @@
+//! `INSTANCES`: what the kernel programs themselves find out about a container, and its counters.
+
+use crate::domain::DOMAIN_SLOTS;
+use crate::plain_old_data;
+
+/// Most containers at once. At the bound a new container is not tracked, which `UNTRACKED` counts.
+pub const INSTANCES_MAX: u32 = 4_096;
+
+/// Value of `INSTANCES`, indexed by slot. Written by the kernel programs; the daemon zeroes a slot before it
+/// offers it in `FREE_SLOTS`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Instance {
+    /// Cgroup id of the container that owns the slot.
+    pub cgroup: u64,
+    /// Tasks that `TASKS` holds for this container.
+    pub tasks: u64,
+    /// Nested cgroups that `CONTAINERS` holds for this container.
+    pub nested_cgroups: u64,
+    /// `s_dev` of the root filesystem; 0 until the first exec inside the container's root.
+    pub root_device: u32,
+    /// Inode number of the container's mount namespace; 0 until the first exec inside the container's root.
+    pub mount_namespace: u32,
+    /// Second (boot-time clock) that `quota_used` counts for.
+    pub quota_second: u64,
+    /// Records of ordinary novelty sent in that second.
+    pub quota_used: u64,
+    /// Records of drift sent in that second; their quota is their own.
+    pub quota_drift_used: u64,
+    /// 1 once the container's first program runs; what enters from outside after that is `exec_in`.
+    pub first_exec: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// Counters per domain, indexed by the domain's number.
+    pub counters: [Counters; DOMAIN_SLOTS],
+}
+
+/// What became of a container's records and of the processes that were acted on. Only ever incremented, by
+/// atomic additions; `generated = submitted + lost_ring + lost_quota` when no hook is running.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Counters {
+    /// Records that a hook had to send.
+    pub generated: u64,
+    /// Records that reached the ring buffer.
+    pub submitted: u64,
+    /// Records lost because the ring buffer had no room.
+    pub lost_ring: u64,
+    /// Records not sent because the container's quota for the second was used up.
+    pub lost_quota: u64,
+    /// Processes that a kill was sent to.
+    pub killed: u64,
+    /// Of those, the ones seen to have died by it.
+    pub kill_confirmed: u64,
+    /// Kills that the kernel refused to send.
+    pub kill_failed: u64,
+    /// Tasks whose state could not be kept because a table was full; they are judged by their cgroup alone.
+    pub untracked_tasks: u64,
+}
+
+/// Records of ordinary novelty that one container may send in a second.
+pub const QUOTA_PER_SECOND: u64 = 1_000;
+/// Records of drift that one container may send in a second, apart from the above.
+pub const QUOTA_DRIFT_PER_SECOND: u64 = 1_000;
+
+plain_old_data!(Instance, Counters);
+const _: () = assert!(size_of::<Counters>() == 64);
+const _: () = assert!(size_of::<Instance>() == 64 + DOMAIN_SLOTS * 64);

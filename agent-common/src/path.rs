@@ -1,0 +1,79 @@
+//! A path as the kernel programs take it from dentries: components from the leaf to the root, each NUL-terminated and
+//! zero-padded to whole 64-bit words.
+
+use crate::hash::{HashKey, Hasher, Subject};
+use crate::plain_old_data;
+
+/// Room for a path's components in words (512 bytes). A longer path is marked, never shortened silently.
+pub const PATH_WORDS: usize = 64;
+/// Most steps of a walk: components and mounts crossed. A deeper path is marked like a longer one.
+pub const PATH_STEPS: usize = 32;
+/// Words that one component can take: `NAME_MAX` (255) and its NUL.
+pub const COMPONENT_WORDS: usize = 32;
+
+/// A walked path. `words` has room for one component beyond the bound, so that a write that starts inside ends inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct PathWords {
+    /// The components, leaf first; what lies behind `used` has no meaning.
+    pub words: [u64; PATH_WORDS + COMPONENT_WORDS],
+    /// Number of words in use; more than [`PATH_WORDS`] only if [`PATH_TOO_LONG`] is set.
+    pub used: u32,
+    /// `PATH_*` bits.
+    pub flags: u32,
+}
+
+/// The path has more bytes or more components than there is room for: only its end (the leaf's side) is here.
+pub const PATH_TOO_LONG: u32 = 1 << 0;
+/// The walk ended at a root that is not the one of the container's mount namespace (a detached mount).
+pub const PATH_DETACHED: u32 = 1 << 1;
+
+/// Whether a word holds a NUL byte (the exact test from "Bit Twiddling Hacks", S. E. Anderson: no false positive
+/// below the first NUL).
+#[inline(always)]
+#[must_use]
+pub const fn has_nul(word: u64) -> bool {
+    word.wrapping_sub(0x0101_0101_0101_0101) & !word & 0x8080_8080_8080_8080 != 0
+}
+
+impl PathWords {
+    /// The components from the leaf to the root, without their padding. `None` when the words are not a path.
+    /// Of a path that is too long, only the components that are here.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn components(&self) -> Option<impl DoubleEndedIterator<Item = &[u8]> + Clone> {
+        let used = usize::try_from(self.used).ok()?.min(PATH_WORDS);
+        let bytes: &[u8] = bytemuck::cast_slice(&self.words[..used]);
+        // A component that does not end inside the used words would be cut: drop nothing, refuse instead.
+        if used > 0 && !has_nul(self.words[used - 1]) && self.flags & PATH_TOO_LONG == 0 {
+            return None;
+        }
+        Some(
+            bytes
+                .split(|byte| *byte == 0)
+                .filter(|component| !component.is_empty()),
+        )
+    }
+
+    /// The hash that [`crate::hash::path`] gives for the same path. For the daemon's checks; the kernel programs
+    /// use their own loop over the same words, in the shape that their verifier accepts.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn hash(&self, key: HashKey, applet: Option<&[u8]>) -> Option<u64> {
+        let mut hasher = Hasher::new(key);
+        for component in self.components()?.rev() {
+            hasher.word(crate::hash::component(key, component));
+        }
+        Some(match applet {
+            None => hasher.finish(Subject::Path),
+            Some(applet) => {
+                hasher.word(crate::hash::component(key, applet));
+                hasher.finish(Subject::PathAndApplet)
+            }
+        })
+    }
+}
+
+plain_old_data!(PathWords);
+const _: () = assert!(size_of::<PathWords>() == (PATH_WORDS + COMPONENT_WORDS) * 8 + 8);

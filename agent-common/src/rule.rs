@@ -1,0 +1,113 @@
+//! `RULES`, `SEEN` and `LEARN`: what a profile holds, what was already sent, and how often it was seen.
+
+use crate::{plain_old_data, tag};
+
+tag! {
+    /// What a hook concluded about a behaviour.
+    Verdict {
+        /// The profile holds it.
+        Conforms = 0 => "conforms",
+        /// The profile does not hold it.
+        Unknown = 1 => "unknown",
+        /// It did not come with the image.
+        Drift = 2 => "drift",
+        /// Its path or applet is longer than the buffer: it cannot be compared, and is treated as unknown.
+        TooLong = 3 => "too_long",
+    }
+}
+
+tag! {
+    /// What was done about it in the kernel.
+    Action {
+        /// Nothing.
+        None = 0 => "none",
+        /// The operation was refused.
+        Denied = 1 => "denied",
+        /// The process was killed.
+        Killed = 2 => "killed",
+    }
+}
+
+/// Key of `RULES`. Only the daemon writes that map.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct RuleKey {
+    /// Keyed hash of path and applet ([`crate::hash`]).
+    pub hash: u64,
+    /// Profile number.
+    pub profile: u32,
+    /// Generation of the profile's rules.
+    pub generation: u32,
+    /// A [`crate::domain::Domain`].
+    pub domain: u8,
+    /// A [`crate::file::Layer`].
+    pub layer: u8,
+    /// A [`crate::domain::Section`].
+    pub section: u8,
+    /// Always zero.
+    pub reserved: [u8; 5],
+}
+
+/// Value of `RULES`: the behaviour is in the profile.
+pub const RULE_ALLOW: u32 = 1;
+/// Value of `RULES`: the file is a multi-call binary; look again with the applet in the hash.
+pub const RULE_APPLET: u32 = 2;
+
+/// Most rules of all profiles and generations together. At the bound the daemon's insert fails, which it reports;
+/// the behaviour then stays unknown.
+pub const RULES_MAX: u32 = 262_144;
+
+/// Key of `SEEN` and `LEARN`: one behaviour of one container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct BehaviourKey {
+    /// Cgroup id of the container.
+    pub container: u64,
+    /// Keyed hash of path and applet; as in [`RuleKey`].
+    pub hash: u64,
+    /// A [`crate::domain::Domain`].
+    pub domain: u8,
+    /// A [`crate::file::Layer`].
+    pub layer: u8,
+    /// A [`crate::domain::Section`].
+    pub section: u8,
+    /// Always zero.
+    pub reserved: [u8; 5],
+}
+
+/// Value of `SEEN`: the daemon has this behaviour in hand; the hook counts repeats and sends nothing.
+/// Never created by a hook, so that a crash cannot turn "reported" into "forgotten but silent".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Seen {
+    /// How often it happened since the entry was made.
+    pub repeats: u64,
+}
+
+/// Most entries of `SEEN`; the least recently used goes first, and its behaviour is then sent once more.
+pub const SEEN_MAX: u32 = 32_768;
+
+/// Value of `LEARN`: in how many windows a container showed a behaviour that is in its profile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Evidence {
+    /// Number of the last window that it was seen in ([`WINDOW_NS`]).
+    pub last_window: u64,
+    /// Number of windows that it was seen in.
+    pub windows: u64,
+}
+
+/// Most entries of `LEARN`. At the bound windows are no longer counted for behaviours that have no entry yet.
+pub const LEARN_MAX: u32 = 65_536;
+
+/// Length of an observation window in ns of the boot-time clock: one minute.
+pub const WINDOW_NS: u64 = 60_000_000_000;
+
+plain_old_data!(RuleKey, BehaviourKey, Seen, Evidence);
+const _: () = assert!(size_of::<RuleKey>() == 24);
+const _: () = assert!(size_of::<BehaviourKey>() == 24);
+const _: () = assert!(size_of::<Evidence>() == 16);

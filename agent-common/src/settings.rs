@@ -1,0 +1,34 @@
+//! What is fixed when the programs are loaded: read-only globals that the verifier sees as constants.
+
+use crate::hash::HashKey;
+use crate::plain_old_data;
+
+/// Global `SETTINGS` of the kernel object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Settings {
+    /// The secret of [`crate::hash`].
+    pub hash_key: HashKey,
+    /// Thread group id of the agent, which is never judged.
+    pub agent_pid: u32,
+    /// [`CGROUP_V2`], or [`CGROUP_V1`]: where cgroup ids come from.
+    pub cgroup_source: u32,
+    /// `hierarchy_id` of the hierarchy that the ids come from (0 for v2).
+    pub cgroup_hierarchy: u32,
+    /// Index into `css_set.subsys` of a controller of that hierarchy; for [`CGROUP_V1`] only.
+    pub cgroup_subsystem: u32,
+    /// 1: the first read of a container's generation is taken as one before it, as if a flip had come between read
+    /// and lookup. For the test of that race.
+    pub stale_generation: u32,
+    /// 1: a miss is judged without reading the generation again. For the test that shows what the re-read is for.
+    pub no_reread: u32,
+}
+
+/// Ids are those of the v2 hierarchy.
+pub const CGROUP_V2: u32 = 2;
+/// Ids are those of one v1 hierarchy.
+pub const CGROUP_V1: u32 = 1;
+
+plain_old_data!(Settings);
+const _: () = assert!(size_of::<Settings>() == 40);

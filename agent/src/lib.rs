@@ -1,0 +1,5 @@
+//! Driftlock, as a library for its own binary and tests.
+
+pub mod behaviour;
+pub mod event;
+pub mod text;
