@@ -2,4 +2,5 @@
 
 pub mod behaviour;
 pub mod event;
+pub mod image;
 pub mod text;
