@@ -3,4 +3,5 @@
 pub mod behaviour;
 pub mod event;
 pub mod image;
+pub mod profile;
 pub mod text;

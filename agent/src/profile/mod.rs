@@ -1,0 +1,21 @@
+//! Profiles: what each image does, by role.
+//!
+//! Purpose: hold, learn, persist, exchange and find profiles, and the modes that say what they are used for.
+//! Input: behaviours that the engine has observed, an operator's words, profile documents. Output: profiles whose
+//! rules the publisher puts into the kernel, and documents. Nothing here knows a kernel map, a task or a clock.
+//! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
+
+pub mod mode;
+pub mod model;
+pub mod reference;
+mod rows;
+pub mod selector;
+pub mod store;
+
+pub use mode::{ExecInto, ModeSource, PolicyTable, Scope};
+pub use model::{
+    AcceptedDrift, BehaviourError, ContentHash, Evidence, ExecInEntry, Holding, ImageRecord,
+    ObservationCounts, Profile, ProfileKey, Role,
+};
+pub use selector::{SelectError, Selector};
+pub use store::{EvidenceGain, Learned, Observation, ProfileStore, StoreError};

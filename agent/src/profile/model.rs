@@ -1,0 +1,380 @@
+//! The profile of one role of one image, in memory.
+//!
+//! Purpose: the types of a profile and the questions that are asked of it. Input: rows of the store. Output: whether
+//! a behaviour is held, and the rules for the kernel. Failure: what may never be learned or accepted is a
+//! [`BehaviourError`] that says why.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use agent_common::domain::Section;
+use agent_common::file::Layer;
+use serde::{Deserialize, Serialize};
+
+use crate::behaviour::ExecBehaviour;
+use crate::image::ImageDigest;
+use crate::text::ByteText;
+
+/// Longest path in a profile in bytes: `PATH_MAX` of Linux without its NUL.
+pub const PATH_BYTES_MAX: usize = 4095;
+/// Longest component of a path, and longest applet, in bytes: `NAME_MAX` of Linux.
+pub const NAME_BYTES_MAX: usize = 255;
+
+/// What a container of an image is started as: the path of its entrypoint. One image can serve several roles.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(transparent)]
+pub struct Role(ByteText);
+
+/// A text that is no role.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("a role is the entrypoint's path: 1 to {PATH_BYTES_MAX} bytes without NUL")]
+pub struct RoleError;
+
+/// What a profile belongs to.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ProfileKey {
+    /// Digest of the image's config.
+    pub digest: ImageDigest,
+    /// Role within the image.
+    pub role: Role,
+}
+
+/// SHA-256 of a file's content; as text, 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ContentHash(pub [u8; 32]);
+
+/// A text that is no content hash.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not a SHA-256: expected 64 lower-case hexadecimal digits")]
+pub struct ContentHashError {
+    /// What was to be read, cut to 100 characters.
+    pub text: String,
+}
+
+/// How well a behaviour is supported.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Evidence {
+    /// Number of observation windows without losses in which it was seen. Zero for what was learned in the window
+    /// that is still open, or was accepted without having been observed.
+    pub windows: u64,
+}
+
+/// What came from outside into a running container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ExecInEntry {
+    /// How often it was seen.
+    pub evidence: Evidence,
+    /// An operator accepted it; before that it is a proposal, which permits nothing.
+    pub accepted: bool,
+}
+
+/// The contents with which an operator accepted a file that did not come with the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedDrift {
+    /// The contents; never empty.
+    pub sha256: BTreeSet<ContentHash>,
+    /// Why, in the operator's words; may be empty.
+    pub note: String,
+}
+
+/// What a profile was learned from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservationCounts {
+    /// Windows that count: observed without a lost record.
+    pub windows: u64,
+    /// Windows that do not count, because records were lost in them.
+    pub lost_windows: u64,
+    /// Container instances that were observed.
+    pub instances: u64,
+    /// Records that were lost.
+    pub lost_records: u64,
+}
+
+/// What is known of an image, whatever its roles.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageRecord {
+    /// References under which it was seen, as the runtime gave them.
+    pub references: BTreeSet<String>,
+    /// Digests of manifests that name its config.
+    pub manifests: BTreeSet<ImageDigest>,
+    /// Config digest of the image that its profiles were inherited from.
+    pub descends_from: Option<ImageDigest>,
+}
+
+/// The profile of one role of one image.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Profile {
+    /// The profile's number in the kernel: above zero, kept across restarts and imports, never used again.
+    pub id: u32,
+    /// What it belongs to.
+    pub key: ProfileKey,
+    /// An operator has approved what it permits. Learning a behaviour of the container's own takes this back.
+    pub approved: bool,
+    /// What it was learned from.
+    pub counts: ObservationCounts,
+    /// What the container's own processes executed.
+    pub exec: BTreeMap<ExecBehaviour, Evidence>,
+    /// What entered from outside executed: proposals and what was accepted.
+    pub exec_in: BTreeMap<ExecBehaviour, ExecInEntry>,
+    /// What did not come with the image and was accepted, by layer and path.
+    pub drift: BTreeMap<(Layer, ByteText), AcceptedDrift>,
+}
+
+/// Whether a profile holds a behaviour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holding {
+    /// It permits it.
+    Yes,
+    /// It was seen and proposed, and no operator has accepted it.
+    ProposedOnly,
+    /// It does not know it.
+    No,
+}
+
+/// Why a behaviour cannot be in a profile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BehaviourError {
+    /// Drift is not learned.
+    #[error(
+        "layer `{layer}` did not come with the image: it is never learned; an operator accepts it by path and content"
+    )]
+    Drift {
+        /// The behaviour's layer.
+        layer: Layer,
+    },
+    /// Not every drift can be accepted.
+    #[error(
+        "a file of layer `{layer}` cannot be accepted by path and content: only `upper` and `volume` can"
+    )]
+    NeverAccepted {
+        /// The file's layer.
+        layer: Layer,
+    },
+    /// The path is not one that the kernel programs walk.
+    #[error(
+        "path `{path}` is not in normal form: expected `/` and components of 1 to {NAME_BYTES_MAX} bytes without NUL, \
+         none of them `.` or `..`, {PATH_BYTES_MAX} bytes together"
+    )]
+    Path {
+        /// The path, cut to 100 characters.
+        path: String,
+    },
+    /// The applet is not a name.
+    #[error("applet `{applet}` is not a name: expected at most {NAME_BYTES_MAX} bytes without NUL and `/`")]
+    Applet {
+        /// The applet, cut to 100 characters.
+        applet: String,
+    },
+}
+
+// === impl Role ===
+
+impl Role {
+    /// The role of containers whose entrypoint is `path`.
+    pub fn new(path: ByteText) -> Result<Self, RoleError> {
+        let bytes = path.as_bytes();
+        if bytes.is_empty() || bytes.len() > PATH_BYTES_MAX || bytes.contains(&0) {
+            return Err(RoleError);
+        }
+        Ok(Self(path))
+    }
+
+    /// The entrypoint's path.
+    #[must_use]
+    pub fn as_text(&self) -> &ByteText {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Role {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(ByteText::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+    }
+}
+
+impl std::fmt::Display for ProfileKey {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{} {}", self.digest.short(), self.role)
+    }
+}
+
+// === impl ContentHash ===
+
+impl std::fmt::Display for ContentHash {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl std::str::FromStr for ContentHash {
+    type Err = ContentHashError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digit = |byte: u8| match byte {
+            b'0'..=b'9' => Some(byte - b'0'),
+            b'a'..=b'f' => Some(byte - b'a' + 10),
+            _ => None,
+        };
+        let read = || {
+            let mut hash = [0; 32];
+            let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+            if pairs.len() != hash.len() || !rest.is_empty() {
+                return None;
+            }
+            for (byte, [high, low]) in hash.iter_mut().zip(pairs) {
+                *byte = digit(*high)? << 4 | digit(*low)?;
+            }
+            Some(Self(hash))
+        };
+        read().ok_or_else(|| ContentHashError {
+            text: text.chars().take(100).collect(),
+        })
+    }
+}
+
+impl Serialize for ContentHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for ContentHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        std::borrow::Cow::<'de, str>::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+// === impl ObservationCounts ===
+
+impl ObservationCounts {
+    /// Adds `other`; counters stop at their maximum.
+    pub fn add(&mut self, other: &Self) {
+        self.windows = self.windows.saturating_add(other.windows);
+        self.lost_windows = self.lost_windows.saturating_add(other.lost_windows);
+        self.instances = self.instances.saturating_add(other.instances);
+        self.lost_records = self.lost_records.saturating_add(other.lost_records);
+    }
+}
+
+// === impl Profile ===
+
+impl Profile {
+    /// A profile that holds nothing.
+    #[must_use]
+    pub fn new(id: u32, key: ProfileKey) -> Self {
+        Self {
+            id,
+            key,
+            approved: false,
+            counts: ObservationCounts::default(),
+            exec: BTreeMap::new(),
+            exec_in: BTreeMap::new(),
+            drift: BTreeMap::new(),
+        }
+    }
+
+    /// Whether it holds `behaviour` for processes of `section`. The sections do not speak for each other.
+    #[must_use]
+    pub fn holds(&self, section: Section, behaviour: &ExecBehaviour) -> Holding {
+        match section {
+            Section::Main if self.exec.contains_key(behaviour) => Holding::Yes,
+            Section::Main => Holding::No,
+            Section::ExecIn => match self.exec_in.get(behaviour) {
+                Some(entry) if entry.accepted => Holding::Yes,
+                Some(_) => Holding::ProposedOnly,
+                None => Holding::No,
+            },
+        }
+    }
+
+    /// Whether an operator accepted the file at `path` of `layer` with this content.
+    #[must_use]
+    pub fn accepts_drift(&self, layer: Layer, path: &ByteText, content: &ContentHash) -> bool {
+        self.drift
+            .get(&(layer, path.clone()))
+            .is_some_and(|accepted| accepted.sha256.contains(content))
+    }
+
+    /// Everything it permits by path alone: the rules for the kernel, in a fixed order.
+    pub fn rules(&self) -> impl Iterator<Item = (Section, &ExecBehaviour)> {
+        let main = self.exec.keys().map(|behaviour| (Section::Main, behaviour));
+        let exec_in = self
+            .exec_in
+            .iter()
+            .filter(|(_, entry)| entry.accepted)
+            .map(|(behaviour, _)| (Section::ExecIn, behaviour));
+        main.chain(exec_in)
+    }
+
+    /// Number of behaviours in `section`, proposals included.
+    #[must_use]
+    pub fn len(&self, section: Section) -> usize {
+        match section {
+            Section::Main => self.exec.len(),
+            Section::ExecIn => self.exec_in.len(),
+        }
+    }
+
+    /// Whether it holds nothing at all.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.exec.is_empty() && self.exec_in.is_empty() && self.drift.is_empty()
+    }
+}
+
+/// Whether `behaviour` can be learned or accepted by path: it came with the image, or its layer cannot be told.
+pub fn check_learnable(behaviour: &ExecBehaviour) -> Result<(), BehaviourError> {
+    if behaviour.layer.is_drift() {
+        return Err(BehaviourError::Drift {
+            layer: behaviour.layer,
+        });
+    }
+    check_path(&behaviour.path)?;
+    match &behaviour.applet {
+        Some(applet)
+            if applet.as_bytes().len() > NAME_BYTES_MAX
+                || applet.as_bytes().iter().any(|byte| matches!(byte, 0 | b'/')) =>
+        {
+            Err(BehaviourError::Applet {
+                applet: shorten(applet),
+            })
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Whether the file at `path` of `layer` can be accepted by path and content.
+pub fn check_acceptable(layer: Layer, path: &ByteText) -> Result<(), BehaviourError> {
+    if !matches!(layer, Layer::Upper | Layer::Volume) {
+        return Err(BehaviourError::NeverAccepted { layer });
+    }
+    check_path(path)
+}
+
+/// One path, one text: the kernel's hash ignores empty components, so they may not be in a profile.
+fn check_path(path: &ByteText) -> Result<(), BehaviourError> {
+    let is_name = |name: &[u8]| {
+        !matches!(name, b"" | b"." | b"..") && name.len() <= NAME_BYTES_MAX && !name.contains(&0)
+    };
+    let is_normal = path.as_bytes().len() <= PATH_BYTES_MAX
+        && path
+            .as_bytes()
+            .strip_prefix(b"/")
+            .is_some_and(|rest| rest.split(|byte| *byte == b'/').all(is_name));
+    if is_normal {
+        Ok(())
+    } else {
+        Err(BehaviourError::Path { path: shorten(path) })
+    }
+}
+
+fn shorten(text: &ByteText) -> String {
+    text.to_string().chars().take(100).collect()
+}

@@ -1,0 +1,424 @@
+//! The store's rows: how state, changes of it and tables correspond.
+//!
+//! Purpose: one [`Change`] is one row written or removed, in the file and in memory alike, so that the two cannot
+//! drift apart. Input: changes, or the file's rows. Output: rows, or a [`State`]. Failure: a row that cannot be read
+//! is a [`RowError`] that names its table.
+
+use std::collections::BTreeMap;
+
+use agent_common::domain::{Domain, Mode, Section};
+use agent_common::file::Layer;
+use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
+use serde::{Deserialize, Serialize};
+
+use crate::behaviour::ExecBehaviour;
+use crate::image::ImageDigest;
+use crate::profile::mode::{ExecInto, PolicyTable, Scope};
+use crate::profile::model::{
+    AcceptedDrift, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey, Role,
+};
+use crate::text::ByteText;
+
+/// Version of everything in this file.
+pub(super) const FORMAT: u64 = 1;
+
+/// Key of a behaviour: profile number, section, layer, path, applet.
+type BehaviourRow = (u32, u8, u8, &'static [u8], Option<&'static [u8]>);
+
+/// [`FORMAT`] and [`NEXT_ID`].
+pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+/// Image digest to [`ImageRecord`] as JSON.
+const IMAGES: TableDefinition<&str, &[u8]> = TableDefinition::new("images");
+/// Profile number to [`Header`] as JSON.
+const PROFILES: TableDefinition<u32, &[u8]> = TableDefinition::new("profiles");
+/// Behaviour to number of windows, and whether it is accepted (always in the main section).
+const BEHAVIOURS: TableDefinition<BehaviourRow, (u64, bool)> = TableDefinition::new("behaviours");
+/// Profile number, layer and path to [`AcceptedDrift`] as JSON.
+const DRIFT: TableDefinition<(u32, u8, &[u8]), &[u8]> = TableDefinition::new("drift");
+/// [`Scope`] as JSON and domain ([`ALL_DOMAINS`] for the general setting) to mode.
+const MODES: TableDefinition<(&[u8], u8), u8> = TableDefinition::new("modes");
+/// [`Scope`] as JSON to whether the policy is `deny`.
+const EXEC_INTO: TableDefinition<&[u8], bool> = TableDefinition::new("exec_into");
+
+/// Row of [`META`]: the version of the format.
+pub(super) const FORMAT_KEY: &str = "format";
+/// Row of [`META`]: the lowest profile number that was never given.
+const NEXT_ID: &str = "next_profile_id";
+/// Stands for "no particular domain" in [`MODES`].
+const ALL_DOMAINS: u8 = u8::MAX;
+
+/// A row that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("table `{table}`: {problem}")]
+pub struct RowError {
+    table: &'static str,
+    problem: String,
+}
+
+/// A failure while rows are read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error(transparent)]
+    Storage(#[from] redb::Error),
+    #[error(transparent)]
+    Row(#[from] RowError),
+}
+
+/// What of a profile is one row.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(super) struct Header {
+    pub(super) digest: ImageDigest,
+    pub(super) role: Role,
+    pub(super) approved: bool,
+    pub(super) counts: ObservationCounts,
+}
+
+/// One row written, or removed (`None`).
+#[derive(Clone, Debug)]
+pub(super) enum Change {
+    NextId(u32),
+    Image(ImageDigest, Option<ImageRecord>),
+    /// Creates the profile if it does not exist; `None` removes it with all its rows.
+    Profile(u32, Option<Header>),
+    Exec(u32, ExecBehaviour, Option<Evidence>),
+    ExecIn(u32, ExecBehaviour, Option<ExecInEntry>),
+    Drift(u32, (Layer, ByteText), Option<AcceptedDrift>),
+    Mode((Scope, Option<Domain>), Option<Mode>),
+    ExecInto(Scope, Option<ExecInto>),
+}
+
+/// Everything that the store holds.
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) next_id: u32,
+    pub(super) images: BTreeMap<ImageDigest, ImageRecord>,
+    pub(super) profiles: BTreeMap<ProfileKey, Profile>,
+    pub(super) keys: BTreeMap<u32, ProfileKey>,
+    pub(super) policies: PolicyTable,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            next_id: 1,
+            images: BTreeMap::new(),
+            profiles: BTreeMap::new(),
+            keys: BTreeMap::new(),
+            policies: PolicyTable::default(),
+        }
+    }
+}
+
+impl Header {
+    pub(super) fn of(profile: &Profile) -> Self {
+        Self {
+            digest: profile.key.digest.clone(),
+            role: profile.key.role.clone(),
+            approved: profile.approved,
+            counts: profile.counts,
+        }
+    }
+}
+
+impl State {
+    /// The profile with number `id`.
+    pub(super) fn by_id(&self, id: u32) -> Option<&Profile> {
+        self.profiles.get(self.keys.get(&id)?)
+    }
+
+    /// Makes `change` in memory. Rows of a profile that does not exist are dropped; [`State::load`] reports them.
+    pub(super) fn apply(&mut self, change: Change) {
+        match change {
+            Change::NextId(next) => self.next_id = next,
+            Change::Image(digest, record) => put(&mut self.images, digest, record),
+            Change::Profile(id, Some(header)) => {
+                let key = ProfileKey {
+                    digest: header.digest,
+                    role: header.role,
+                };
+                let profile = self
+                    .profiles
+                    .entry(key.clone())
+                    .or_insert_with(|| Profile::new(id, key.clone()));
+                profile.approved = header.approved;
+                profile.counts = header.counts;
+                self.keys.insert(id, key);
+            }
+            Change::Profile(id, None) => {
+                if let Some(key) = self.keys.remove(&id) {
+                    self.profiles.remove(&key);
+                }
+            }
+            Change::Exec(id, behaviour, evidence) => {
+                if let Some(profile) = self.profile_mut(id) {
+                    put(&mut profile.exec, behaviour, evidence);
+                }
+            }
+            Change::ExecIn(id, behaviour, entry) => {
+                if let Some(profile) = self.profile_mut(id) {
+                    put(&mut profile.exec_in, behaviour, entry);
+                }
+            }
+            Change::Drift(id, file, accepted) => {
+                if let Some(profile) = self.profile_mut(id) {
+                    put(&mut profile.drift, file, accepted);
+                }
+            }
+            Change::Mode(key, mode) => put(&mut self.policies.modes, key, mode),
+            Change::ExecInto(scope, policy) => put(&mut self.policies.exec_into, scope, policy),
+        }
+    }
+
+    fn profile_mut(&mut self, id: u32) -> Option<&mut Profile> {
+        self.profiles.get_mut(self.keys.get(&id)?)
+    }
+
+    /// Reads everything.
+    pub(super) fn load(transaction: &ReadTransaction) -> Result<Self, LoadError> {
+        let mut state = Self::default();
+        let storage = |error: redb::StorageError| LoadError::Storage(error.into());
+        if let Some(next) = open(transaction, META)?.get(NEXT_ID).map_err(storage)? {
+            state.next_id = u32::try_from(next.value()).map_err(|error| row_error("meta", error))?;
+        }
+        for row in open(transaction, IMAGES)?.iter().map_err(storage)? {
+            let (digest, record) = row.map_err(storage)?;
+            let digest = digest
+                .value()
+                .parse()
+                .map_err(|error| row_error("images", error))?;
+            state.apply(Change::Image(digest, Some(from_json("images", record.value())?)));
+        }
+        for row in open(transaction, PROFILES)?.iter().map_err(storage)? {
+            let (id, header) = row.map_err(storage)?;
+            if id.value() == 0 || id.value() >= state.next_id {
+                return Err(row_error("profiles", "a number that was never given").into());
+            }
+            state.apply(Change::Profile(
+                id.value(),
+                Some(from_json("profiles", header.value())?),
+            ));
+        }
+        for row in open(transaction, BEHAVIOURS)?.iter().map_err(storage)? {
+            let (key, value) = row.map_err(storage)?;
+            let (change, id) = behaviour_change(key.value(), value.value())?;
+            state.check_owner("behaviours", id)?;
+            state.apply(change);
+        }
+        for row in open(transaction, DRIFT)?.iter().map_err(storage)? {
+            let (key, value) = row.map_err(storage)?;
+            let (id, layer, path) = key.value();
+            state.check_owner("drift", id)?;
+            let file = (layer_of("drift", layer)?, ByteText::from(path));
+            state.apply(Change::Drift(id, file, Some(from_json("drift", value.value())?)));
+        }
+        for row in open(transaction, MODES)?.iter().map_err(storage)? {
+            let (key, mode) = row.map_err(storage)?;
+            let (scope, domain) = key.value();
+            let domain = match domain {
+                ALL_DOMAINS => None,
+                raw => Some(Domain::from_raw(raw).ok_or_else(|| row_error("modes", "no such domain"))?),
+            };
+            let mode = Mode::from_raw(mode.value()).ok_or_else(|| row_error("modes", "no such mode"))?;
+            state.apply(Change::Mode((from_json("modes", scope)?, domain), Some(mode)));
+        }
+        for row in open(transaction, EXEC_INTO)?.iter().map_err(storage)? {
+            let (scope, denies) = row.map_err(storage)?;
+            let policy = if denies.value() {
+                ExecInto::Deny
+            } else {
+                ExecInto::Alert
+            };
+            state.apply(Change::ExecInto(
+                from_json("exec_into", scope.value())?,
+                Some(policy),
+            ));
+        }
+        Ok(state)
+    }
+
+    fn check_owner(&self, table: &'static str, id: u32) -> Result<(), RowError> {
+        if self.keys.contains_key(&id) {
+            Ok(())
+        } else {
+            Err(row_error(
+                table,
+                format_args!("a row of profile {id}, which does not exist"),
+            ))
+        }
+    }
+}
+
+/// Creates every table that is missing.
+pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
+    transaction.open_table(META)?;
+    transaction.open_table(IMAGES)?;
+    transaction.open_table(PROFILES)?;
+    transaction.open_table(BEHAVIOURS)?;
+    transaction.open_table(DRIFT)?;
+    transaction.open_table(MODES)?;
+    transaction.open_table(EXEC_INTO)?;
+    Ok(())
+}
+
+/// The tables that changes go into, open for the length of one transaction.
+pub(super) struct Writer<'txn> {
+    meta: redb::Table<'txn, &'static str, u64>,
+    images: redb::Table<'txn, &'static str, &'static [u8]>,
+    profiles: redb::Table<'txn, u32, &'static [u8]>,
+    behaviours: redb::Table<'txn, BehaviourRow, (u64, bool)>,
+    drift: redb::Table<'txn, (u32, u8, &'static [u8]), &'static [u8]>,
+    modes: redb::Table<'txn, (&'static [u8], u8), u8>,
+    exec_into: redb::Table<'txn, &'static [u8], bool>,
+}
+
+impl<'txn> Writer<'txn> {
+    pub(super) fn open(transaction: &'txn WriteTransaction) -> Result<Self, redb::Error> {
+        Ok(Self {
+            meta: transaction.open_table(META)?,
+            images: transaction.open_table(IMAGES)?,
+            profiles: transaction.open_table(PROFILES)?,
+            behaviours: transaction.open_table(BEHAVIOURS)?,
+            drift: transaction.open_table(DRIFT)?,
+            modes: transaction.open_table(MODES)?,
+            exec_into: transaction.open_table(EXEC_INTO)?,
+        })
+    }
+
+    /// Makes `change` in the file.
+    pub(super) fn write(&mut self, change: &Change) -> Result<(), redb::Error> {
+        match change {
+            Change::NextId(next) => drop(self.meta.insert(NEXT_ID, u64::from(*next))?),
+            Change::Image(digest, Some(record)) => {
+                self.images.insert(digest.as_str(), to_json(record).as_slice())?;
+            }
+            Change::Image(digest, None) => drop(self.images.remove(digest.as_str())?),
+            Change::Profile(id, Some(header)) => drop(self.profiles.insert(id, to_json(header).as_slice())?),
+            Change::Profile(id, None) => self.remove_profile(*id)?,
+            Change::Exec(id, behaviour, evidence) => {
+                let row = evidence.map(|evidence| (evidence.windows, true));
+                self.write_behaviour(*id, Section::Main, behaviour, row)?;
+            }
+            Change::ExecIn(id, behaviour, entry) => {
+                let row = entry.map(|entry| (entry.evidence.windows, entry.accepted));
+                self.write_behaviour(*id, Section::ExecIn, behaviour, row)?;
+            }
+            Change::Drift(id, (layer, path), accepted) => {
+                let key = (*id, *layer as u8, path.as_bytes());
+                match accepted {
+                    Some(accepted) => drop(self.drift.insert(key, to_json(accepted).as_slice())?),
+                    None => drop(self.drift.remove(key)?),
+                }
+            }
+            Change::Mode((scope, domain), mode) => {
+                let scope = to_json(scope);
+                let key = (
+                    scope.as_slice(),
+                    domain.map_or(ALL_DOMAINS, |domain| domain as u8),
+                );
+                match mode {
+                    Some(mode) => drop(self.modes.insert(key, *mode as u8)?),
+                    None => drop(self.modes.remove(key)?),
+                }
+            }
+            Change::ExecInto(scope, policy) => {
+                let scope = to_json(scope);
+                match policy {
+                    Some(policy) => {
+                        drop(
+                            self.exec_into
+                                .insert(scope.as_slice(), *policy == ExecInto::Deny)?,
+                        );
+                    }
+                    None => drop(self.exec_into.remove(scope.as_slice())?),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_behaviour(
+        &mut self,
+        id: u32,
+        section: Section,
+        behaviour: &ExecBehaviour,
+        row: Option<(u64, bool)>,
+    ) -> Result<(), redb::Error> {
+        let key = (
+            id,
+            section as u8,
+            behaviour.layer as u8,
+            behaviour.path.as_bytes(),
+            behaviour.applet.as_ref().map(ByteText::as_bytes),
+        );
+        match row {
+            Some(row) => drop(self.behaviours.insert(key, row)?),
+            None => drop(self.behaviours.remove(key)?),
+        }
+        Ok(())
+    }
+
+    fn remove_profile(&mut self, id: u32) -> Result<(), redb::Error> {
+        self.profiles.remove(id)?;
+        self.behaviours.retain_in(
+            (id, 0, 0, &b""[..], None)..(id + 1, 0, 0, &b""[..], None),
+            |_, _| false,
+        )?;
+        self.drift
+            .retain_in((id, 0, &b""[..])..(id + 1, 0, &b""[..]), |_, _| false)?;
+        Ok(())
+    }
+}
+
+fn behaviour_change(
+    (id, section, layer, path, applet): (u32, u8, u8, &[u8], Option<&[u8]>),
+    (windows, accepted): (u64, bool),
+) -> Result<(Change, u32), RowError> {
+    let behaviour = ExecBehaviour {
+        layer: layer_of("behaviours", layer)?,
+        path: path.into(),
+        applet: applet.map(Into::into),
+    };
+    let evidence = Evidence { windows };
+    let change = match Section::from_raw(section) {
+        Some(Section::Main) => Change::Exec(id, behaviour, Some(evidence)),
+        Some(Section::ExecIn) => Change::ExecIn(id, behaviour, Some(ExecInEntry { evidence, accepted })),
+        None => return Err(row_error("behaviours", "no such section")),
+    };
+    Ok((change, id))
+}
+
+fn open<K: redb::Key + 'static, V: redb::Value + 'static>(
+    transaction: &ReadTransaction,
+    table: TableDefinition<K, V>,
+) -> Result<redb::ReadOnlyTable<K, V>, LoadError> {
+    transaction
+        .open_table(table)
+        .map_err(|error| LoadError::Storage(error.into()))
+}
+
+fn layer_of(table: &'static str, raw: u8) -> Result<Layer, RowError> {
+    Layer::from_raw(raw).ok_or_else(|| row_error(table, "no such layer"))
+}
+
+fn row_error(table: &'static str, problem: impl std::fmt::Display) -> RowError {
+    RowError {
+        table,
+        problem: problem.to_string(),
+    }
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(table: &'static str, bytes: &[u8]) -> Result<T, RowError> {
+    serde_json::from_slice(bytes).map_err(|error| row_error(table, error))
+}
+
+fn to_json<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec(value)
+        .expect("rows have neither maps with other keys than text nor failing serializers")
+}
+
+fn put<K: Ord, V>(map: &mut BTreeMap<K, V>, key: K, value: Option<V>) {
+    match value {
+        Some(value) => drop(map.insert(key, value)),
+        None => drop(map.remove(&key)),
+    }
+}
