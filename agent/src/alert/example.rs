@@ -1,0 +1,91 @@
+//! An alert with every field set, for tests.
+
+use agent_common::domain::{Domain, Mode};
+use agent_common::file::Layer;
+use agent_common::task::TaskState;
+
+use super::model::{
+    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertId, AlertImage,
+    AlertKind, AlertProcess, AlertProfile, SCHEMA, device_text,
+};
+use super::severity::{Circumstances, rate};
+use super::time::Time;
+
+/// A dropped program in a container called `shop`, killed.
+pub(crate) fn alert(time: Time) -> Alert {
+    let rating = rate(Circumstances {
+        kind: AlertKind::ExecDrift,
+        layer: Layer::Upper,
+        state: TaskState::Main,
+        metadata_only: false,
+    });
+    let digest: crate::image::ImageDigest = format!("sha256:{}", "0123456789abcdef".repeat(4))
+        .parse()
+        .expect("a digest");
+    Alert {
+        schema: SCHEMA.into(),
+        id: AlertId::new(),
+        time,
+        node: "worker-1".to_owned(),
+        domain: Domain::Exec,
+        kind: AlertKind::ExecDrift,
+        severity: rating.severity,
+        mode: Mode::Enforce,
+        action: AlertAction::KILL_SENT,
+        container: AlertContainer {
+            id: "4f2d".into(),
+            name: Some("shop".into()),
+            runtime: Some("docker".to_owned()),
+            image: Some(AlertImage {
+                reference: Some("shop:1".into()),
+                config_digest: digest.clone(),
+            }),
+            labels: [("team".into(), "a\nb".into())].into(),
+            pod: None,
+            namespace: None,
+        },
+        process: AlertProcess {
+            pid: 4242,
+            pid_in_container: 7,
+            state: TaskState::Main,
+            uid: 0,
+            gid: 0,
+            started: time,
+            comm: "dropped".into(),
+            exe: Some("/tmp/dropped".into()),
+            args: vec!["./dropped".into(), (&b"\x1b[31m\xff"[..]).into()],
+            args_truncated: false,
+            cwd: Some("/tmp".into()),
+            ancestors: vec![AlertAncestor {
+                pid: 4200,
+                comm: "sh".into(),
+            }],
+            ancestors_truncated: false,
+        },
+        behaviour: AlertBehaviour::Exec(AlertExec {
+            layer: Layer::Upper,
+            path: "/tmp/dropped".into(),
+            path_too_long: false,
+            applet: None,
+            filename: "./dropped".into(),
+            interpreter: None,
+            script: false,
+            device: device_text(8 << 20 | 1),
+            inode: 99,
+            sha256: Some("ab".repeat(32)),
+            note: None,
+        }),
+        profile: Some(AlertProfile {
+            digest,
+            role: "default".into(),
+            generation: 3,
+            coverage: Some(0.75),
+        }),
+        count: 1,
+        first_seen: time,
+        last_seen: time,
+        repeats_of: None,
+        lost: None,
+        attack: rating.attack.into_iter().map(Into::into).collect(),
+    }
+}

@@ -1,0 +1,425 @@
+//! The alert document: one JSON object per line, fields in this order.
+//!
+//! Input: built by the engine. Output: [`Alert::to_line`]. Failure: none; every text that a container chose is a
+//! [`ByteText`] and cannot break the line. A field that does not apply is `null`; fields may be added within one
+//! schema version, never removed or changed in meaning.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use agent_common::domain::{Domain, Mode};
+use agent_common::file::Layer;
+use agent_common::rule::Action;
+use agent_common::task::TaskState;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::severity::Severity;
+use super::time::Time;
+use crate::image::ImageDigest;
+use crate::text::ByteText;
+
+/// Name and version of this document.
+pub const SCHEMA: &str = "driftlock.alert/v1";
+
+/// One alert.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Alert {
+    /// [`SCHEMA`].
+    pub schema: Cow<'static, str>,
+    /// Unique, and sortable by time (UUID version 7).
+    pub id: AlertId,
+    /// When it happened; for a summary of repeats, when the last of them did.
+    pub time: Time,
+    /// The node's name.
+    pub node: String,
+    /// What was watched.
+    #[serde(with = "crate::tag")]
+    pub domain: Domain,
+    /// What is wrong.
+    pub kind: AlertKind,
+    /// How grave it is.
+    pub severity: Severity,
+    /// The mode that held.
+    #[serde(with = "crate::tag")]
+    pub mode: Mode,
+    /// What was done.
+    pub action: AlertAction,
+    /// In which container.
+    pub container: AlertContainer,
+    /// By which process.
+    pub process: AlertProcess,
+    /// What it did.
+    pub behaviour: AlertBehaviour,
+    /// What it was compared with; null if there was no profile.
+    pub profile: Option<AlertProfile>,
+    /// How many occurrences this alert stands for.
+    pub count: u64,
+    /// When the first of them happened.
+    pub first_seen: Time,
+    /// When the last of them happened.
+    pub last_seen: Time,
+    /// For a summary of repeats, the alert that told of the first occurrence.
+    pub repeats_of: Option<AlertId>,
+    /// Records of this container that were lost since its previous alert: what happened in that time may be
+    /// missing here.
+    pub lost: Option<AlertLost>,
+    /// Ids of MITRE ATT&CK techniques that this points to.
+    pub attack: Vec<Cow<'static, str>>,
+}
+
+/// An alert's id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AlertId(Uuid);
+
+/// What is wrong. More kinds come with more domains.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum AlertKind {
+    /// A program that did not come with the image.
+    #[serde(rename = "exec.drift")]
+    ExecDrift,
+    /// A program of the image that the profile does not hold.
+    #[serde(rename = "exec.unknown")]
+    ExecUnknown,
+    /// Something entered from outside that the profile's `exec_in` does not hold.
+    #[serde(rename = "exec.into")]
+    ExecInto,
+    /// A process moved out of its container's cgroup. It stays tracked.
+    #[serde(rename = "exec.left_cgroup")]
+    ExecLeftCgroup,
+}
+
+/// What was done, and whether it is certain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertAction {
+    /// What was done.
+    #[serde(with = "crate::tag")]
+    pub taken: Action,
+    /// It is certain for every occurrence that this alert stands for: the process was seen to die.
+    pub confirmed: bool,
+    /// Why it failed.
+    #[serde(default)]
+    pub error: Option<String>,
+}
+
+/// The container.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertContainer {
+    /// The runtime's id; of an unresolved container, its cgroup's name.
+    pub id: ByteText,
+    /// Its name; null while it is unresolved.
+    pub name: Option<ByteText>,
+    /// `docker`, ...; null while it is unresolved.
+    pub runtime: Option<String>,
+    /// Its image; null while it is unresolved.
+    pub image: Option<AlertImage>,
+    /// The labels that the runtime keeps.
+    pub labels: BTreeMap<ByteText, ByteText>,
+    /// Kubernetes pod.
+    pub pod: Option<ByteText>,
+    /// Kubernetes namespace.
+    pub namespace: Option<ByteText>,
+}
+
+/// The container's image.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertImage {
+    /// As the container was created with.
+    pub reference: Option<ByteText>,
+    /// Digest of the image's config: its identity.
+    pub config_digest: ImageDigest,
+}
+
+/// The process, as it was when it happened.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertProcess {
+    /// On the host.
+    pub pid: u32,
+    /// In its own pid namespace.
+    pub pid_in_container: u32,
+    /// Whose process it is.
+    #[serde(with = "crate::tag")]
+    pub state: TaskState,
+    /// Real user id on the host.
+    pub uid: u32,
+    /// Real group id on the host.
+    pub gid: u32,
+    /// When it started.
+    pub started: Time,
+    /// The thread's name.
+    pub comm: ByteText,
+    /// The program it runs; null where that is not known.
+    pub exe: Option<ByteText>,
+    /// Its arguments; empty where they could not be read.
+    pub args: Vec<ByteText>,
+    /// Arguments are missing or cut.
+    pub args_truncated: bool,
+    /// Its working directory.
+    pub cwd: Option<ByteText>,
+    /// From its parent up to the container's first process.
+    pub ancestors: Vec<AlertAncestor>,
+    /// There were more of them.
+    pub ancestors_truncated: bool,
+}
+
+/// One of a process's ancestors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertAncestor {
+    /// On the host.
+    pub pid: u32,
+    /// Its leader's name.
+    pub comm: ByteText,
+}
+
+/// What was done, in the terms of the domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum AlertBehaviour {
+    /// A program was executed.
+    Exec(AlertExec),
+    /// A process left its cgroup.
+    LeftCgroup(AlertLeftCgroup),
+}
+
+/// A program that was executed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertExec {
+    /// Where the file came from.
+    #[serde(with = "crate::tag")]
+    pub layer: Layer,
+    /// Its path, as its layer defines it; for a script, the interpreter's.
+    pub path: ByteText,
+    /// The path is longer than the kernel could compare; `path` is its end.
+    pub path_too_long: bool,
+    /// For a multi-call binary, the name it was invoked as.
+    pub applet: Option<ByteText>,
+    /// The name given to `execve`.
+    pub filename: ByteText,
+    /// For a script, the interpreter that the kernel chose.
+    pub interpreter: Option<ByteText>,
+    /// A script was executed.
+    pub script: bool,
+    /// The file's device, `major:minor`.
+    pub device: String,
+    /// The file's inode.
+    pub inode: u64,
+    /// The content's SHA-256 in hexadecimal, where it could be taken.
+    pub sha256: Option<String>,
+    /// What else was found out.
+    pub note: Option<AlertNote>,
+}
+
+/// A process that left its container's cgroup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertLeftCgroup {
+    /// Cgroup id of the destination.
+    pub destination: u64,
+    /// Its name.
+    pub destination_name: ByteText,
+}
+
+/// What else was found out about a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AlertNote {
+    /// Its content equals the image's file: only owner or mode were changed.
+    MetadataOnly,
+    /// Its content differs from the image's file at the same path.
+    ContentChanged,
+    /// The kernel could not tell what file it is; it is treated as drift.
+    IdentityUnreadable,
+}
+
+/// The profile that it was compared with.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AlertProfile {
+    /// The image's config digest.
+    pub digest: ImageDigest,
+    /// The role.
+    pub role: ByteText,
+    /// The generation of its rules that held.
+    pub generation: u32,
+    /// Estimated share of future behaviour that is in it, 0 to 1; null while there is too little to tell.
+    pub coverage: Option<f64>,
+}
+
+/// A blind window.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertLost {
+    /// Nothing was lost before this.
+    pub from: Time,
+    /// When the loss was read.
+    pub to: Time,
+    /// How many records were lost in between.
+    pub records: u64,
+}
+
+// === impl Alert ===
+
+impl Alert {
+    /// The alert as a line, with its newline.
+    ///
+    /// # Panics
+    /// Never: no map has keys that are no text, and nothing in it fails to serialise.
+    #[must_use]
+    pub fn to_line(&self) -> String {
+        let mut line = serde_json::to_string(self).expect("all keys are texts");
+        line.push('\n');
+        line
+    }
+}
+
+// === impl AlertId ===
+
+impl AlertId {
+    /// A new id for something that happened now.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for AlertId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Display for AlertId {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Serialize for AlertId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AlertId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<'de, str>::deserialize(deserializer)?;
+        Uuid::parse_str(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+// === impl AlertKind ===
+
+impl AlertKind {
+    /// All kinds.
+    pub const ALL: &'static [Self] = &[
+        Self::ExecDrift,
+        Self::ExecUnknown,
+        Self::ExecInto,
+        Self::ExecLeftCgroup,
+    ];
+
+    /// The word in alerts and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::ExecDrift => "exec.drift",
+            Self::ExecUnknown => "exec.unknown",
+            Self::ExecInto => "exec.into",
+            Self::ExecLeftCgroup => "exec.left_cgroup",
+        }
+    }
+}
+
+impl std::fmt::Display for AlertKind {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}
+
+// === impl AlertAction ===
+
+impl AlertAction {
+    /// Nothing was done.
+    pub const NONE: Self = Self {
+        taken: Action::None,
+        confirmed: false,
+        error: None,
+    };
+
+    /// The operation was refused, which the hook itself makes certain.
+    pub const DENIED: Self = Self {
+        taken: Action::Denied,
+        confirmed: true,
+        error: None,
+    };
+
+    /// A kill was sent; that the process died is not known yet.
+    pub const KILL_SENT: Self = Self {
+        taken: Action::Killed,
+        confirmed: false,
+        error: None,
+    };
+
+    /// A kill was due and failed with this message: nothing was done.
+    #[must_use]
+    pub fn failed(error: String) -> Self {
+        Self {
+            error: Some(error),
+            ..Self::NONE
+        }
+    }
+}
+
+/// A device number of the kernel's internal encoding as `major:minor`.
+#[must_use]
+pub fn device_text(device: u32) -> String {
+    format!("{}:{}", device >> 20, device & 0xf_ffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::example;
+
+    #[test]
+    fn is_one_line_with_fields_in_order() {
+        let mut alert = example::alert("2026-03-01T12:00:00.5Z".parse().expect("a date"));
+        alert.id = AlertId(Uuid::from_u128(7));
+        let line = alert.to_line();
+        assert_eq!(line.find('\n'), Some(line.len() - 1));
+        assert!(line.bytes().all(|byte| byte == b'\n' || byte >= b' '), "{line}");
+        let value: serde_json::Value = serde_json::from_str(&line).expect("json");
+        insta::assert_snapshot!(serde_json::to_string_pretty(&value).expect("json"));
+        assert_eq!(serde_json::from_str::<Alert>(&line).expect("read back"), alert);
+    }
+
+    #[test]
+    fn leaving_a_cgroup_reads_back() {
+        let mut alert = example::alert(Time::now());
+        alert.kind = AlertKind::ExecLeftCgroup;
+        alert.behaviour = AlertBehaviour::LeftCgroup(AlertLeftCgroup {
+            destination: 1,
+            destination_name: "user.slice".into(),
+        });
+        assert_eq!(
+            serde_json::from_str::<Alert>(&alert.to_line()).expect("read back"),
+            alert
+        );
+    }
+
+    #[test]
+    fn kinds_are_written_as_they_are_named() {
+        for kind in AlertKind::ALL {
+            let text = serde_json::to_string(kind).expect("json");
+            assert_eq!(text, format!("\"{kind}\""));
+        }
+    }
+
+    #[test]
+    fn ids_sort_by_time() {
+        let (earlier, later) = (AlertId::new(), AlertId::new());
+        assert!(earlier < later && earlier.to_string() < later.to_string());
+    }
+
+    #[test]
+    fn devices_are_shown_as_the_system_shows_them() {
+        assert_eq!(device_text(0x0010_0103), "1:259");
+    }
+}

@@ -1,0 +1,446 @@
+//! The agent's configuration: the file, its defaults, and what results from both.
+//!
+//! Input: YAML, every field optional, and what flags and environment say ([`crate::cli::args`] brings them together).
+//! Output: [`Config`]. Failure: [`ConfigError`] with the file, and the line, column and field where the text is wrong;
+//! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
+
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Deserializer};
+
+use crate::alert::fold::FoldLimits;
+use crate::profile::mode::ExecInto;
+
+/// Where the configuration is looked for if nobody says otherwise.
+pub const CONFIG_FILE: &str = "/etc/driftlock/config.yaml";
+/// The control socket if nobody says otherwise.
+pub const SOCKET: &str = "/run/driftlock/control.sock";
+/// The state directory if nobody says otherwise.
+pub const STATE_DIR: &str = "/var/lib/driftlock";
+/// Where maps and links are pinned if nobody says otherwise.
+pub const BPFFS: &str = "/sys/fs/bpf/driftlock";
+/// Longest configuration file in bytes; a longer one is refused.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// The file's content. What is absent has its default.
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ConfigFile {
+    /// The node's name in alerts.
+    pub node: Option<String>,
+    /// Directory of the profile store.
+    pub state_dir: Option<PathBuf>,
+    /// The control socket.
+    pub socket: Option<PathBuf>,
+    /// Directory in a BPF file system in which maps and links are pinned.
+    pub bpffs: Option<PathBuf>,
+    /// The agent's own log.
+    pub log: LogSection,
+    /// From which level on the kernel programs log.
+    pub kernel_log_level: Option<Level>,
+    /// Docker.
+    pub docker: DockerSection,
+    /// From which hierarchy cgroup ids are taken.
+    pub cgroup_hierarchy: Option<CgroupHierarchy>,
+    /// What is done where no profile can say.
+    pub policies: PoliciesSection,
+    /// Bounds.
+    pub limits: LimitsSection,
+}
+
+/// `log:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogSection {
+    /// From which level on.
+    pub level: Option<Level>,
+    /// How.
+    pub format: Option<LogFormat>,
+}
+
+/// `docker:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DockerSection {
+    /// Docker's data directories; looked for where they are by default if empty.
+    pub data_roots: Vec<PathBuf>,
+}
+
+/// `policies:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PoliciesSection {
+    /// What enters from outside and was not accepted, in enforce mode.
+    pub exec_into: Option<ExecInto>,
+    /// What drifts while the container's image is not known yet.
+    pub unprofiled: Option<Unprofiled>,
+}
+
+/// `limits:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LimitsSection {
+    /// How long repeats of an alert are counted before they are summed up, in seconds.
+    pub fold_window_s: Option<Number<1, 3600>>,
+    /// Most alerts whose repeats are counted at once.
+    pub folds: Option<Number<16, 1_000_000>>,
+    /// How long an alert waits for the confirmation of its kill, in milliseconds.
+    pub confirm_wait_ms: Option<Number<0, 60_000>>,
+    /// Most clients of the control socket at once.
+    pub clients: Option<Number<1, 1024>>,
+    /// How many of the latest alerts are kept for `driftlock alerts`.
+    pub alerts_kept: Option<Number<0, 100_000>>,
+}
+
+/// A whole number from `MIN` to `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Number<const MIN: u32, const MAX: u32>(u32);
+
+/// How much is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// Nothing.
+    Off,
+    /// What failed.
+    Error,
+    /// What may be wrong.
+    Warn,
+    /// What happens to the agent.
+    Info,
+    /// What happens to containers.
+    Debug,
+    /// Every record.
+    Trace,
+}
+
+/// How it is logged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object per line.
+    Json,
+}
+
+/// From which hierarchy cgroup ids are taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CgroupHierarchy {
+    /// Version 2 where containers are placed in it, else the version 1 hierarchy in which they are.
+    Auto,
+    /// Version 2.
+    V2,
+    /// Version 1.
+    V1,
+}
+
+/// What happens to drift in a container whose image is not known yet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unprofiled {
+    /// It is reported.
+    AlertDrift,
+    /// It is denied or killed, and reported.
+    DenyDrift,
+}
+
+/// What holds: flags over environment over file over defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The file that was read; `None` if there is none.
+    pub file: Option<PathBuf>,
+    /// The node's name in alerts.
+    pub node: String,
+    /// Directory of the profile store.
+    pub state_dir: PathBuf,
+    /// The control socket.
+    pub socket: PathBuf,
+    /// Directory in a BPF file system in which maps and links are pinned.
+    pub bpffs: PathBuf,
+    /// From which level on the agent logs.
+    pub log_level: Level,
+    /// How it logs.
+    pub log_format: LogFormat,
+    /// From which level on the kernel programs log.
+    pub kernel_log_level: Level,
+    /// Docker's data directories; looked for where they are by default if empty.
+    pub docker_data_roots: Vec<PathBuf>,
+    /// From which hierarchy cgroup ids are taken.
+    pub cgroup_hierarchy: CgroupHierarchy,
+    /// What enters from outside.
+    pub exec_into: ExecInto,
+    /// What drifts before the image is known.
+    pub unprofiled: Unprofiled,
+    /// Bounds.
+    pub limits: Limits,
+}
+
+/// Bounds. What happens at each is said where it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Of folding and of the wait for confirmations.
+    pub fold: FoldLimits,
+    /// Most clients of the control socket at once.
+    pub clients: usize,
+    /// How many of the latest alerts are kept.
+    pub alerts_kept: usize,
+}
+
+/// The configuration cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {}: {source}", file.display())]
+    Read {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is longer than it may be.
+    #[error("the configuration {} is longer than {FILE_BYTES_MAX} bytes", file.display())]
+    TooLong {
+        /// The file.
+        file: PathBuf,
+    },
+    /// The text is wrong.
+    #[error("{}:{line}:{column}: in `{field}`: {message}", file.display())]
+    Parse {
+        /// The file.
+        file: PathBuf,
+        /// Line, from 1; 0 where none is known.
+        line: u64,
+        /// Column, from 1; 0 where none is known.
+        column: u64,
+        /// The line that is wrong, which names the field.
+        field: String,
+        /// What is wrong.
+        message: String,
+    },
+}
+
+// === impl ConfigFile ===
+
+impl ConfigFile {
+    /// Reads `file`. If it is absent and `required` is false, the defaults hold and `Ok(None)` says so.
+    ///
+    /// # Errors
+    /// If it cannot be read, or its text is wrong.
+    pub fn read(file: &Path, required: bool) -> Result<Option<Self>, ConfigError> {
+        let failed = |source| ConfigError::Read {
+            file: file.to_owned(),
+            source,
+        };
+        let opened = match std::fs::File::open(file) {
+            Err(error) if !required && error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            other => other.map_err(failed)?,
+        };
+        let mut text = String::new();
+        opened
+            .take(FILE_BYTES_MAX + 1)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+        if text.len() as u64 > FILE_BYTES_MAX {
+            return Err(ConfigError::TooLong {
+                file: file.to_owned(),
+            });
+        }
+        Self::parse(&text, file).map(Some)
+    }
+
+    /// Reads `text`; `file` is for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError::Parse`].
+    pub fn parse(text: &str, file: &Path) -> Result<Self, ConfigError> {
+        // A file of comments alone is a null document, which stands for all defaults.
+        serde_saphyr::from_str::<Option<Self>>(text)
+            .map(Option::unwrap_or_default)
+            .map_err(|error| parse_error(&error, text, file))
+    }
+}
+
+/// The reader's error with the line that it is about, which names the field.
+fn parse_error(error: &serde_saphyr::Error, text: &str, file: &Path) -> ConfigError {
+    let (line, column) = error
+        .location()
+        .map_or((0, 0), |location| (location.line(), location.column()));
+    let message = error.without_snippet().to_string();
+    let place = format!(" at line {line}, column {column}");
+    let field = usize::try_from(line)
+        .ok()
+        .and_then(|line| text.lines().nth(line.checked_sub(1)?))
+        .map(|line| line.trim().chars().take(100).collect::<String>())
+        .unwrap_or_default();
+    ConfigError::Parse {
+        file: file.to_owned(),
+        line,
+        column,
+        field: crate::text::escape(field.as_bytes()),
+        message: message.strip_suffix(&place).unwrap_or(&message).to_owned(),
+    }
+}
+
+// === impl LimitsSection ===
+
+impl LimitsSection {
+    /// The bounds, with the defaults of what is absent.
+    #[must_use]
+    pub fn resolve(&self) -> Limits {
+        let default = FoldLimits::default();
+        Limits {
+            fold: FoldLimits {
+                window: self
+                    .fold_window_s
+                    .map_or(default.window, |number| Duration::from_secs(number.0.into())),
+                folds: self.folds.map_or(default.folds, |number| number.0 as usize),
+                confirm_wait: self.confirm_wait_ms.map_or(default.confirm_wait, |number| {
+                    Duration::from_millis(number.0.into())
+                }),
+            },
+            clients: self.clients.map_or(64, |number| number.0 as usize),
+            alerts_kept: self.alerts_kept.map_or(1000, |number| number.0 as usize),
+        }
+    }
+}
+
+// === impl Number ===
+
+impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Number<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.parse() {
+            Ok(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(serde::de::Error::custom(format_args!(
+                "`{text}` is no whole number from {MIN} to {MAX}"
+            ))),
+        }
+    }
+}
+
+// === impl Level, Unprofiled ===
+
+impl Level {
+    /// The word in configuration and filters.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Error => "error",
+            Self::Warn => "warn",
+            Self::Info => "info",
+            Self::Debug => "debug",
+            Self::Trace => "trace",
+        }
+    }
+}
+
+impl Unprofiled {
+    /// The word in configuration and views.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::AlertDrift => "alert-drift",
+            Self::DenyDrift => "deny-drift",
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Unprofiled {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        match &*String::deserialize(deserializer)? {
+            "alert-drift" => Ok(Self::AlertDrift),
+            "deny-drift" => Ok(Self::DenyDrift),
+            "hold" => Err(serde::de::Error::custom(
+                "`hold` is not built yet, use `alert-drift` or `deny-drift`",
+            )),
+            other => Err(serde::de::Error::unknown_variant(
+                other,
+                &["alert-drift", "deny-drift"],
+            )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<ConfigFile, String> {
+        ConfigFile::parse(text, Path::new("config.yaml")).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn nothing_said_is_all_defaults() {
+        for text in ["", "\n", "# nothing\n", "{}", "---\n"] {
+            assert_eq!(parse(text), Ok(ConfigFile::default()), "{text:?}");
+        }
+        let limits = LimitsSection::default().resolve();
+        assert_eq!(limits.fold.window, Duration::from_mins(1));
+        assert_eq!(limits.clients, 64);
+    }
+
+    #[test]
+    fn everything_said_is_taken() {
+        let file = parse(
+            "node: worker-1\n\
+             state_dir: /srv/driftlock\n\
+             socket: /srv/control.sock\n\
+             bpffs: /sys/fs/bpf/other\n\
+             log: { level: debug, format: json }\n\
+             kernel_log_level: off\n\
+             docker:\n  data_roots: [/srv/docker]\n\
+             cgroup_hierarchy: v1\n\
+             policies:\n  exec_into: deny\n  unprofiled: deny-drift\n\
+             limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
+        )
+        .expect("a good file");
+        assert_eq!(file.node.as_deref(), Some("worker-1"));
+        assert_eq!(file.kernel_log_level, Some(Level::Off));
+        assert_eq!(file.log.format, Some(LogFormat::Json));
+        assert_eq!(file.docker.data_roots, [PathBuf::from("/srv/docker")]);
+        assert_eq!(file.cgroup_hierarchy, Some(CgroupHierarchy::V1));
+        assert_eq!(file.policies.exec_into, Some(ExecInto::Deny));
+        assert_eq!(file.policies.unprofiled, Some(Unprofiled::DenyDrift));
+        let limits = file.limits.resolve();
+        assert_eq!(limits.fold.confirm_wait, Duration::ZERO);
+        assert_eq!(
+            (limits.fold.folds, limits.clients, limits.alerts_kept),
+            (100, 3, 0)
+        );
+    }
+
+    #[test]
+    fn errors_say_where_and_what() {
+        let errors: Vec<_> = [
+            "node: a\nsocet: /run/x\n",
+            "log:\n  level: loud\n",
+            "policies:\n  exec_into: deny\n  unprofiled: hold\n",
+            "limits:\n  clients: 0\n",
+            "limits:\n  clients: many\n",
+            "node: [a]\n",
+            "node: a\nnode: b\n",
+            "log: {level: debug\n",
+            "- a\n",
+            "node: a\n---\nnode: b\n",
+        ]
+        .into_iter()
+        .map(|text| parse(text).expect_err(text))
+        .collect();
+        insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    #[test]
+    fn only_the_default_file_may_be_absent() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let file = directory.path().join("config.yaml");
+        assert_eq!(ConfigFile::read(&file, false).expect("absent"), None);
+        assert!(ConfigFile::read(&file, true).is_err());
+        std::fs::write(&file, "#".repeat((1 << 20) + 1)).expect("written");
+        let error = ConfigFile::read(&file, true).expect_err("too long");
+        assert!(matches!(error, ConfigError::TooLong { .. }), "{error}");
+    }
+}

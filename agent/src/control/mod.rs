@@ -1,0 +1,9 @@
+//! The control socket: how an operator's command reaches the running agent.
+//!
+//! [`protocol`] are the requests and responses, one JSON document per line; [`view`] are the typed answers;
+//! [`server`] listens in the agent and [`client`] asks from the command line.
+//! Input: connections of local processes. Output: requests for the engine, which alone answers them. Failure: each
+//! module states its own; a client that misbehaves loses its connection and disturbs nobody else.
+
+pub mod protocol;
+pub mod view;

@@ -1,0 +1,396 @@
+//! The typed answers: what the engine fills, the command line shows as tables, and `--json` prints.
+//!
+//! Input: the engine's state, converted by the engine. Output: JSON with these fields in this order. Failure: none.
+//! Texts that a container or an image chose are [`ByteText`]; paths and names of this host are plain text.
+
+use agent_common::domain::{Domain, Mode, Section};
+use agent_common::file::Layer;
+use serde::{Deserialize, Serialize};
+
+use crate::alert::time::Time;
+use crate::image::ImageDigest;
+use crate::text::ByteText;
+
+/// `driftlock status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct StatusView {
+    /// The agent's version.
+    pub version: String,
+    /// Version of the ABI between agent and kernel programs.
+    pub abi: u32,
+    /// The node's name.
+    pub node: String,
+    /// The agent's process id.
+    pub pid: u32,
+    /// How long it runs, in seconds.
+    pub uptime_s: u64,
+    /// The mode of what has none of its own.
+    #[serde(with = "crate::tag")]
+    pub default_mode: Mode,
+    /// The policies that hold.
+    pub policies: PoliciesView,
+    /// What the kernel can do, per domain.
+    pub tiers: Vec<TierView>,
+    /// Where cgroup ids come from.
+    pub cgroups: CgroupsView,
+    /// The kernel programs.
+    pub hooks: Vec<HookView>,
+    /// What became of the records, of all containers and domains together.
+    pub counters: CountersView,
+    /// How many profiles the store holds.
+    pub profiles: u64,
+    /// How many containers are known.
+    pub containers: u64,
+    /// The store's file.
+    pub store: String,
+    /// How many alerts went out since the agent started.
+    pub alerts: u64,
+    /// How many clients follow the alerts.
+    pub readers: u64,
+}
+
+/// The policies of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PoliciesView {
+    /// `alert` or `deny`.
+    pub exec_into: String,
+    /// `alert-drift` or `deny-drift`.
+    pub unprofiled: String,
+}
+
+/// What the kernel can do in a domain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TierView {
+    /// The domain.
+    #[serde(with = "crate::tag")]
+    pub domain: Domain,
+    /// The most that can be done.
+    pub can: Tier,
+    /// Why, and why not more.
+    pub reason: String,
+}
+
+/// The most that can be done about a deviation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tier {
+    /// Nothing: it is not seen.
+    None,
+    /// It is reported.
+    Observe,
+    /// The process is killed.
+    Kill,
+    /// The operation is refused.
+    Deny,
+}
+
+/// Where cgroup ids come from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CgroupsView {
+    /// `v2`, `v1` or `hybrid`.
+    pub layout: String,
+    /// The hierarchy that ids are taken from, by its mount point.
+    pub hierarchy: String,
+    /// Why that one.
+    pub reason: String,
+}
+
+/// A kernel program.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HookView {
+    /// The program's name.
+    pub name: String,
+    /// What it is attached to.
+    pub target: String,
+    /// Whether it is.
+    pub attached: bool,
+    /// Why not, or what it lacks.
+    pub detail: Option<String>,
+}
+
+/// What became of records, and of the processes that were acted on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CountersView {
+    /// Records that a hook had to send: `submitted + lost_ring + lost_quota`.
+    pub generated: u64,
+    /// Records that reached the ring buffer.
+    pub submitted: u64,
+    /// Records lost because the ring buffer had no room.
+    pub lost_ring: u64,
+    /// Records not sent because the container's quota was used up.
+    pub lost_quota: u64,
+    /// Records that made no sense to the agent; of no container's own.
+    pub undecodable: u64,
+    /// Records whose container was never found.
+    pub unattributed: u64,
+    /// Records that wait for their container now.
+    pub waiting: u64,
+    /// Processes that a kill was sent to.
+    pub kills: u64,
+    /// Of those, the ones seen to have died by it.
+    pub kills_confirmed: u64,
+    /// Kills that the kernel refused to send.
+    pub kills_failed: u64,
+    /// Tasks whose state could not be kept.
+    pub untracked_tasks: u64,
+}
+
+/// One of `driftlock containers`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ContainerView {
+    /// The runtime's id; of an unresolved container, its cgroup's name.
+    pub id: ByteText,
+    /// Its name.
+    pub name: Option<ByteText>,
+    /// `docker`, ...
+    pub runtime: Option<String>,
+    /// The image's reference.
+    pub image: Option<ByteText>,
+    /// The image's config digest.
+    pub digest: Option<ImageDigest>,
+    /// The role of its entrypoint.
+    pub role: Option<ByteText>,
+    /// Whether it is known what it is.
+    pub state: ContainerState,
+    /// Why it is not resolved.
+    pub state_reason: Option<String>,
+    /// The mode per domain.
+    pub modes: Vec<DomainModeView>,
+    /// What can be done to it, per domain; less than the node's where something stands against it.
+    pub tiers: Vec<TierView>,
+    /// Process id of its first process on the host.
+    pub init_pid: Option<u32>,
+    /// Cgroup id.
+    pub cgroup: u64,
+    /// Generation of its rules in the kernel; null if it has no profile.
+    pub generation: Option<u32>,
+    /// How many rules hold.
+    pub rules: u64,
+    /// What became of its records.
+    pub counters: CountersView,
+    /// Whether drift can be told from the image.
+    pub drift_recognisable: bool,
+    /// Why not.
+    pub drift_reason: Option<String>,
+}
+
+/// Whether it is known what a container is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ContainerState {
+    /// Image and role are known.
+    Resolved,
+    /// They are being looked up.
+    Pending,
+    /// They could not be found.
+    Unresolved,
+}
+
+/// A mode and where it comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainModeView {
+    /// The domain.
+    #[serde(with = "crate::tag")]
+    pub domain: Domain,
+    /// The mode.
+    #[serde(with = "crate::tag")]
+    pub mode: Mode,
+    /// Who said so.
+    pub source: ModeSource,
+}
+
+/// Who set a mode; the later in this list goes before the earlier.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ModeSource {
+    /// The default.
+    Default,
+    /// One of the image's references.
+    Reference,
+    /// The image's, by its digest.
+    Image,
+    /// The container's.
+    Container,
+    /// Something that nobody may enforce upon.
+    Protected,
+}
+
+/// `driftlock mode get`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeView {
+    /// What holds where nothing else is set, per domain.
+    pub default: Vec<DomainModeView>,
+    /// What is set for images.
+    pub images: Vec<TargetModeView>,
+    /// What is set for containers.
+    pub containers: Vec<TargetModeView>,
+}
+
+/// A mode that is set for one image or container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TargetModeView {
+    /// Digest, reference, or container id.
+    pub id: ByteText,
+    /// Reference or name, where `id` is none.
+    pub name: Option<ByteText>,
+    /// The domain; null for all of which nothing else is said.
+    #[serde(with = "crate::tag::option")]
+    pub domain: Option<Domain>,
+    /// The mode.
+    #[serde(with = "crate::tag")]
+    pub mode: Mode,
+}
+
+/// One of `driftlock profile list`: a role of an image.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfileSummary {
+    /// The image's config digest.
+    pub digest: ImageDigest,
+    /// References under which it was seen.
+    pub references: Vec<ByteText>,
+    /// The role.
+    pub role: ByteText,
+    /// Generation of the rules.
+    pub generation: u32,
+    /// What it permits was reviewed by an operator, and nothing was learned since.
+    pub approved: bool,
+    /// The image's mode for exec, if it has one of its own.
+    #[serde(with = "crate::tag::option")]
+    pub mode: Option<Mode>,
+    /// Behaviours in the rules.
+    pub rules: u64,
+    /// Behaviours that wait for an operator's word.
+    pub proposals: u64,
+    /// Container instances that it was learned from.
+    pub instances: u64,
+    /// Observation windows that count.
+    pub windows: u64,
+    /// Observation windows that lost records and do not count.
+    pub windows_lost: u64,
+    /// Estimated share of future behaviour that is in the profile, 0 to 1; null while there is too little to tell.
+    pub coverage: Option<f64>,
+    /// When it last changed.
+    pub changed: Option<Time>,
+}
+
+/// `driftlock profile show`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProfileView {
+    /// What the list shows.
+    pub summary: ProfileSummary,
+    /// What it holds, in the document's order.
+    pub behaviours: Vec<BehaviourView>,
+}
+
+/// A behaviour of a profile.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BehaviourView {
+    /// For whom; null for accepted drift, which counts for all.
+    #[serde(with = "crate::tag::option")]
+    pub section: Option<Section>,
+    /// The domain.
+    #[serde(with = "crate::tag")]
+    pub domain: Domain,
+    /// Where the file comes from.
+    #[serde(with = "crate::tag")]
+    pub layer: Layer,
+    /// Its path.
+    pub path: ByteText,
+    /// For a multi-call binary, the applet.
+    pub applet: Option<ByteText>,
+    /// The contents that are accepted, SHA-256 in hexadecimal; empty where the content does not matter.
+    pub sha256: Vec<String>,
+    /// How it came in.
+    pub state: BehaviourState,
+    /// In how many observation windows it was seen.
+    pub windows: u64,
+    /// What the operator said when accepting it.
+    pub note: Option<String>,
+}
+
+/// How a behaviour came into a profile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BehaviourState {
+    /// Seen while learning; part of the rules.
+    Learned,
+    /// Accepted or approved by an operator; part of the rules.
+    Accepted,
+    /// Seen, and no part of the rules until an operator says so.
+    Proposed,
+}
+
+/// `driftlock profile export`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentView {
+    /// The image's config digest.
+    pub digest: ImageDigest,
+    /// The YAML text, canonical.
+    pub document: String,
+}
+
+/// `driftlock profile accept`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptView {
+    /// The image's config digest.
+    pub digest: ImageDigest,
+    /// The roles that hold it now.
+    pub roles: Vec<ByteText>,
+    /// What was accepted.
+    pub behaviour: BehaviourView,
+    /// It was in the rules already.
+    pub already: bool,
+}
+
+/// `driftlock doctor`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DoctorView {
+    /// Who looked.
+    pub checked_by: CheckedBy,
+    /// What the kernel can do, per domain.
+    pub tiers: Vec<TierView>,
+    /// The checks.
+    pub checks: Vec<Check>,
+}
+
+/// Who did the checks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckedBy {
+    /// The running agent, from what it uses.
+    Agent,
+    /// The command itself, because no agent runs.
+    Command,
+}
+
+/// One check of this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// What was looked at.
+    pub name: String,
+    /// How it is.
+    pub result: CheckResult,
+    /// What was found.
+    pub detail: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+/// How something is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CheckResult {
+    /// As it should be.
+    Ok,
+    /// The agent runs, with less than it could do.
+    Warn,
+    /// The agent cannot run.
+    Missing,
+}
+
+/// `driftlock teardown`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TeardownView {
+    /// What was removed, by path.
+    pub removed: Vec<String>,
+}
