@@ -27,10 +27,13 @@ pub enum Subject {
     Path = 0xfe,
     /// The components of a path, then an applet.
     PathAndApplet = 0xfd,
+    /// The components of a path, then inode number, size and change time: one content at one place.
+    Content = 0xfc,
 }
 
 /// A SipHash-1-3 state.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Hasher {
     v0: u64,
     v1: u64,

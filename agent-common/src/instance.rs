@@ -30,10 +30,25 @@ pub struct Instance {
     pub quota_drift_used: u64,
     /// 1 once the container's first program runs; what enters from outside after that is `exec_in`.
     pub first_exec: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// Process id of the container's first process, where the daemon found the container already running; else 0.
+    pub init_pid: u32,
     /// Counters per domain, indexed by the domain's number.
     pub counters: [Counters; DOMAIN_SLOTS],
+}
+
+/// Single value of `NODE`: what the kernel programs know about the node itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Node {
+    /// Address of the dentry of the host's root directory, as process 1 has it: an identity, never dereferenced.
+    pub root_dentry: u64,
+    /// Address of the host's root superblock: an identity, never dereferenced.
+    pub root_superblock: u64,
+    /// Containers that could not be tracked because there was no slot or no room.
+    pub untracked_containers: u64,
+    /// Records about cgroups that the ring buffer had no room for; the daemon's next sweep finds what they told.
+    pub lost_cgroup_records: u64,
 }
 
 /// What became of a container's records and of the processes that were acted on. Only ever incremented, by
@@ -65,6 +80,6 @@ pub const QUOTA_PER_SECOND: u64 = 1_000;
 /// Records of drift that one container may send in a second, apart from the above.
 pub const QUOTA_DRIFT_PER_SECOND: u64 = 1_000;
 
-plain_old_data!(Instance, Counters);
+plain_old_data!(Instance, Counters, Node);
 const _: () = assert!(size_of::<Counters>() == 64);
 const _: () = assert!(size_of::<Instance>() == 64 + DOMAIN_SLOTS * 64);

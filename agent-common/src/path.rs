@@ -1,6 +1,7 @@
 //! A path as the kernel programs take it from dentries: components from the leaf to the root, each NUL-terminated and
 //! zero-padded to whole 64-bit words.
 
+#[cfg(feature = "user")]
 use crate::hash::{HashKey, Hasher, Subject};
 use crate::plain_old_data;
 

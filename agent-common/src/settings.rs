@@ -18,6 +18,10 @@ pub struct Settings {
     pub cgroup_hierarchy: u32,
     /// Index into `css_set.subsys` of a controller of that hierarchy; for [`CGROUP_V1`] only.
     pub cgroup_subsystem: u32,
+    /// `CONTAINER_*` bits that a new container starts with, before the daemon has seen it.
+    pub pending_flags: u32,
+    /// Always zero.
+    pub reserved: u32,
     /// 1: the first read of a container's generation is taken as one before it, as if a flip had come between read
     /// and lookup. For the test of that race.
     pub stale_generation: u32,
@@ -31,4 +35,4 @@ pub const CGROUP_V2: u32 = 2;
 pub const CGROUP_V1: u32 = 1;
 
 plain_old_data!(Settings);
-const _: () = assert!(size_of::<Settings>() == 40);
+const _: () = assert!(size_of::<Settings>() == 48);

@@ -3,5 +3,6 @@
 pub mod behaviour;
 pub mod event;
 pub mod image;
+pub mod kernel;
 pub mod profile;
 pub mod text;

@@ -25,7 +25,8 @@ pub struct ExecRecord {
     pub file: FileIdentity,
     /// Keyed hash of the path, without applet.
     pub path_hash: u64,
-    /// Keyed hash that was looked up: with the applet where the file is a known multi-call binary.
+    /// Keyed hash of the behaviour, for the daemon to put in `SEEN`: the one that was looked up in `RULES` (with the
+    /// applet where the file is a known multi-call binary), or for drift the hash of path and inode.
     pub behaviour_hash: u64,
     /// Profile number that the verdict rests on, 0 for none.
     pub profile: u32,

@@ -1,0 +1,411 @@
+//! Kernel structures, read by offsets from the running kernel's BTF. Nothing else in this crate knows a layout.
+//!
+//! Each type is the address of a kernel structure. Every read is a `bpf_probe_read_kernel`, which checks the address
+//! and on failure fills the destination with zeros: a failed read gives 0, and each caller says what 0 means to it.
+
+use core::mem::MaybeUninit;
+
+use agent_common::offsets::Offsets;
+use agent_common::settings::{CGROUP_V1, Settings};
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, generated::bpf_probe_read_kernel};
+
+/// Set by the daemon before load; the verifier then knows every offset as a constant.
+#[unsafe(no_mangle)]
+static OFFSETS: Offsets = unsafe {
+    // SAFETY: `Offsets` is made of `u32` alone, for which zero is a value.
+    core::mem::zeroed()
+};
+
+/// Set by the daemon before load.
+#[unsafe(no_mangle)]
+pub static SETTINGS: Settings = unsafe {
+    // SAFETY: `Settings` is made of integers alone, for which zero is a value.
+    core::mem::zeroed()
+};
+
+/// One member of [`OFFSETS`], as the loader has set it.
+macro_rules! offset {
+    ($name:ident) => {
+        // SAFETY: the static is valid for reads; volatile, because the loader replaces the section after compilation.
+        unsafe { core::ptr::read_volatile(&raw const OFFSETS.$name) }
+    };
+}
+
+/// One member of [`SETTINGS`], as the loader has set it.
+macro_rules! setting {
+    ($($name:ident).+) => {
+        // SAFETY: as for `offset!`.
+        unsafe { core::ptr::read_volatile(&raw const $crate::kernel::SETTINGS.$($name).+) }
+    };
+}
+pub(crate) use setting;
+
+/// Reads a value of type `T` at `base + offset`; all zero if that address is not readable.
+#[inline(always)]
+pub fn read<T: Copy>(base: u64, offset: u32) -> T {
+    let mut value = MaybeUninit::<T>::uninit();
+    // SAFETY: the destination is valid for `size_of::<T>()` bytes and the helper always fills it; callers use integers
+    // and arrays of integers only, for which every bit pattern is a value.
+    unsafe {
+        bpf_probe_read_kernel(
+            value.as_mut_ptr().cast(),
+            size_of::<T>() as u32,
+            base.wrapping_add(u64::from(offset)) as *const _,
+        );
+        value.assume_init()
+    }
+}
+
+/// Whether a pointer is an error number (`IS_ERR`, include/linux/err.h).
+#[inline(always)]
+pub const fn is_error(address: u64) -> bool {
+    address >= (-4095_i64) as u64
+}
+
+macro_rules! structures {
+    ($($(#[$meta:meta])* $name:ident),+ $(,)?) => {$(
+        $(#[$meta])*
+        #[derive(Clone, Copy, PartialEq, Eq)]
+        #[repr(transparent)]
+        pub struct $name(pub u64);
+    )+};
+}
+
+structures! {
+    /// `struct task_struct`.
+    TaskStruct,
+    /// `struct linux_binprm`.
+    BinPrm,
+    /// `struct file`.
+    File,
+    /// `struct inode`.
+    Inode,
+    /// `struct super_block`.
+    SuperBlock,
+    /// `struct dentry`.
+    Dentry,
+    /// `struct vfsmount`, inside its `struct mount`.
+    VfsMount,
+    /// `struct mm_struct`.
+    MmStruct,
+    /// `struct cgroup`.
+    Cgroup,
+    /// `struct kernfs_node`.
+    KernfsNode,
+}
+
+/// `struct path`: where a file or directory is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Path {
+    pub mount: VfsMount,
+    pub dentry: Dentry,
+}
+
+impl Path {
+    #[inline(always)]
+    fn at(base: u64, offset: u32) -> Self {
+        Self {
+            mount: VfsMount(read(base, offset + offset!(path_mnt))),
+            dentry: Dentry(read(base, offset + offset!(path_dentry))),
+        }
+    }
+}
+
+impl TaskStruct {
+    /// Thread group id in the initial pid namespace.
+    #[inline(always)]
+    pub fn pid(self) -> u32 {
+        read(self.0, offset!(task_tgid))
+    }
+
+    #[inline(always)]
+    pub fn real_parent(self) -> Self {
+        Self(read(self.0, offset!(task_real_parent)))
+    }
+
+    /// The first thread of the process.
+    #[inline(always)]
+    pub fn leader(self) -> Self {
+        Self(read(self.0, offset!(task_group_leader)))
+    }
+
+    /// Start of this thread, boot-time clock, ns.
+    #[inline(always)]
+    pub fn started_ns(self) -> u64 {
+        read(self.0, offset!(task_started))
+    }
+
+    #[inline(always)]
+    pub fn comm(self) -> [u8; 16] {
+        read(self.0, offset!(task_comm))
+    }
+
+    /// Real user and group id in the initial user namespace.
+    #[inline(always)]
+    pub fn uid_gid(self) -> (u32, u32) {
+        let cred: u64 = read(self.0, offset!(task_cred));
+        (read(cred, offset!(cred_uid)), read(cred, offset!(cred_gid)))
+    }
+
+    /// Thread id in the innermost pid namespace.
+    #[inline(always)]
+    pub fn pid_in_namespace(self) -> u32 {
+        let pid: u64 = read(self.0, offset!(task_thread_pid));
+        let level: u32 = read(pid, offset!(pid_level));
+        // `struct upid` is a number and a pointer: 16 bytes since it exists. Namespaces nest 32 deep at most.
+        read(pid, offset!(pid_numbers) + (level & 31) * 16 + offset!(upid_nr))
+    }
+
+    /// The root directory.
+    #[inline(always)]
+    pub fn root(self) -> Path {
+        Path::at(read(self.0, offset!(task_fs)), offset!(fs_root))
+    }
+
+    /// The working directory.
+    #[inline(always)]
+    pub fn working_directory(self) -> Path {
+        Path::at(read(self.0, offset!(task_fs)), offset!(fs_pwd))
+    }
+
+    /// Inode number of the mount namespace.
+    #[inline(always)]
+    pub fn mount_namespace(self) -> u32 {
+        let proxy: u64 = read(self.0, offset!(task_nsproxy));
+        mount_namespace_number(read(proxy, offset!(nsproxy_mnt_ns)))
+    }
+
+    #[inline(always)]
+    pub fn memory(self) -> MmStruct {
+        MmStruct(read(self.0, offset!(task_mm)))
+    }
+
+    /// As `wait(2)` gives it.
+    #[inline(always)]
+    pub fn exit_code(self) -> u32 {
+        read(self.0, offset!(task_exit_code))
+    }
+
+    /// Whether no thread of the process is left. `do_exit` counts down before it reaches the tracepoint.
+    #[inline(always)]
+    pub fn is_process_dead(self) -> bool {
+        let signal: u64 = read(self.0, offset!(task_signal));
+        let live: u32 = read(signal, offset!(signal_live));
+        live == 0
+    }
+
+    /// Id of the cgroup in the hierarchy that ids come from.
+    #[inline(always)]
+    pub fn cgroup_id(self) -> u64 {
+        let set: u64 = read(self.0, offset!(task_cgroups));
+        let cgroup = if setting!(cgroup_source) == CGROUP_V1 {
+            let css: u64 = read(set, offset!(css_set_subsystems) + setting!(cgroup_subsystem) * 8);
+            read(css, offset!(css_cgroup))
+        } else {
+            read(set, offset!(css_set_default_cgroup))
+        };
+        Cgroup(cgroup).node().id()
+    }
+
+    /// [`Self::cgroup_id`] of the current task, which a helper gives for v2.
+    #[inline(always)]
+    pub fn current_cgroup_id(self) -> u64 {
+        if setting!(cgroup_source) == CGROUP_V1 {
+            self.cgroup_id()
+        } else {
+            // SAFETY: the helper takes no argument.
+            unsafe { bpf_get_current_cgroup_id() }
+        }
+    }
+}
+
+impl BinPrm {
+    #[inline(always)]
+    pub fn file(self) -> File {
+        File(read(self.0, offset!(bprm_file)))
+    }
+
+    /// Address of the name given to `execve`.
+    #[inline(always)]
+    pub fn filename(self) -> u64 {
+        read(self.0, offset!(bprm_filename))
+    }
+
+    /// Address of the name of the binary that is really executed: the same as `filename` unless it is a script.
+    #[inline(always)]
+    pub fn interpreter(self) -> u64 {
+        read(self.0, offset!(bprm_interp))
+    }
+}
+
+impl File {
+    #[inline(always)]
+    pub fn path(self) -> Path {
+        Path::at(self.0, offset!(file_path))
+    }
+
+    #[inline(always)]
+    pub fn inode(self) -> Inode {
+        Inode(read(self.0, offset!(file_inode)))
+    }
+}
+
+impl Inode {
+    #[inline(always)]
+    pub fn number(self) -> u64 {
+        read(self.0, offset!(inode_number))
+    }
+
+    #[inline(always)]
+    pub fn links(self) -> u32 {
+        read(self.0, offset!(inode_links))
+    }
+
+    #[inline(always)]
+    pub fn size_bytes(self) -> u64 {
+        read(self.0, offset!(inode_size))
+    }
+
+    /// Change time: seconds and nanoseconds. Since Linux 6.13 the topmost bit of the latter marks that it was queried
+    /// (`I_CTIME_QUERIED`, include/linux/fs.h).
+    #[inline(always)]
+    pub fn changed(self) -> (i64, u32) {
+        let nanoseconds: u32 = read(self.0, offset!(inode_changed_ns));
+        (read(self.0, offset!(inode_changed_s)), nanoseconds & 0x7fff_ffff)
+    }
+
+    #[inline(always)]
+    pub fn superblock(self) -> SuperBlock {
+        SuperBlock(read(self.0, offset!(inode_sb)))
+    }
+
+    /// For an inode of an overlay: the dentry in the upper layer, 0 if there is none.
+    #[inline(always)]
+    pub fn overlay_upper(self) -> Dentry {
+        Dentry(read(self.0, offset!(ovl_upper_dentry)))
+    }
+}
+
+impl SuperBlock {
+    /// `s_dev`, which is unique among the superblocks that live.
+    #[inline(always)]
+    pub fn device(self) -> u32 {
+        read(self.0, offset!(super_block_device))
+    }
+
+    /// Whether it is an overlay (`OVERLAYFS_SUPER_MAGIC`, include/uapi/linux/magic.h).
+    #[inline(always)]
+    pub fn is_overlay(self) -> bool {
+        let magic: u64 = read(self.0, offset!(super_block_magic));
+        magic == 0x794c_7630
+    }
+}
+
+impl Dentry {
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        Self(read(self.0, offset!(dentry_parent)))
+    }
+
+    #[inline(always)]
+    pub fn inode(self) -> Inode {
+        Inode(read(self.0, offset!(dentry_inode)))
+    }
+
+    /// Address and length in bytes of the name.
+    #[inline(always)]
+    pub fn name(self) -> (u64, u32) {
+        let name = offset!(dentry_name);
+        (
+            read(self.0, name + offset!(qstr_name)),
+            read(self.0, name + offset!(qstr_len)),
+        )
+    }
+}
+
+impl VfsMount {
+    #[inline(always)]
+    fn mount(self) -> u64 {
+        self.0.wrapping_sub(u64::from(offset!(mount_vfsmount)))
+    }
+
+    /// The dentry that the mount shows as its root.
+    #[inline(always)]
+    pub fn root(self) -> Dentry {
+        Dentry(read(self.0, offset!(vfsmount_root)))
+    }
+
+    #[inline(always)]
+    pub fn superblock(self) -> SuperBlock {
+        SuperBlock(read(self.0, offset!(vfsmount_sb)))
+    }
+
+    /// The mount that this one is mounted on; itself where there is none.
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        let parent: u64 = read(self.mount(), offset!(mount_parent));
+        Self(parent.wrapping_add(u64::from(offset!(mount_vfsmount))))
+    }
+
+    /// Where in [`Self::parent`] it is mounted.
+    #[inline(always)]
+    pub fn mountpoint(self) -> Dentry {
+        Dentry(read(self.mount(), offset!(mount_mountpoint)))
+    }
+
+    /// Address of the mount namespace: 0 for a detached mount, an error number for the kernel's internal ones.
+    #[inline(always)]
+    pub fn namespace(self) -> u64 {
+        read(self.mount(), offset!(mount_ns))
+    }
+}
+
+/// Inode number of the mount namespace at `address`; 0 if there is none.
+#[inline(always)]
+pub fn mount_namespace_number(address: u64) -> u32 {
+    read(address, offset!(mnt_namespace_ns) + offset!(ns_common_inum))
+}
+
+impl MmStruct {
+    /// User addresses of the first byte of the arguments and of the first byte behind them.
+    #[inline(always)]
+    pub fn arguments(self) -> (u64, u64) {
+        (
+            read(self.0, offset!(mm_arg_start)),
+            read(self.0, offset!(mm_arg_end)),
+        )
+    }
+}
+
+impl Cgroup {
+    #[inline(always)]
+    pub fn node(self) -> KernfsNode {
+        KernfsNode(read(self.0, offset!(cgroup_node)))
+    }
+
+    /// Whether it belongs to the hierarchy that ids come from.
+    #[inline(always)]
+    pub fn is_of_our_hierarchy(self) -> bool {
+        let root: u64 = read(self.0, offset!(cgroup_root));
+        let hierarchy: u32 = read(root, offset!(cgroup_root_hierarchy));
+        hierarchy == setting!(cgroup_hierarchy)
+    }
+}
+
+impl KernfsNode {
+    #[inline(always)]
+    pub fn id(self) -> u64 {
+        read(self.0, offset!(kernfs_node_id))
+    }
+
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        Self(read(self.0, offset!(kernfs_node_parent)))
+    }
+
+    /// Address of the NUL-terminated name.
+    #[inline(always)]
+    pub fn name(self) -> u64 {
+        read(self.0, offset!(kernfs_node_name))
+    }
+}

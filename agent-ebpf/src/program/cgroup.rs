@@ -1,0 +1,224 @@
+//! Life cycle of containers: raw tracepoints `cgroup_mkdir`, `cgroup_rmdir` and `cgroup_attach_task`.
+//!
+//! A cgroup is a container's if its name holds a container id (64 hexadecimal digits, as all runtimes name theirs) or if
+//! its parent is entered as one in which a runtime creates containers. It is entered in the same moment, as pending, so
+//! that a container is known before its first exec. A cgroup below a container's belongs to that container.
+//!
+//! Fails open: without a free slot or room the container is not tracked, which is counted and told.
+
+use agent_common::container::{CONTAINER_PARENT, Container, NESTED_CGROUPS_MAX};
+use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
+use agent_common::record::cgroup::{CGROUP_NAME_BYTES, CgroupChange, CgroupRecord, LeaveRecord};
+use agent_common::record::{RecordHeader, RecordKind};
+use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::macros::raw_tracepoint;
+use aya_ebpf::programs::RawTracePointContext;
+use aya_log_ebpf::debug;
+
+use crate::emit::{self, Weight};
+use crate::kernel::{Cgroup, KernfsNode, TaskStruct, setting};
+use crate::maps::{CONTAINERS, FREE_SLOTS, INSTANCES, NODE, TASKS};
+use crate::scratch::{CGROUP_SCRATCH, CgroupScratch, LEAVE_SCRATCH, element, load, store};
+use crate::state;
+
+/// Digits of a container id.
+const ID_DIGITS: u32 = 64;
+
+/// `TP_PROTO(struct cgroup *cgrp, const char *path)`
+#[raw_tracepoint(tracepoint = "cgroup_mkdir")]
+pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
+    let _ = created(&ctx);
+    0
+}
+
+#[inline(always)]
+fn created(ctx: &RawTracePointContext) -> Option<()> {
+    let cgroup = Cgroup(ctx.arg(0));
+    if !cgroup.is_of_our_hierarchy() {
+        return None;
+    }
+    let node = cgroup.node();
+    let id = node.id();
+    let parent_id = node.parent().id();
+    let parent = state::container(parent_id);
+    if let Some(parent) = parent
+        && parent.flags & CONTAINER_PARENT == 0
+    {
+        return nested(id, &parent);
+    }
+    let scratch = element(&CGROUP_SCRATCH, 0)?;
+    read_name(&mut scratch.record.name, node);
+    if parent.is_none() && !holds_container_id(scratch) {
+        return None;
+    }
+    let (change, slot) = match enter(id) {
+        Some(slot) => (CgroupChange::Created, slot),
+        None => {
+            if let Some(node) = NODE.get_ptr_mut(0) {
+                // SAFETY: the only element of an array, added to atomically.
+                emit::add(unsafe { &mut (*node).untracked_containers }, 1);
+            }
+            (CgroupChange::Untracked, 0)
+        }
+    };
+    debug!(ctx, "container cgroup {} created in slot {}", id, slot);
+    tell(&mut scratch.record, id, parent_id, slot, change);
+    Some(())
+}
+
+/// Enters a nested cgroup as its container's. At the bound it is left out: its tasks inherit at fork.
+#[inline(always)]
+fn nested(id: u64, parent: &Container) -> Option<()> {
+    let owner = state::container(parent.container)?;
+    let instance = state::instance(&owner)?;
+    if instance.nested_cgroups >= NESTED_CGROUPS_MAX {
+        return None;
+    }
+    let entry = Container { cgroup: id, ..owner };
+    if CONTAINERS.insert(id, entry, u64::from(BPF_ANY)).is_ok() {
+        emit::add(&mut instance.nested_cgroups, 1);
+    }
+    Some(())
+}
+
+/// Enters a new container as pending; `None` if there is no room.
+#[inline(always)]
+fn enter(id: u64) -> Option<u32> {
+    let slot = FREE_SLOTS.pop().ok()??;
+    let instance = INSTANCES.get_ptr_mut(slot)?;
+    // SAFETY: a slot from the queue is nobody else's.
+    unsafe { (*instance).cgroup = id };
+    let entry = Container {
+        cgroup: id,
+        container: id,
+        slot,
+        profile: 0,
+        generation: 0,
+        flags: setting!(pending_flags),
+        modes: [Mode::Pending as u8; DOMAIN_SLOTS],
+    };
+    if CONTAINERS.insert(id, entry, u64::from(BPF_ANY)).is_err() {
+        // SAFETY: as above.
+        unsafe { (*instance).cgroup = 0 };
+        let _ = FREE_SLOTS.push(slot, 0);
+        return None;
+    }
+    Some(slot)
+}
+
+/// `TP_PROTO(struct cgroup *cgrp, const char *path)`. The entry of a container is left to the daemon: what has left the
+/// cgroup may live on.
+#[raw_tracepoint(tracepoint = "cgroup_rmdir")]
+pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
+    let _ = removed(&ctx);
+    0
+}
+
+#[inline(always)]
+fn removed(ctx: &RawTracePointContext) -> Option<()> {
+    let cgroup = Cgroup(ctx.arg(0));
+    if !cgroup.is_of_our_hierarchy() {
+        return None;
+    }
+    let node = cgroup.node();
+    let id = node.id();
+    let entry = state::container(id)?;
+    if entry.container != id {
+        let _ = CONTAINERS.remove(id);
+        let instance = state::instance(&state::container(entry.container)?)?;
+        emit::add(&mut instance.nested_cgroups, 1_u64.wrapping_neg());
+        return None;
+    }
+    let record = &mut element(&CGROUP_SCRATCH, 1)?.record;
+    read_name(&mut record.name, node);
+    tell(record, id, node.parent().id(), entry.slot, CgroupChange::Removed);
+    Some(())
+}
+
+#[inline(always)]
+fn tell(record: &mut CgroupRecord, id: u64, parent: u64, slot: u32, change: CgroupChange) {
+    record.header = emit::header::<CgroupRecord>(RecordKind::Cgroup, Domain::Exec, id, slot, emit::now_ns());
+    record.parent = parent;
+    record.change = change as u8;
+    record.reserved = [0; 7];
+    if !emit::output(record)
+        && let Some(node) = NODE.get_ptr_mut(0)
+    {
+        // SAFETY: the only element of an array, added to atomically.
+        emit::add(unsafe { &mut (*node).lost_cgroup_records }, 1);
+    }
+}
+
+/// `TP_PROTO(struct cgroup *dst_cgrp, const char *path, struct task_struct *task, bool threadgroup)`: a process that
+/// leaves its container's cgroup stays tracked, and that is told.
+#[raw_tracepoint(tracepoint = "cgroup_attach_task")]
+pub fn cgroup_attach_task(ctx: RawTracePointContext) -> i32 {
+    let _ = attached(&ctx);
+    0
+}
+
+#[inline(always)]
+fn attached(ctx: &RawTracePointContext) -> Option<()> {
+    let task = TaskStruct(ctx.arg(2));
+    let pid = task.pid();
+    // SAFETY: a copy; `member` below checks the start time.
+    let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
+    let destination = Cgroup(ctx.arg(0));
+    if !destination.is_of_our_hierarchy() {
+        return None;
+    }
+    let node = destination.node();
+    let id = node.id();
+    if let Some(into) = state::container(id)
+        && into.container == entry.container
+    {
+        return None;
+    }
+    let member = state::member(task, pid, || 0)?;
+    let record = element(&LEAVE_SCRATCH, 0)?;
+    let now_ns = emit::now_ns();
+    let header: RecordHeader = emit::header::<LeaveRecord>(
+        RecordKind::Leave,
+        Domain::Exec,
+        entry.container,
+        entry.slot,
+        now_ns,
+    );
+    record.header = header;
+    record.destination = id;
+    read_name(&mut record.name, node);
+    emit::fill_process(&mut record.process, task.0, entry.container, entry.state);
+    emit::send(record, member.instance, Domain::Exec, Weight::Drift, now_ns);
+    Some(())
+}
+
+#[inline(always)]
+fn read_name(name: &mut [u8; CGROUP_NAME_BYTES], node: KernfsNode) {
+    *name = [0; CGROUP_NAME_BYTES];
+    // SAFETY: the length is the array's; the helper checks the kernel address.
+    unsafe {
+        bpf_probe_read_kernel_str(
+            name.as_mut_ptr().cast(),
+            CGROUP_NAME_BYTES as u32,
+            node.name() as *const _,
+        )
+    };
+}
+
+/// Whether the name in the record holds 64 hexadecimal digits in a row. The count lives in the work space: see `path`.
+#[inline(always)]
+fn holds_container_id(scratch: &mut CgroupScratch) -> bool {
+    store(&mut scratch.digits_in_a_row, 0);
+    for index in 0..CGROUP_NAME_BYTES {
+        let digits = match load(&scratch.record.name[index]) {
+            b'0'..=b'9' | b'a'..=b'f' => load(&scratch.digits_in_a_row) + 1,
+            _ => 0,
+        };
+        if digits == ID_DIGITS {
+            return true;
+        }
+        store(&mut scratch.digits_in_a_row, digits);
+    }
+    false
+}

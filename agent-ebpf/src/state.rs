@@ -1,0 +1,120 @@
+//! Whose process it is: the container that a task belongs to, and its state.
+//!
+//! Failure: without an entry in `TASKS` (it was full, or the task is older than the agent) both are derived from the
+//! task's cgroup, root and parent. A task in no container leaves after two look-ups that miss.
+
+use agent_common::container::{CONTAINER_PARENT, Container};
+use agent_common::instance::Instance;
+use agent_common::task::{TASKS_PER_CONTAINER_MAX, Task, TaskState};
+use aya_ebpf::bindings::BPF_ANY;
+
+use crate::emit;
+use crate::kernel::TaskStruct;
+use crate::maps::{CONTAINERS, INSTANCES, NODE, TASKS};
+
+/// A task's container, as one hook sees it.
+pub struct Member {
+    pub container: Container,
+    pub instance: &'static mut Instance,
+    /// What `TASKS` holds; `None` where the state must be derived.
+    pub state: Option<TaskState>,
+}
+
+/// The container of `task`; `None` if it is in none. `cgroup_id` is asked only where `TASKS` does not know the task.
+#[inline(always)]
+pub fn member(task: TaskStruct, pid: u32, cgroup_id: impl FnOnce() -> u64) -> Option<Member> {
+    let (id, state) = match task_entry(task, pid) {
+        Some(entry) => (entry.container, TaskState::from_raw(entry.state)),
+        None => (container(cgroup_id())?.container, None),
+    };
+    let container = container(id)?;
+    if container.flags & CONTAINER_PARENT != 0 {
+        return None;
+    }
+    let instance = instance(&container)?;
+    Some(Member {
+        container,
+        instance,
+        state,
+    })
+}
+
+/// A copy of the entry of one cgroup, if it still is that cgroup's (the map reuses memory that is being read).
+#[inline(always)]
+pub fn container(cgroup: u64) -> Option<Container> {
+    // SAFETY: the element may be reused while it is copied, which the comparison finds out.
+    let copy = unsafe { core::ptr::read_volatile(CONTAINERS.get_ptr(cgroup)?) };
+    (copy.cgroup == cgroup).then_some(copy)
+}
+
+/// The slot of a container's own entry.
+#[inline(always)]
+pub fn instance(container: &Container) -> Option<&'static mut Instance> {
+    let instance = INSTANCES.get_ptr_mut(container.slot)?;
+    // SAFETY: array elements live as long as the map; counters are only added to atomically, and the other fields are
+    // single words of which any value is acceptable.
+    let instance = unsafe { &mut *instance };
+    (instance.cgroup == container.cgroup).then_some(instance)
+}
+
+/// The entry of a process, unless it is left from an earlier process with the same id.
+#[inline(always)]
+fn task_entry(task: TaskStruct, pid: u32) -> Option<Task> {
+    // SAFETY: as in `container`: a copy, checked by the start time.
+    let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
+    (entry.started_ns == task.leader().started_ns()).then_some(entry)
+}
+
+/// The state of a task that has none yet and executes, or is found by the iterator.
+///
+/// `Runtime` while it still has the host's root; otherwise it is the container's first program (`executes`), or has
+/// entered from outside, unless its parent is one of the container's.
+#[inline(always)]
+pub fn derive(task: TaskStruct, pid: u32, member: &mut Member, executes: bool) -> TaskState {
+    if is_host_root(task) {
+        return TaskState::Runtime;
+    }
+    let instance = &mut *member.instance;
+    if instance.first_exec == 0 && executes {
+        instance.root_device = task.root().mount.superblock().device();
+        instance.mount_namespace = task.mount_namespace();
+        instance.first_exec = 1;
+        return TaskState::Main;
+    }
+    if pid == instance.init_pid {
+        return TaskState::Main;
+    }
+    let parent = task.leader().real_parent();
+    let parent_pid = parent.pid();
+    match task_entry(parent, parent_pid) {
+        // Its parent may be so only because it adopted an orphan.
+        Some(entry) if entry.container == member.container.cgroup && parent_pid != instance.init_pid => {
+            TaskState::from_raw(entry.state).unwrap_or(TaskState::Unclassified)
+        }
+        Some(entry) if entry.container == member.container.cgroup => TaskState::Unclassified,
+        _ => match container(parent.cgroup_id()) {
+            Some(other) if other.container == member.container.cgroup && !is_host_root(parent) => {
+                TaskState::Unclassified
+            }
+            _ => TaskState::ExecIn,
+        },
+    }
+}
+
+/// Whether a task's root is the host's: what still is the runtime.
+#[inline(always)]
+fn is_host_root(task: TaskStruct) -> bool {
+    let Some(node) = NODE.get(0) else { return false };
+    let root = task.root();
+    root.dentry.0 == node.root_dentry && root.mount.superblock().0 == node.root_superblock
+}
+
+/// Remembers the state of a process. At a bound it is counted and the process goes without: see the module's head.
+#[inline(always)]
+pub fn remember(instance: &mut Instance, pid: u32, entry: &Task) {
+    if instance.tasks >= TASKS_PER_CONTAINER_MAX || TASKS.insert(pid, entry, u64::from(BPF_ANY)).is_err() {
+        emit::add(&mut instance.counters[0].untracked_tasks, 1);
+        return;
+    }
+    emit::add(&mut instance.tasks, 1);
+}

@@ -1,0 +1,254 @@
+//! The maps of the kernel programs, typed, with the operations that the daemon needs.
+//!
+//! Failure: every operation names the map; what happens to the daemon's own state when one fails is the caller's to say.
+
+use agent_common::container::Container;
+use agent_common::file::{Verified, VerifiedKey};
+use agent_common::instance::{INSTANCES_MAX, Instance, Node};
+use agent_common::rule::{BehaviourKey, Evidence, RuleKey, Seen};
+use aya::Ebpf;
+use aya::maps::{Array, HashMap, Map, MapData, MapError, Queue, RingBuf};
+
+/// Handles to all maps but the ring buffer, which belongs to its reader.
+pub struct Maps {
+    containers: HashMap<MapData, u64, Container>,
+    instances: Array<MapData, Instance>,
+    free_slots: Queue<MapData, u32>,
+    rules: HashMap<MapData, RuleKey, u32>,
+    seen: HashMap<MapData, BehaviourKey, Seen>,
+    learn: HashMap<MapData, BehaviourKey, Evidence>,
+    verified: HashMap<MapData, VerifiedKey, Verified>,
+    node: Array<MapData, Node>,
+}
+
+/// A map operation failed.
+#[derive(Debug, thiserror::Error)]
+pub enum MapsError {
+    /// The object has no such map.
+    #[error("the kernel object has no map `{map}`")]
+    Missing {
+        /// The map's name.
+        map: &'static str,
+    },
+    /// The kernel refused.
+    #[error("cannot {operation} map `{map}`")]
+    Operation {
+        /// What was tried.
+        operation: &'static str,
+        /// The map's name.
+        map: &'static str,
+        /// Why not.
+        source: MapError,
+    },
+}
+
+type Result<T> = std::result::Result<T, MapsError>;
+
+fn failed(operation: &'static str, map: &'static str) -> impl FnOnce(MapError) -> MapsError {
+    move |source| MapsError::Operation {
+        operation,
+        map,
+        source,
+    }
+}
+
+/// `Ok(None)` where the kernel says that there is no such key.
+fn optional<T>(result: std::result::Result<T, MapError>, map: &'static str) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(MapError::KeyNotFound) => Ok(None),
+        Err(source) => Err(failed("look up in", map)(source)),
+    }
+}
+
+/// `Ok(false)` where the kernel says that there was no such key.
+fn removed(result: std::result::Result<(), MapError>, map: &'static str) -> Result<bool> {
+    match result {
+        Ok(()) => Ok(true),
+        Err(MapError::KeyNotFound) => Ok(false),
+        Err(MapError::SyscallError(error))
+            if error.io_error.raw_os_error() == Some(rustix::io::Errno::NOENT.raw_os_error()) =>
+        {
+            Ok(false)
+        }
+        Err(source) => Err(failed("remove from", map)(source)),
+    }
+}
+
+fn take<T>(ebpf: &mut Ebpf, map: &'static str) -> Result<T>
+where
+    T: TryFrom<Map, Error = MapError>,
+{
+    ebpf.take_map(map)
+        .ok_or(MapsError::Missing { map })?
+        .try_into()
+        .map_err(failed("open", map))
+}
+
+/// The ring buffer of records.
+pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
+    take(ebpf, "EVENTS")
+}
+
+impl Maps {
+    /// Takes the maps out of a loaded object, and offers all slots.
+    pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
+        let mut maps = Self {
+            containers: take(ebpf, "CONTAINERS")?,
+            instances: take(ebpf, "INSTANCES")?,
+            free_slots: take(ebpf, "FREE_SLOTS")?,
+            rules: take(ebpf, "RULES")?,
+            seen: take(ebpf, "SEEN")?,
+            learn: take(ebpf, "LEARN")?,
+            verified: take(ebpf, "VERIFIED")?,
+            node: take(ebpf, "NODE")?,
+        };
+        for slot in 0..INSTANCES_MAX {
+            maps.free_slots
+                .push(slot, 0)
+                .map_err(failed("push to", "FREE_SLOTS"))?;
+        }
+        Ok(maps)
+    }
+
+    /// The policy of a cgroup.
+    pub fn container(&self, cgroup: u64) -> Result<Option<Container>> {
+        optional(self.containers.get(&cgroup, 0), "CONTAINERS")
+    }
+
+    /// Sets the policy of a cgroup, in one update.
+    pub fn set_container(&mut self, container: &Container) -> Result<()> {
+        self.containers
+            .insert(container.cgroup, container, 0)
+            .map_err(failed("write to", "CONTAINERS"))
+    }
+
+    /// Forgets a cgroup. False if there was none.
+    pub fn remove_container(&mut self, cgroup: u64) -> Result<bool> {
+        removed(self.containers.remove(&cgroup), "CONTAINERS")
+    }
+
+    /// What the kernel programs found out about the container in `slot`.
+    pub fn instance(&self, slot: u32) -> Result<Instance> {
+        self.instances
+            .get(&slot, 0)
+            .map_err(failed("look up in", "INSTANCES"))
+    }
+
+    /// Takes a free slot for a container that already exists, and describes it. `None` if all are taken.
+    pub fn take_slot(&mut self, instance: &Instance) -> Result<Option<u32>> {
+        let Some(slot) = optional(self.free_slots.pop(0), "FREE_SLOTS")? else {
+            return Ok(None);
+        };
+        self.instances
+            .set(slot, instance, 0)
+            .map_err(failed("write to", "INSTANCES"))?;
+        Ok(Some(slot))
+    }
+
+    /// Gives a slot back when neither a record nor a process refers to its container any more.
+    pub fn give_slot(&mut self, slot: u32) -> Result<()> {
+        self.instances
+            .set(slot, Instance::default(), 0)
+            .map_err(failed("write to", "INSTANCES"))?;
+        self.free_slots
+            .push(slot, 0)
+            .map_err(failed("push to", "FREE_SLOTS"))
+    }
+
+    /// Adds a rule.
+    pub fn insert_rule(&mut self, key: &RuleKey, value: u32) -> Result<()> {
+        self.rules
+            .insert(key, value, 0)
+            .map_err(failed("write to", "RULES"))
+    }
+
+    /// Removes a rule. False if there was none.
+    pub fn remove_rule(&mut self, key: &RuleKey) -> Result<bool> {
+        removed(self.rules.remove(key), "RULES")
+    }
+
+    /// From now on the hooks count repeats of this behaviour instead of sending them.
+    pub fn set_seen(&mut self, key: &BehaviourKey) -> Result<()> {
+        self.seen
+            .insert(key, Seen::default(), 0)
+            .map_err(failed("write to", "SEEN"))
+    }
+
+    /// How often the behaviour was repeated since; `None` if it is not in hand (any more).
+    pub fn seen(&self, key: &BehaviourKey) -> Result<Option<u64>> {
+        Ok(optional(self.seen.get(key, 0), "SEEN")?.map(|seen| seen.repeats))
+    }
+
+    /// The hooks send this behaviour again.
+    pub fn clear_seen(&mut self, key: &BehaviourKey) -> Result<bool> {
+        removed(self.seen.remove(key), "SEEN")
+    }
+
+    /// Forgets what was in hand of one container. Returns how many entries it were.
+    pub fn clear_seen_of(&mut self, container: u64) -> Result<usize> {
+        let keys = keys_of(&self.seen, container, "SEEN")?;
+        for key in &keys {
+            removed(self.seen.remove(key), "SEEN")?;
+        }
+        Ok(keys.len())
+    }
+
+    /// Takes all evidence out of the map: in how many windows each behaviour was seen since the last call.
+    ///
+    /// Entries whose last window is `current_window` stay, so that the window is not counted again.
+    pub fn drain_evidence(&mut self, current_window: u64) -> Result<Vec<(BehaviourKey, u64)>> {
+        let mut drained = Vec::new();
+        let keys: Vec<BehaviourKey> = self
+            .learn
+            .keys()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "LEARN"))?;
+        for key in keys {
+            let Some(evidence) = optional(self.learn.get(&key, 0), "LEARN")? else {
+                continue;
+            };
+            if evidence.last_window != current_window {
+                removed(self.learn.remove(&key), "LEARN")?;
+                drained.push((key, evidence.windows));
+            }
+        }
+        Ok(drained)
+    }
+
+    /// The content of a file has been verified.
+    pub fn set_verified(&mut self, key: &VerifiedKey, value: &Verified) -> Result<()> {
+        self.verified
+            .insert(key, value, 0)
+            .map_err(failed("write to", "VERIFIED"))
+    }
+
+    /// Forgets what was verified for one container.
+    pub fn clear_verified_of(&mut self, container: u64) -> Result<()> {
+        let keys: Vec<VerifiedKey> = self
+            .verified
+            .keys()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "VERIFIED"))?;
+        for key in keys.iter().filter(|key| key.container == container) {
+            removed(self.verified.remove(key), "VERIFIED")?;
+        }
+        Ok(())
+    }
+
+    /// What the kernel programs know about the node.
+    pub fn node(&self) -> Result<Node> {
+        self.node.get(&0, 0).map_err(failed("look up in", "NODE"))
+    }
+}
+
+fn keys_of<V: aya::Pod>(
+    map: &HashMap<MapData, BehaviourKey, V>,
+    container: u64,
+    name: &'static str,
+) -> Result<Vec<BehaviourKey>> {
+    map.keys()
+        .filter(|key| !matches!(key, Ok(key) if key.container != container))
+        .collect::<std::result::Result<_, _>>()
+        .map_err(failed("read", name))
+}

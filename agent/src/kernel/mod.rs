@@ -1,0 +1,10 @@
+//! The kernel side, as the daemon sees it: what this kernel offers, loading, and the maps.
+//!
+//! Input: the embedded object and the running kernel's BTF. Output: attached programs, and [`maps::Maps`]. Failure: each
+//! error names the operation and its subject; nothing stays attached when loading fails half way, because every link
+//! belongs to the [`load::Kernel`] that is dropped.
+
+pub mod btf;
+pub mod clock;
+pub mod load;
+pub mod maps;
