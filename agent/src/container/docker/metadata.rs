@@ -1,0 +1,242 @@
+//! The files in a data directory: `containers/ID/config.v2.json` and `image/DRIVER/repositories.json`.
+//!
+//! Input: files that the daemon wrote; names, labels, arguments and references in them are a user's choice, their size
+//! too. Output: [`ContainerInfo`]. Failure: [`DockerError`].
+
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::DockerError;
+use super::daemon::DataRoot;
+use crate::container::id::ContainerId;
+use crate::container::info::{ContainerInfo, ImageIdentity, Runtime, Storage};
+use crate::container::read::{self, ReadError};
+use crate::image::ImageDigest;
+use crate::text::ByteText;
+
+/// Most bytes read of a container's description. Environment and arguments are in it, which the kernel bounds at
+/// about 6 MiB; a larger file is an error.
+const CONFIG_BYTES: u64 = 8 * 1024 * 1024;
+/// Most bytes read of the list of references: some 200,000 of them.
+const REPOSITORIES_BYTES: u64 = 64 * 1024 * 1024;
+/// Most containers listed of one daemon, running or not; the kernel tracks at most 4,096 that run.
+const CONTAINERS_MAX: usize = 65_536;
+
+/// Storage drivers of Docker's own image store, in which an image's id is the digest of its config.
+const DRIVERS: &[&str] = &[
+    "overlay2",
+    "overlay",
+    "fuse-overlayfs",
+    "aufs",
+    "btrfs",
+    "zfs",
+    "vfs",
+    "devicemapper",
+];
+
+/// What of `config.v2.json` is used.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Description {
+    state: State,
+    #[serde(rename = "ID")]
+    id: String,
+    name: String,
+    image: String,
+    path: String,
+    #[serde(default)]
+    args: Option<Vec<String>>,
+    driver: String,
+    created: Option<String>,
+    config: Wanted,
+}
+
+/// How the container stands.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    running: bool,
+    pid: i64,
+    started_at: Option<String>,
+}
+
+/// What the user asked for.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Wanted {
+    image: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// `repositories.json`: repository, to reference, to image id.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Repositories {
+    #[serde(default)]
+    repositories: BTreeMap<String, BTreeMap<String, String>>,
+}
+
+/// Reads one container's description; `None` if this data directory has no such container.
+pub fn container(root: &DataRoot, id: &ContainerId) -> Result<Option<ContainerInfo>, DockerError> {
+    let path = root
+        .directory
+        .join("containers")
+        .join(id.as_str())
+        .join("config.v2.json");
+    let description: Description = match read_json(root, &path, CONFIG_BYTES) {
+        Err(DockerError::Read(error)) if error.is_absent() => return Ok(None),
+        result => result?,
+    };
+    let malformed = |problem: String| DockerError::Malformed {
+        path: path.clone(),
+        problem,
+    };
+    if description.id != id.as_str() {
+        return Err(malformed("it describes another container".to_owned()));
+    }
+    if !DRIVERS.contains(&description.driver.as_str()) {
+        return Err(DockerError::ImageStore {
+            path,
+            driver: description.driver,
+        });
+    }
+    let digest: ImageDigest = description
+        .image
+        .parse()
+        .map_err(|error| malformed(format!("Image: {error}")))?;
+    let image = image(root, &description.driver, digest, &description.config.image)?;
+    let init_pid = u32::try_from(description.state.pid)
+        .ok()
+        .filter(|pid| description.state.running && *pid > 0);
+    Ok(Some(ContainerInfo {
+        id: *id,
+        runtime: Runtime::Docker,
+        name: text(description.name.strip_prefix('/').unwrap_or(&description.name)),
+        image,
+        labels: description
+            .config
+            .labels
+            .into_iter()
+            .flatten()
+            .map(|(name, value)| (text(&name), text(&value)))
+            .collect(),
+        role: text(&description.path),
+        args: description
+            .args
+            .into_iter()
+            .flatten()
+            .map(|argument| text(&argument))
+            .collect(),
+        init_pid,
+        running: description.state.running,
+        created: description.created.as_deref().and_then(timestamp),
+        started: description.state.started_at.as_deref().and_then(timestamp),
+        storage: Storage {
+            prefix: root.prefix.clone(),
+            data_root: root.daemon_directory.clone(),
+            driver: description.driver,
+        },
+    }))
+}
+
+/// The ids of all containers of a data directory, running or not.
+pub fn container_ids(root: &DataRoot) -> Result<Vec<ContainerId>, ReadError> {
+    let directory = root.directory.join("containers");
+    let entries = std::fs::read_dir(&directory).map_err(ReadError::of("list", &directory))?;
+    let ids: Vec<ContainerId> = entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .take(CONTAINERS_MAX + 1)
+        .collect();
+    if ids.len() > CONTAINERS_MAX {
+        let problem = std::io::Error::other(format!("more than {CONTAINERS_MAX} containers"));
+        return Err(ReadError::of("list", &directory)(problem));
+    }
+    Ok(ids)
+}
+
+/// The names that an image has. Without the list of references (none was ever given) there are none.
+fn image(
+    root: &DataRoot,
+    driver: &str,
+    digest: ImageDigest,
+    given: &str,
+) -> Result<ImageIdentity, DockerError> {
+    let path = root
+        .directory
+        .join("image")
+        .join(driver)
+        .join("repositories.json");
+    let repositories: Repositories = match read_json(root, &path, REPOSITORIES_BYTES) {
+        Err(DockerError::Read(error)) if error.is_absent() => Repositories::default(),
+        result => result?,
+    };
+    let mut names: Vec<&String> = repositories
+        .repositories
+        .values()
+        .flatten()
+        .filter_map(|(reference, image)| (image == digest.as_str()).then_some(reference))
+        .collect();
+    names.sort_unstable();
+    let (manifests, references): (Vec<&String>, Vec<&String>) =
+        names.into_iter().partition(|reference| reference.contains('@'));
+    let texts = |names: Vec<&String>| names.into_iter().map(|name| text(name)).collect();
+    Ok(ImageIdentity {
+        reference: (!is_id_of(given, &digest)).then(|| text(given)),
+        references: texts(references),
+        manifests: texts(manifests),
+        digest,
+    })
+}
+
+/// Whether an image was named by its id: the digest, or at least the first twelve digits of it, as tables show them.
+/// Fewer may as well be a name.
+fn is_id_of(given: &str, digest: &ImageDigest) -> bool {
+    let digits = digest.as_str().strip_prefix("sha256:").unwrap_or_default();
+    given.is_empty() || digest.as_str() == given || (given.len() >= 12 && digits.starts_with(given))
+}
+
+/// Reads a file of the daemon's. It must be root's (or the agent's own user's), and nobody else's to write.
+fn read_json<T: DeserializeOwned>(root: &DataRoot, path: &Path, limit_bytes: u64) -> Result<T, DockerError> {
+    let file = read::open(path)?;
+    let metadata = file.metadata().map_err(ReadError::of("stat", path))?;
+    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
+    let is_trusted = owner == 0 || owner == rustix::process::geteuid().as_raw();
+    if !metadata.is_file() || !is_trusted || mode & 0o022 != 0 {
+        let path = path.to_owned();
+        return Err(DockerError::Untrusted { path, owner, mode });
+    }
+    let content = read::read_open(&file, path, limit_bytes)?;
+    if let Some(daemon) = root.via.filter(|daemon| !daemon.is_alive()) {
+        let path = path.to_owned();
+        return Err(DockerError::DaemonEnded {
+            path,
+            pid: daemon.pid,
+        });
+    }
+    serde_json::from_slice(&content).map_err(|source| match source.classify() {
+        serde_json::error::Category::Data => DockerError::Malformed {
+            path: path.to_owned(),
+            problem: crate::text::escape(source.to_string().as_bytes()),
+        },
+        _ => DockerError::Incomplete {
+            path: path.to_owned(),
+            source,
+        },
+    })
+}
+
+fn text(text: &str) -> ByteText {
+    ByteText::from(text)
+}
+
+/// A time; `None` for the zero that stands for "never", and for what is no time.
+fn timestamp(text: &str) -> Option<Timestamp> {
+    let time: Timestamp = text.parse().ok()?;
+    (time > Timestamp::UNIX_EPOCH).then_some(time)
+}

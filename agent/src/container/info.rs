@@ -1,0 +1,89 @@
+//! What is known about a container, whichever runtime runs it.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::id::ContainerId;
+use crate::image::ImageDigest;
+use crate::text::ByteText;
+
+/// Which runtime's metadata a container was found in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Runtime {
+    /// Docker.
+    Docker,
+}
+
+/// Which image a container was made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageIdentity {
+    /// Digest of the image's config: the identity that profiles belong to.
+    pub digest: ImageDigest,
+    /// The image as it was named when the container was made; `None` if it was named by its digest or id.
+    pub reference: Option<ByteText>,
+    /// The names and tags that the image has now, sorted.
+    pub references: Vec<ByteText>,
+    /// The manifest digests (`name@sha256:...`) under which the image was pulled or pushed, sorted.
+    pub manifests: Vec<ByteText>,
+}
+
+/// Where the layers of a container's root filesystem are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Storage {
+    /// What to put before a path as the runtime sees it, so that this process sees the same file: `/`, or the root of
+    /// the runtime's mount namespace (`/proc/PID/root`).
+    pub prefix: PathBuf,
+    /// The runtime's data directory, as the runtime sees it.
+    pub data_root: PathBuf,
+    /// Name of the storage driver.
+    pub driver: String,
+}
+
+/// A container as its runtime describes it. Names, labels and arguments are a user's choice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ContainerInfo {
+    /// The container.
+    pub id: ContainerId,
+    /// Who runs it.
+    pub runtime: Runtime,
+    /// Its name.
+    pub name: ByteText,
+    /// Its image.
+    pub image: ImageIdentity,
+    /// Its labels.
+    pub labels: BTreeMap<ByteText, ByteText>,
+    /// The program that it was told to run, as it was written (entrypoint and command resolved): its role.
+    pub role: ByteText,
+    /// The arguments of that program, without the program itself.
+    pub args: Vec<ByteText>,
+    /// Its first process, by the id on the host; `None` while it does not run.
+    pub init_pid: Option<u32>,
+    /// The runtime takes it for running. It says so a moment after the first process has started.
+    pub running: bool,
+    /// When it was made.
+    pub created: Option<Timestamp>,
+    /// When it was last started.
+    pub started: Option<Timestamp>,
+    /// Where its layers are.
+    pub storage: Storage,
+}
+
+// === impl Runtime ===
+
+impl Runtime {
+    /// The name in alerts and tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Docker => "docker",
+        }
+    }
+}
+
+impl std::fmt::Display for Runtime {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.pad(self.as_str())
+    }
+}

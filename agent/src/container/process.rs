@@ -1,0 +1,144 @@
+//! The processes of the host, as far as finding containers and their runtimes needs them.
+//!
+//! Input: `/proc`. Names and command lines are chosen by the processes, so neither makes a runtime of a process:
+//! [`runtimes`] takes only root's processes in the agent's own user namespace that stand in no container. Failure:
+//! a process that ends meanwhile is left out; only `/proc` itself being unreadable is an error.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use super::membership::{self, CGROUP_FILE_BYTES, Membership, container_on};
+use super::read::{ReadError, read_bounded};
+
+/// Most bytes read of a command line; a longer one is that of no runtime.
+const CMDLINE_BYTES: u64 = 128 * 1024;
+/// Most bytes read of `/proc/PID/stat` and `/proc/PID/comm`.
+const SMALL_FILE_BYTES: u64 = 4096;
+
+/// A process and when it started: a pid alone may be another process by now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessId {
+    /// Process id on the host.
+    pub pid: u32,
+    /// Start, clock ticks since boot (field 22 of `/proc/PID/stat`).
+    pub started_ticks: u64,
+}
+
+/// A process of a container runtime that runs on the host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimeProcess {
+    /// Which process.
+    pub process: ProcessId,
+    /// Its name.
+    pub name: &'static str,
+    /// Its command line.
+    pub arguments: Vec<Vec<u8>>,
+}
+
+/// The ids of all processes.
+pub fn all() -> Result<Vec<u32>, ReadError> {
+    let directory = Path::new("/proc");
+    let entries = std::fs::read_dir(directory).map_err(ReadError::of("list", directory))?;
+    Ok(entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .collect())
+}
+
+/// The processes of root on the host whose name is one of `names`.
+pub fn runtimes(names: &[&'static str]) -> Result<Vec<RuntimeProcess>, ReadError> {
+    let own_namespace = user_namespace(std::process::id());
+    Ok(all()?
+        .into_iter()
+        .filter_map(|pid| runtime(pid, names, own_namespace))
+        .collect())
+}
+
+/// Where a process stands in each cgroup hierarchy.
+pub fn memberships(pid: u32) -> Result<Vec<Membership>, ReadError> {
+    read_bounded(&file(pid, "cgroup"), CGROUP_FILE_BYTES).map(|content| membership::parse(&content))
+}
+
+/// The process that has this pid now; `None` if there is none.
+#[must_use]
+pub fn identify(pid: u32) -> Option<ProcessId> {
+    let stat = read_bounded(&file(pid, "stat"), SMALL_FILE_BYTES).ok()?;
+    Some(ProcessId {
+        pid,
+        started_ticks: started_ticks(&stat)?,
+    })
+}
+
+impl ProcessId {
+    /// Whether the process still runs (or waits to be reaped).
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        identify(self.pid) == Some(*self)
+    }
+}
+
+fn file(pid: u32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{pid}/{name}"))
+}
+
+fn runtime(pid: u32, names: &[&'static str], own_namespace: Option<u64>) -> Option<RuntimeProcess> {
+    let comm = read_bounded(&file(pid, "comm"), SMALL_FILE_BYTES).ok()?;
+    let name = names
+        .iter()
+        .find(|name| comm.strip_suffix(b"\n").unwrap_or(&comm) == name.as_bytes())?;
+    let process = identify(pid)?;
+    let is_root = std::fs::metadata(file(pid, "")).ok()?.uid() == 0;
+    let on_host = memberships(pid)
+        .ok()?
+        .iter()
+        .all(|line| container_on(&line.path).is_none());
+    if !is_root || !on_host || user_namespace(pid) != own_namespace {
+        return None;
+    }
+    let command_line = read_bounded(&file(pid, "cmdline"), CMDLINE_BYTES).ok()?;
+    let command_line = command_line.strip_suffix(b"\0").unwrap_or(&command_line);
+    let arguments = command_line
+        .split(|byte| *byte == 0)
+        .map(<[u8]>::to_vec)
+        .collect();
+    // All of it was read from one process only if that process is still there.
+    process.is_alive().then_some(RuntimeProcess {
+        process,
+        name,
+        arguments,
+    })
+}
+
+fn user_namespace(pid: u32) -> Option<u64> {
+    Some(std::fs::metadata(file(pid, "ns/user")).ok()?.ino())
+}
+
+/// Field 22. The name in field 2 may hold blanks and parentheses; nothing after it does.
+fn started_ticks(stat: &[u8]) -> Option<u64> {
+    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
+    let fields = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
+    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_shift_the_fields() {
+        let stat = b"42 (a) R 1 2 (x) S 1 42 42 0 -1 4194560 5 0 0 0 1 0 0 0 20 0 1 0 777 9 9 0\n";
+        assert_eq!(started_ticks(stat), Some(777));
+        assert_eq!(started_ticks(b"42 (a"), None);
+    }
+
+    #[test]
+    fn knows_this_process_and_that_another_start_is_another_process() {
+        let own = identify(std::process::id()).expect("this process runs");
+        assert!(own.is_alive());
+        let earlier = ProcessId {
+            started_ticks: own.started_ticks - 1,
+            ..own
+        };
+        assert!(!earlier.is_alive());
+        assert!(all().expect("/proc").contains(&own.pid));
+    }
+}
