@@ -1,6 +1,7 @@
 //! Driftlock, as a library for its own binary and tests.
 
 pub mod behaviour;
+pub mod container;
 pub mod event;
 pub mod image;
 pub mod kernel;
