@@ -1,9 +1,13 @@
 //! Driftlock, as a library for its own binary and tests.
 
+pub mod alert;
 pub mod behaviour;
 pub mod container;
+pub mod config;
+pub mod control;
 pub mod event;
 pub mod image;
 pub mod kernel;
 pub mod profile;
+pub mod tag;
 pub mod text;
