@@ -1,0 +1,213 @@
+//! Leaves the machine as it was found: run directories, and what may still hang on them.
+//!
+//! All of a test process lies in one run directory below `/tmp/driftlock-tests`, named after the process. [`remove`]
+//! ends what runs from such a directory, whoever started it and however its owner died: it is called when a daemon
+//! is dropped, when the process exits, and for every directory whose owner is gone ([`sweep`]). Only processes that
+//! name the directory in their command line, or are in the cgroup of a container recorded in it, are ended.
+//! Nothing here fails a test: what could not be removed is told on standard error.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, Once};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Directory of all run directories. Short, because paths of sockets are limited to 107 bytes.
+const BASE: &str = "/tmp/driftlock-tests";
+
+/// Directories that are removed when the process exits.
+static REGISTERED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
+
+/// Makes a new run directory for this process, after sweeping what earlier processes left.
+pub fn run_directory() -> anyhow::Result<PathBuf> {
+    static FIRST: Once = Once::new();
+    FIRST.call_once(|| {
+        sweep();
+        #[expect(
+            unsafe_code,
+            reason = "statics are never dropped, and there is no safe atexit"
+        )]
+        // SAFETY: the function is not unwound through: it catches panics.
+        unsafe {
+            libc::atexit(remove_registered);
+        }
+    });
+    let owner = std::process::id();
+    std::fs::create_dir_all(BASE)?;
+    for number in 0.. {
+        let directory = Path::new(BASE).join(format!("{owner}-{number}"));
+        match std::fs::create_dir(&directory) {
+            Ok(()) => {
+                std::fs::write(directory.join("owner"), started(owner).unwrap_or_default())?;
+                registered().push(directory.clone());
+                return Ok(directory);
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    unreachable!("numbers do not end")
+}
+
+/// Ends and removes all that belongs to a run directory.
+pub fn remove(directory: &Path) {
+    registered().retain(|registered| registered != directory);
+    let cgroups = container_cgroups(directory);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let mut left = processes_of(directory);
+        left.extend(cgroups.iter().flat_map(|cgroup| processes_in(cgroup)));
+        if left.is_empty() || Instant::now() > deadline {
+            break;
+        }
+        for process in left {
+            let _ = kill_process(process, Signal::KILL);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    for mount in mounts_below(directory) {
+        if let Err(error) = rustix::mount::unmount(&mount, rustix::mount::UnmountFlags::DETACH) {
+            eprintln!("cleanup: cannot unmount {}: {error}", mount.display());
+        }
+    }
+    for cgroup in &cgroups {
+        remove_cgroup(cgroup);
+    }
+    if let Err(error) = std::fs::remove_dir_all(directory) {
+        eprintln!("cleanup: cannot remove {}: {error}", directory.display());
+    }
+}
+
+/// Removes the run directories whose owners are gone.
+pub fn sweep() {
+    let Ok(entries) = std::fs::read_dir(BASE) else {
+        return;
+    };
+    for directory in entries.flatten().map(|entry| entry.path()) {
+        let owner = directory
+            .file_name()
+            .and_then(OsStr::to_str)
+            .and_then(|name| name.split('-').next()?.parse().ok());
+        let recorded = std::fs::read(directory.join("owner")).unwrap_or_default();
+        let alive = owner
+            .and_then(started)
+            .is_some_and(|started| recorded.is_empty() || started == recorded);
+        if !alive {
+            remove(&directory);
+        }
+    }
+}
+
+extern "C" fn remove_registered() {
+    let _ = std::panic::catch_unwind(|| {
+        let directories = std::mem::take(&mut *registered());
+        for directory in &directories {
+            remove(directory);
+        }
+        // Fails while another test process has its directory here.
+        let _ = std::fs::remove_dir(BASE);
+    });
+}
+
+fn registered() -> std::sync::MutexGuard<'static, Vec<PathBuf>> {
+    REGISTERED
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// When a process started, in the kernel's own words: with the process id, its identity.
+fn started(process: u32) -> Option<Vec<u8>> {
+    let stat = std::fs::read(format!("/proc/{process}/stat")).ok()?;
+    let after_name = stat.iter().rposition(|byte| *byte == b')')?;
+    stat[after_name..]
+        .split(|byte| *byte == b' ')
+        .nth(20)
+        .map(<[u8]>::to_vec)
+}
+
+/// Processes other than this one that name the directory in their command line.
+fn processes_of(directory: &Path) -> Vec<Pid> {
+    let needle = directory.as_os_str().as_bytes();
+    let Ok(entries) = std::fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|process| process.unsigned_abs() != std::process::id())
+        .filter(|process| {
+            std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| {
+                line.windows(needle.len() + 1)
+                    .any(|part| part.starts_with(needle) && !part[needle.len()].is_ascii_digit())
+            })
+        })
+        .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// The cgroup directories, of all hierarchies, of the containers that a run directory's daemon knows.
+fn container_cgroups(directory: &Path) -> Vec<PathBuf> {
+    let Ok(containers) = std::fs::read_dir(directory.join("data/containers")) else {
+        return Vec::new();
+    };
+    let ids: Vec<_> = containers.flatten().map(|entry| entry.file_name()).collect();
+    hierarchies()
+        .iter()
+        .flat_map(|hierarchy| ids.iter().map(|id| hierarchy.join("docker").join(id)))
+        .filter(|cgroup| cgroup.is_dir())
+        .collect()
+}
+
+/// The roots of the cgroup hierarchies that this process sees.
+#[must_use]
+pub fn hierarchies() -> Vec<PathBuf> {
+    std::fs::read_to_string("/proc/self/mounts")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| {
+            let mut fields = line.split(' ').skip(1);
+            let (path, kind) = (fields.next()?, fields.next()?);
+            matches!(kind, "cgroup" | "cgroup2").then(|| PathBuf::from(path))
+        })
+        .collect()
+}
+
+fn processes_in(cgroup: &Path) -> Vec<Pid> {
+    std::fs::read_to_string(cgroup.join("cgroup.procs"))
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| Pid::from_raw(line.parse().ok()?))
+        .collect()
+}
+
+/// Mounts below a directory, the last one first.
+fn mounts_below(directory: &Path) -> Vec<PathBuf> {
+    let mut mounts: Vec<PathBuf> = std::fs::read_to_string("/proc/self/mounts")
+        .unwrap_or_default()
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1).map(PathBuf::from))
+        .filter(|path| path.starts_with(directory))
+        .collect();
+    mounts.reverse();
+    mounts
+}
+
+/// Removes a cgroup and those below it. A process that is still dying keeps it busy for a moment.
+fn remove_cgroup(cgroup: &Path) {
+    for below in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_cgroup(&below.path());
+        }
+    }
+    for _ in 0..100 {
+        match std::fs::remove_dir(cgroup) {
+            Err(error) if error.kind() == std::io::ErrorKind::ResourceBusy => {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            _ => return,
+        }
+    }
+    eprintln!("cleanup: {} is still busy", cgroup.display());
+}

@@ -1,0 +1,123 @@
+//! Images for tests, made of static programs: no registry is asked.
+//!
+//! Each holds busybox with links for its applets, the fixture programs, a user database, a script, and the fixture
+//! `witness` as data that may not be executed where it is (`/usr/share/payload`): what an attacker in the container
+//! copies elsewhere. Its entrypoint is `/bin/service`.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use crate::docker::Docker;
+use crate::environment::Environment;
+
+/// Applets that have a link in `/bin`.
+const APPLETS: &[&str] = &[
+    "sh", "ls", "cat", "cp", "mv", "rm", "ln", "chmod", "chown", "mkdir", "touch", "sleep", "echo", "true",
+    "false", "id", "uname", "wget", "nc", "env", "mount", "umount", "su", "setsid", "unshare", "chroot",
+    "dd", "head",
+];
+
+/// Fixture programs and where they lie in the image.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("service", "bin/service"),
+    ("fetch", "bin/fetch"),
+    ("report", "bin/report"),
+    ("rotate", "bin/rotate"),
+    ("repeat", "usr/bin/repeat"),
+    ("memfd", "usr/bin/memfd"),
+    ("detached", "usr/bin/detached"),
+    ("userns_overlay", "usr/bin/userns_overlay"),
+];
+
+/// Where the program lies, not executable, that an attacker copies elsewhere.
+pub const PAYLOAD: &str = "/usr/share/payload";
+
+/// The script of the image: it runs `/bin/fetch` with its argument.
+pub const SCRIPT: &str = "/usr/bin/job.sh";
+
+/// Builds the image `name:tag` from the fixtures. `mark` is content of a file of its own, so that images of different
+/// marks have different digests.
+pub fn build(docker: &Docker, name: &str, mark: &str) -> anyhow::Result<String> {
+    build_with(docker, name, mark, |_| Ok(()))
+}
+
+/// As [`build`]; `change` may change the root filesystem before it becomes an image.
+pub fn build_with(
+    docker: &Docker,
+    name: &str,
+    mark: &str,
+    change: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<String> {
+    let root = tempfile::Builder::new()
+        .prefix("image-")
+        .tempdir_in(docker.directory())?;
+    let root = root.path();
+    fill(Environment::get(), root, mark).context("cannot lay out the image's files")?;
+    change(root)?;
+    let mut archive = Command::new("tar")
+        .args(["--numeric-owner", "--owner=0", "--group=0", "-c", "-C"])
+        .arg(root)
+        .arg(".")
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run tar")?;
+    let output = docker
+        .command(["import", "--change", r#"ENTRYPOINT ["/bin/service"]"#, "-", name])
+        .stdin(archive.stdout.take().context("no standard output")?)
+        .output()?;
+    ensure!(archive.wait()?.success(), "tar failed");
+    ensure!(
+        output.status.success(),
+        "docker import failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    docker.image_digest(name)
+}
+
+fn fill(environment: &Environment, root: &Path, mark: &str) -> anyhow::Result<()> {
+    for directory in [
+        "bin",
+        "usr/bin",
+        "usr/share",
+        "etc",
+        "tmp",
+        "data",
+        "proc",
+        "sys",
+        "dev",
+    ] {
+        fs::create_dir_all(root.join(directory))?;
+        fs::set_permissions(root.join(directory), fs::Permissions::from_mode(0o755))?;
+    }
+    fs::set_permissions(root.join("tmp"), fs::Permissions::from_mode(0o1777))?;
+    fs::set_permissions(root.join("data"), fs::Permissions::from_mode(0o1777))?;
+    install(&environment.busybox, &root.join("bin/busybox"), 0o755)?;
+    for applet in APPLETS {
+        symlink("busybox", root.join("bin").join(applet))?;
+    }
+    for (program, path) in PROGRAMS {
+        install(&environment.fixture(program), &root.join(path), 0o755)?;
+    }
+    install(&environment.fixture("witness"), &root.join(&PAYLOAD[1..]), 0o644)?;
+    let script = root.join(&SCRIPT[1..]);
+    fs::write(&script, "#!/bin/sh\nexec /bin/fetch \"$@\"\n")?;
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    fs::write(
+        root.join("etc/passwd"),
+        "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
+    )?;
+    fs::write(root.join("etc/group"), "root:x:0:\nnobody:x:65534:\n")?;
+    fs::write(root.join("etc/mark"), mark)?;
+    Ok(())
+}
+
+fn install(source: &Path, target: &Path, mode: u32) -> anyhow::Result<()> {
+    fs::copy(source, target)
+        .with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
+    fs::set_permissions(target, fs::Permissions::from_mode(mode))?;
+    Ok(())
+}

@@ -1,0 +1,171 @@
+//! The fixture `service` as a container's first process, driven from outside without any exec into the container.
+//!
+//! Input: requests over the container's standard input (`tests::fixture::service` says how). Output: how the started
+//! programs ended, as their parent in the container saw it: the real effect, whatever an alert claims. Failure: a
+//! container that does not answer within five minutes.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::process::{Child, ChildStdin, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use crate::docker::{Container, Docker};
+
+/// A container whose first process is the fixture `service`, with its standard input and output in hand.
+#[derive(Debug)]
+pub struct Service {
+    /// The container.
+    pub container: Container,
+    client: Child,
+    requests: Mutex<ChildStdin>,
+    answers: Mutex<Receiver<String>>,
+}
+
+/// How a number of program starts ended, as the process that started them saw it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcomes {
+    /// Starts that ended with exit code 0.
+    pub succeeded: u64,
+    /// Starts that ended with another exit code.
+    pub failed: u64,
+    /// Starts that were ended by SIGKILL.
+    pub killed: u64,
+    /// Starts that ended in another way or could not be made at all.
+    pub other: u64,
+}
+
+impl Docker {
+    /// As [`Docker::run`], with the container's standard input and output in hand, and waits until `service` is ready.
+    pub fn service(
+        &self,
+        name: &str,
+        image: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Service> {
+        let words = [
+            &["run", "-i", "--network=none", "--name", name],
+            options,
+            &[image],
+            arguments,
+        ]
+        .concat();
+        let mut client = self
+            .command(words)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .context("cannot run docker")?;
+        let requests = client.stdin.take().context("no standard input")?;
+        let output = client.stdout.take().context("no standard output")?;
+        let (sender, answers) = channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                if sender.send(line).is_err() {
+                    return;
+                }
+            }
+        });
+        let mut service = Service {
+            container: Container {
+                id: String::new(),
+                name: name.to_owned(),
+            },
+            client,
+            requests: Mutex::new(requests),
+            answers: Mutex::new(answers),
+        };
+        loop {
+            if service.answer()? == "ready" {
+                break;
+            }
+        }
+        service.container.id = self.text(["inspect", "--format", "{{.Id}}", name])?;
+        Ok(service)
+    }
+}
+
+impl Service {
+    /// Has the container's first process start a program, `argv[0]`, and says how it ended.
+    pub fn start(&self, argv: &[&str]) -> anyhow::Result<Outcomes> {
+        self.start_many(1, argv)
+    }
+
+    /// The same, `times` times one after the other; `{}` in an argument becomes the number of the start.
+    pub fn start_many(&self, times: u64, argv: &[&str]) -> anyhow::Result<Outcomes> {
+        let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        writeln!(requests, "{times}\t{}", argv.join("\t"))
+            .context("the container's first process is gone")?;
+        requests.flush()?;
+        let answer = self.answer()?;
+        Outcomes::parse(&answer).with_context(|| format!("service answered {answer}"))
+    }
+
+    /// Ends the client; the container stays.
+    pub fn detach(mut self) -> Container {
+        self.end();
+        self.container.clone()
+    }
+
+    fn answer(&self) -> anyhow::Result<String> {
+        let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        answers
+            .recv_timeout(Duration::from_mins(5))
+            .with_context(|| format!("container {} does not answer", self.container.name))
+    }
+
+    fn end(&mut self) {
+        let _ = self.client.kill();
+        let _ = self.client.wait();
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Outcomes {
+    /// Reads what the fixtures `service` and `repeat` print.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(text).ok()?;
+        let mut outcomes = Self::default();
+        for kind in ["exited", "signalled", "refused"] {
+            for (number, count) in value.get(kind)?.as_object()? {
+                let count = count.as_u64()?;
+                match (kind, number.as_str()) {
+                    ("exited", "0") => outcomes.succeeded += count,
+                    ("exited", _) => outcomes.failed += count,
+                    ("signalled", "9") => outcomes.killed += count,
+                    _ => outcomes.other += count,
+                }
+            }
+        }
+        Some(outcomes)
+    }
+
+    /// All starts succeeded, and there was at least one.
+    #[must_use]
+    pub fn all_succeeded(&self) -> bool {
+        self.succeeded > 0 && self.total() == self.succeeded
+    }
+
+    /// All starts were ended by SIGKILL, and there was at least one.
+    #[must_use]
+    pub fn all_killed(&self) -> bool {
+        self.killed > 0 && self.total() == self.killed
+    }
+
+    /// Number of starts.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.succeeded + self.failed + self.killed + self.other
+    }
+}
