@@ -41,6 +41,8 @@ pub struct Agent {
     process: Child,
     alerts: Arc<Alerts>,
     namespace: NamespaceWords,
+    /// Another agent will take over what is pinned.
+    keep_pinned: bool,
 }
 
 /// The words before a program's name that run it beside the daemon.
@@ -116,6 +118,7 @@ impl Agent {
             process,
             alerts,
             namespace: words,
+            keep_pinned: false,
         };
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -193,6 +196,20 @@ impl Agent {
     /// Sets the mode of an image.
     pub fn set_mode(&self, mode: &str, image: &str) -> anyhow::Result<()> {
         self.done(&["mode", "set", mode, "--image", image]).map(drop)
+    }
+
+    /// Accepts a program of the image for what enters its containers from outside.
+    pub fn accept_probe(&self, image: &str, path: &str) -> anyhow::Result<()> {
+        self.done(&["profile", "accept", image, path, "--exec-in"])
+            .map(drop)
+    }
+
+    /// Accepts a program that did not come with the image, for its containers' own processes.
+    pub fn accept_drift(&self, image: &str, layer: &str, path: &str, sha256: &str) -> anyhow::Result<()> {
+        self.done(&[
+            "profile", "accept", image, path, "--layer", layer, "--sha256", sha256,
+        ])
+        .map(drop)
     }
 
     /// Waits until the image's profile holds these behaviours as rules; a multi-call program's is written
@@ -314,8 +331,9 @@ impl Agent {
         }
     }
 
-    /// Ends the agent as an operator does and waits until it has ended.
+    /// Ends the agent as an operator does and waits until it has ended. What it pinned stays.
     pub fn terminate(mut self) -> anyhow::Result<()> {
+        self.keep_pinned = true;
         kill_process(self.id()?, Signal::TERM)?;
         let deadline = Instant::now() + PATIENCE;
         loop {
@@ -336,8 +354,15 @@ impl Agent {
         }
     }
 
-    /// Ends the agent without a chance to do anything.
+    /// Ends the agent and starts another one, on the same state if `options` has the same name.
+    pub fn restart(self, docker: &Docker, options: &Options) -> anyhow::Result<Self> {
+        self.terminate()?;
+        Self::start(docker, options)
+    }
+
+    /// Ends the agent without a chance to do anything. What it pinned stays.
     pub fn kill(mut self) -> anyhow::Result<()> {
+        self.keep_pinned = true;
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
@@ -358,8 +383,9 @@ impl Drop for Agent {
         }
         let _ = self.process.kill();
         let _ = self.process.wait();
-        // What it pinned would outlive it.
-        let _ = self.command(&["teardown"]).output();
+        if !self.keep_pinned {
+            let _ = self.command(&["teardown"]).output();
+        }
     }
 }
 

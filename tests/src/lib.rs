@@ -12,6 +12,8 @@
 #[cfg(feature = "harness")]
 pub mod agent;
 #[cfg(feature = "harness")]
+pub mod attempt;
+#[cfg(feature = "harness")]
 pub mod cleanup;
 #[cfg(feature = "harness")]
 pub mod demo;
@@ -25,3 +27,5 @@ pub mod fixture;
 pub mod image;
 #[cfg(feature = "harness")]
 pub mod service;
+#[cfg(feature = "harness")]
+pub mod stage;

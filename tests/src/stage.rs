@@ -1,0 +1,118 @@
+//! A container daemon, an agent and an image that is learned: where most tests begin.
+//!
+//! Input: a cgroup layout and what is particular about the agent. Output: [`Stage`]. Failure: whatever of it does not
+//! start, with the agent's log.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::ensure;
+use serde_json::Value;
+
+use crate::agent::{Agent, Options};
+use crate::docker::{Docker, Layout};
+use crate::image::{self, SCRIPT};
+use crate::service::Service;
+
+/// The image of most tests.
+pub const IMAGE: &str = "app:1";
+
+/// What a container of [`IMAGE`] does while it is learned. Each succeeds and does nothing that lasts.
+const LEARNED_STARTS: &[&[&str]] = &[
+    &["/bin/fetch"],
+    &["/bin/report"],
+    &[SCRIPT],
+    &["/bin/cp", "/etc/passwd", "/tmp/passwd"],
+    &["/bin/chmod", "755", "/tmp/passwd"],
+    &["/usr/bin/memfd"],
+    &["/usr/bin/detached"],
+    &["/usr/bin/userns_overlay"],
+    &["/usr/bin/repeat"],
+];
+
+/// What the profile's main section holds after that.
+pub const LEARNED: &[&str] = &[
+    "/bin/service",
+    "/bin/fetch",
+    "/bin/report",
+    "/bin/busybox sh",
+    "/bin/busybox cp",
+    "/bin/busybox chmod",
+    "/usr/bin/memfd",
+    "/usr/bin/detached",
+    "/usr/bin/userns_overlay",
+    "/usr/bin/repeat",
+];
+
+/// How long an alert may take to come: a kill's waits for its confirmation.
+pub const ALERT_PATIENCE: Duration = Duration::from_secs(10);
+
+/// A daemon and an agent beside it. The agent goes first.
+#[derive(Debug)]
+pub struct Stage {
+    /// The agent.
+    pub agent: Agent,
+    /// The daemon.
+    pub docker: Docker,
+    /// The image's config digest.
+    pub digest: String,
+}
+
+impl Stage {
+    /// Starts a daemon with [`IMAGE`] and an agent in its default mode.
+    pub fn start(layout: Layout, options: &Options) -> anyhow::Result<Self> {
+        let docker = Docker::start(layout)?;
+        let digest = image::build(&docker, IMAGE, "one")?;
+        let agent = Agent::start(&docker, options)?;
+        Ok(Self {
+            agent,
+            docker,
+            digest,
+        })
+    }
+
+    /// As [`Stage::start`], and [`IMAGE`] has been learned. Its mode is still `learn`.
+    pub fn learned(layout: Layout, options: &Options) -> anyhow::Result<Self> {
+        let stage = Self::start(layout, options)?;
+        stage.learn()?;
+        Ok(stage)
+    }
+
+    /// As [`Stage::learned`], and [`IMAGE`] is in mode `enforce`.
+    pub fn enforcing(options: &Options) -> anyhow::Result<Self> {
+        let stage = Self::learned(Layout::Hybrid, options)?;
+        stage.agent.set_mode("enforce", IMAGE)?;
+        Ok(stage)
+    }
+
+    /// Has a container of [`IMAGE`] do what it does, and waits until the profile holds it.
+    pub fn learn(&self) -> anyhow::Result<()> {
+        let service = self.docker.service("learning", IMAGE, &[], &["/bin/fetch"])?;
+        for argv in LEARNED_STARTS {
+            let outcome = service.start(argv)?;
+            ensure!(outcome.all_succeeded(), "{argv:?} while learning: {outcome:?}");
+        }
+        self.agent.wait_until_learned(IMAGE, LEARNED)?;
+        self.docker.remove(&service.detach())
+    }
+
+    /// Starts a container of [`IMAGE`] and waits until the agent knows it.
+    pub fn service(&self, name: &str, options: &[&str]) -> anyhow::Result<Service> {
+        let service = self.docker.service(name, IMAGE, options, &[])?;
+        self.agent.wait_until_resolved(&service.container.id)?;
+        Ok(service)
+    }
+
+    /// A new directory on the host, for a volume.
+    pub fn host_directory(&self, name: &str) -> anyhow::Result<PathBuf> {
+        let directory = self.docker.directory().join(name);
+        std::fs::create_dir_all(&directory)?;
+        Ok(directory)
+    }
+}
+
+/// Whether an alert is about this container.
+#[must_use]
+pub fn is_about(alert: &Value, container: &str) -> bool {
+    alert["container"]["id"] == container
+}

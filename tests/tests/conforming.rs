@@ -1,0 +1,84 @@
+//! Who conforms is left alone: starts, restarts and execs in parallel, under enforce.
+
+use std::sync::Mutex;
+use std::time::Duration;
+
+use tests::agent::Options;
+use tests::docker::{Container, Docker};
+use tests::stage::{IMAGE, Stage};
+
+/// Of 200 operations, how many run at once.
+const PARALLEL: usize = 4;
+
+/// 200 container starts, restarts and `docker exec`s: each shows its effect, none is disturbed, and there is no alert at
+/// all, so none about the runtime's own processes either.
+#[test]
+fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
+    let stage = Stage::enforcing(&Options {
+        exec_into: Some("deny"),
+        ..Options::named("conforming")
+    })?;
+    stage.agent.accept_probe(IMAGE, "/bin/fetch")?;
+    let mark = stage.agent.mark();
+    let (kills, docker) = (stage.agent.counter("kills")?, &stage.docker);
+    let faults = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for worker in 0..PARALLEL {
+            let faults = &faults;
+            scope.spawn(move || {
+                // Per round: a start, a restart and three execs.
+                for round in 0..200 / PARALLEL / 5 {
+                    if let Err(fault) = conform(docker, &format!("c{worker}-{round}")) {
+                        faults
+                            .lock()
+                            .expect("no thread panicked")
+                            .push(format!("{fault:#}"));
+                    }
+                }
+            });
+        }
+    });
+    let faults = faults.into_inner()?;
+    assert!(
+        faults.is_empty(),
+        "{}\nlog:\n{}",
+        faults.join("\n"),
+        stage.agent.log()
+    );
+    let alert = stage.agent.wait_for_alert(mark, Duration::from_secs(3), |_| true);
+    assert_eq!(alert, None);
+    assert_eq!(stage.agent.counter("kills")?, kills);
+    Ok(())
+}
+
+/// Five operations on one container.
+fn conform(docker: &Docker, name: &str) -> anyhow::Result<()> {
+    let container = docker.run(
+        name,
+        IMAGE,
+        &[],
+        &["/bin/fetch,/tmp/starts", "/bin/report,/tmp/reports"],
+    )?;
+    wait_for_lines(docker, &container, "/tmp/reports", 1)?;
+    docker.text(["restart", "--time=5", &container.id])?;
+    wait_for_lines(docker, &container, "/tmp/reports", 2)?;
+    for probe in 1..=3 {
+        let output = docker.exec(&container, &["/bin/fetch", "/tmp/probes"])?;
+        anyhow::ensure!(output.status.success(), "{name}: exec {probe}: {output:?}");
+    }
+    wait_for_lines(docker, &container, "/tmp/probes", 3)?;
+    wait_for_lines(docker, &container, "/tmp/starts", 2)?;
+    docker.remove(&container)
+}
+
+fn wait_for_lines(docker: &Docker, container: &Container, path: &str, lines: usize) -> anyhow::Result<()> {
+    let mut found = String::new();
+    for _ in 0..100 {
+        found = docker.read(container, path)?.unwrap_or_default();
+        if found.lines().count() == lines {
+            return Ok(());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    anyhow::bail!("{}: {path} holds {found:?}, not {lines} lines", container.name)
+}

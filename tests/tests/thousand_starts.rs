@@ -1,0 +1,60 @@
+//! A program that was dropped does not get to run one instruction, however often it is tried.
+
+use std::time::{Duration, Instant};
+
+use tests::agent::Options;
+use tests::image::PAYLOAD;
+use tests::service::Outcomes;
+use tests::stage::{IMAGE, Stage};
+
+const STARTS: u64 = 1_000;
+
+/// 1,000 starts, 0 witnesses, 1,000 kills counted and confirmed. Each start would leave a witness of its own.
+#[test]
+fn no_start_of_a_dropped_program_does_anything() -> anyhow::Result<()> {
+    let stage = Stage::enforcing(&Options::named("thousand"))?;
+    let witnesses = stage.host_directory("witnesses")?;
+    let service = stage.service("thousand", &[&format!("--volume={}:/data", witnesses.display())])?;
+    assert!(
+        service
+            .start(&["/bin/cp", PAYLOAD, "/tmp/dropped"])?
+            .all_succeeded()
+    );
+    assert!(
+        service
+            .start(&["/bin/chmod", "755", "/tmp/dropped"])?
+            .all_succeeded()
+    );
+    // The same program by the same way does leave a witness where nothing is enforced.
+    stage.agent.set_mode("monitor", IMAGE)?;
+    assert!(
+        service
+            .start_many(3, &["/tmp/dropped", "/data/monitor-{}"])?
+            .all_succeeded()
+    );
+    assert_eq!(std::fs::read_dir(&witnesses)?.count(), 3);
+    stage.agent.set_mode("enforce", IMAGE)?;
+    let (kills, confirmed) = (
+        stage.agent.counter("kills")?,
+        stage.agent.counter("kills_confirmed")?,
+    );
+
+    let outcomes = service.start_many(STARTS, &["/tmp/dropped", "/data/enforce-{}"])?;
+
+    assert_eq!(
+        outcomes,
+        Outcomes {
+            killed: STARTS,
+            ..Outcomes::default()
+        }
+    );
+    assert_eq!(std::fs::read_dir(&witnesses)?.count(), 3, "something ran");
+    assert_eq!(stage.agent.counter("kills")? - kills, STARTS);
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while stage.agent.counter("kills_confirmed")? - confirmed < STARTS && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(stage.agent.counter("kills_confirmed")? - confirmed, STARTS);
+    assert_eq!(stage.agent.counter("kills_failed")?, 0);
+    Ok(())
+}
