@@ -80,6 +80,13 @@ impl Options {
 impl Agent {
     /// Starts an agent beside the daemon and waits until it answers.
     pub fn start(docker: &Docker, options: &Options) -> anyhow::Result<Self> {
+        let mut agent = Self::spawn(docker, options)?;
+        agent.wait_until_ready()?;
+        Ok(agent)
+    }
+
+    /// Starts an agent beside the daemon.
+    pub fn spawn(docker: &Docker, options: &Options) -> anyhow::Result<Self> {
         let directory = docker.directory().join(format!("agent-{}", options.name));
         std::fs::create_dir_all(directory.join("state"))?;
         let bpffs = docker.directory().join("bpf");
@@ -113,25 +120,29 @@ impl Agent {
         let collector = Arc::clone(&alerts);
         let stray = directory.join("stray");
         std::thread::spawn(move || collect(output, &collector, &stray));
-        let mut agent = Self {
+        Ok(Self {
             directory,
             process,
             alerts,
             namespace: words,
             keep_pinned: false,
-        };
+        })
+    }
+
+    /// Waits until the agent answers.
+    pub fn wait_until_ready(&mut self) -> anyhow::Result<()> {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            if agent.cli(&["status", "--json"])?.code == 0 {
-                return Ok(agent);
+            if self.cli(&["status", "--json"])?.code == 0 {
+                return Ok(());
             }
-            if let Some(status) = agent.process.try_wait()? {
-                bail!("the agent ended: {status}; its log:\n{}", agent.log());
+            if let Some(status) = self.process.try_wait()? {
+                bail!("the agent ended: {status}; its log:\n{}", self.log());
             }
             ensure!(
                 Instant::now() < deadline,
                 "the agent does not answer; its log:\n{}",
-                agent.log()
+                self.log()
             );
             std::thread::sleep(Duration::from_millis(50));
         }
@@ -201,6 +212,12 @@ impl Agent {
     /// Accepts a program of the image for what enters its containers from outside.
     pub fn accept_probe(&self, image: &str, path: &str) -> anyhow::Result<()> {
         self.done(&["profile", "accept", image, path, "--exec-in"])
+            .map(drop)
+    }
+
+    /// Accepts one applet of a multi-call program of the image, for its containers' own processes.
+    pub fn accept_applet(&self, image: &str, path: &str, applet: &str) -> anyhow::Result<()> {
+        self.done(&["profile", "accept", image, path, "--applet", applet])
             .map(drop)
     }
 
@@ -331,8 +348,14 @@ impl Agent {
         }
     }
 
+    /// Ends the agent as an operator does, waits until it has ended, and removes what it pinned. Its state stays.
+    pub fn stop(&mut self) -> anyhow::Result<()> {
+        self.terminate()?;
+        self.done(&["teardown"]).map(drop)
+    }
+
     /// Ends the agent as an operator does and waits until it has ended. What it pinned stays.
-    pub fn terminate(mut self) -> anyhow::Result<()> {
+    pub fn terminate(&mut self) -> anyhow::Result<()> {
         self.keep_pinned = true;
         kill_process(self.id()?, Signal::TERM)?;
         let deadline = Instant::now() + PATIENCE;
@@ -355,13 +378,14 @@ impl Agent {
     }
 
     /// Ends the agent and starts another one, on the same state if `options` has the same name.
-    pub fn restart(self, docker: &Docker, options: &Options) -> anyhow::Result<Self> {
+    pub fn restart(&mut self, docker: &Docker, options: &Options) -> anyhow::Result<()> {
         self.terminate()?;
-        Self::start(docker, options)
+        *self = Self::start(docker, options)?;
+        Ok(())
     }
 
     /// Ends the agent without a chance to do anything. What it pinned stays.
-    pub fn kill(mut self) -> anyhow::Result<()> {
+    pub fn kill(&mut self) -> anyhow::Result<()> {
         self.keep_pinned = true;
         self.process.kill()?;
         self.process.wait()?;

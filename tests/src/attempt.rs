@@ -11,7 +11,7 @@ use crate::agent::Agent;
 use crate::docker::{Container, Docker};
 use crate::image::PAYLOAD;
 use crate::service::{Outcomes, Service};
-use crate::stage::{ALERT_PATIENCE, is_about};
+use crate::stage::{ALERT_PATIENCE, Stage, is_about};
 
 /// Where the attempts are made: a container of a learned image in mode `enforce`, with a volume that holds
 /// `/data/tool`, a program that did not come with the image.
@@ -88,8 +88,7 @@ pub const ATTEMPTS: &[Attempt] = &[
             layer: "upper",
         },
         make: |scene, witness| {
-            scene.prepare(&["/bin/cp", PAYLOAD, "/tmp/dropped"])?;
-            scene.prepare(&["/bin/chmod", "755", "/tmp/dropped"])?;
+            Stage::drop_payload(scene.service, "/tmp/dropped")?;
             scene.start(&["/tmp/dropped", witness])
         },
     },
@@ -143,8 +142,7 @@ pub const ATTEMPTS: &[Attempt] = &[
             layer: "upper",
         },
         make: |scene, witness| {
-            scene.prepare(&["/bin/cp", PAYLOAD, "/tmp/dropped_too"])?;
-            scene.prepare(&["/bin/chmod", "755", "/tmp/dropped_too"])?;
+            Stage::drop_payload(scene.service, "/tmp/dropped_too")?;
             scene.exec(&["/tmp/dropped_too", witness])
         },
     },

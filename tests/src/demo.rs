@@ -92,7 +92,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let example = results.into_iter().find_map(|result| result.alert);
 
     progress.say("starting the agent again beside the running container; exec_into is `deny`");
-    stage.agent = stage.agent.restart(
+    stage.agent.restart(
         &stage.docker,
         &AgentOptions {
             exec_into: Some("deny"),

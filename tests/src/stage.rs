@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::agent::{Agent, Options};
 use crate::docker::{Docker, Layout};
-use crate::image::{self, SCRIPT};
+use crate::image::{self, PAYLOAD, SCRIPT};
 use crate::service::Service;
 
 /// The image of most tests.
@@ -101,6 +101,37 @@ impl Stage {
         let service = self.docker.service(name, IMAGE, options, &[])?;
         self.agent.wait_until_resolved(&service.container.id)?;
         Ok(service)
+    }
+
+    /// Has a container put the payload at a path, executable, with programs that were learned.
+    pub fn drop_payload(service: &Service, path: &str) -> anyhow::Result<()> {
+        for argv in [["/bin/cp", PAYLOAD, path], ["/bin/chmod", "755", path]] {
+            let outcome = service.start(&argv)?;
+            ensure!(
+                outcome.all_succeeded(),
+                "{argv:?}, which is allowed, did not succeed: {outcome:?}"
+            );
+        }
+        Ok(())
+    }
+
+    /// The first alert from `mark` on about a container.
+    ///
+    /// # Panics
+    /// None comes.
+    #[must_use]
+    pub fn expect_alert(&self, mark: usize, service: &Service) -> Value {
+        self.agent
+            .wait_for_alert(mark, ALERT_PATIENCE, |alert| {
+                is_about(alert, &service.container.id)
+            })
+            .unwrap_or_else(|| {
+                panic!(
+                    "no alert about {}; log:\n{}",
+                    service.container.name,
+                    self.agent.log()
+                )
+            })
     }
 
     /// A new directory on the host, for a volume.

@@ -3,8 +3,8 @@
 use tests::agent::Options;
 use tests::attempt::{self, Scene};
 use tests::docker::Layout;
-use tests::image::{PAYLOAD, SCRIPT};
-use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
+use tests::image::SCRIPT;
+use tests::stage::{IMAGE, Stage, is_about};
 
 /// All attempts of the demonstration, both policies for what enters from outside.
 #[test]
@@ -57,20 +57,14 @@ fn drift_is_reported_in_every_mode_and_never_learned() -> anyhow::Result<()> {
         stage.agent.set_mode(mode, IMAGE)?;
         let program = format!("/tmp/{mode}");
         let witness = format!("/tmp/witness-{mode}");
-        assert!(service.start(&["/bin/cp", PAYLOAD, &program])?.all_succeeded());
-        assert!(service.start(&["/bin/chmod", "755", &program])?.all_succeeded());
+        Stage::drop_payload(&service, &program)?;
         let mark = stage.agent.mark();
         assert!(
             service.start(&[&program, &witness])?.all_succeeded(),
             "{mode} kills nothing"
         );
         assert!(stage.docker.read(&service.container, &witness)?.is_some());
-        let alert = stage
-            .agent
-            .wait_for_alert(mark, ALERT_PATIENCE, |alert| {
-                is_about(alert, &service.container.id)
-            })
-            .unwrap_or_else(|| panic!("no alert in {mode}; log:\n{}", stage.agent.log()));
+        let alert = stage.expect_alert(mark, &service);
         assert_eq!(alert["kind"], "exec.drift", "{alert:#}");
         assert_eq!(alert["mode"], mode, "{alert:#}");
         assert_eq!(alert["behaviour"]["path"], program.as_str(), "{alert:#}");
@@ -95,12 +89,7 @@ fn what_is_unknown_is_learned_or_reported() -> anyhow::Result<()> {
     stage.agent.set_mode("monitor", IMAGE)?;
     assert!(service.start(&["/bin/rotate", "/tmp/conforms"])?.all_succeeded());
     assert!(service.start(&["/bin/touch", "/tmp/reported"])?.all_succeeded());
-    let alert = stage
-        .agent
-        .wait_for_alert(mark, ALERT_PATIENCE, |alert| {
-            is_about(alert, &service.container.id)
-        })
-        .unwrap_or_else(|| panic!("no alert; log:\n{}", stage.agent.log()));
+    let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["kind"], "exec.unknown", "{alert:#}");
     assert_eq!(alert["behaviour"]["path"], "/bin/busybox", "{alert:#}");
     assert_eq!(alert["behaviour"]["applet"], "touch", "{alert:#}");
@@ -143,12 +132,7 @@ fn a_script_shows_its_interpreter() -> anyhow::Result<()> {
         service.start(&["/tmp/other.sh"])?.all_killed(),
         "env was never learned"
     );
-    let alert = stage
-        .agent
-        .wait_for_alert(mark, ALERT_PATIENCE, |alert| {
-            is_about(alert, &service.container.id)
-        })
-        .unwrap_or_else(|| panic!("no alert; log:\n{}", stage.agent.log()));
+    let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["script"], true, "{alert:#}");
     assert_eq!(alert["behaviour"]["filename"], "/tmp/other.sh", "{alert:#}");
     assert_eq!(alert["behaviour"]["interpreter"], "/bin/env", "{alert:#}");
@@ -164,12 +148,7 @@ fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<(
     let service = stage.service("volume", &[&format!("--volume={}:/data", volume.display())])?;
     let mark = stage.agent.mark();
     assert!(service.start(&["/data/tool", "/tmp/first"])?.all_killed());
-    let alert = stage
-        .agent
-        .wait_for_alert(mark, ALERT_PATIENCE, |alert| {
-            is_about(alert, &service.container.id)
-        })
-        .unwrap_or_else(|| panic!("no alert; log:\n{}", stage.agent.log()));
+    let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["path"], "/data/tool", "{alert:#}");
     let sha256 = alert["behaviour"]["sha256"]
         .as_str()
@@ -207,12 +186,7 @@ fn changed_metadata_does_not_alarm_twice() -> anyhow::Result<()> {
     );
     let mark = stage.agent.mark();
     assert!(service.start(&["/bin/report", "/tmp/first"])?.all_succeeded());
-    let first = stage
-        .agent
-        .wait_for_alert(mark, ALERT_PATIENCE, |alert| {
-            is_about(alert, &service.container.id)
-        })
-        .unwrap_or_else(|| panic!("no alert; log:\n{}", stage.agent.log()));
+    let first = stage.expect_alert(mark, &service);
     assert_eq!(first["behaviour"]["note"], "metadata_only", "{first:#}");
     let after = stage.agent.mark();
     assert!(

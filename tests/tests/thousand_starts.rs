@@ -3,7 +3,6 @@
 use std::time::{Duration, Instant};
 
 use tests::agent::Options;
-use tests::image::PAYLOAD;
 use tests::service::Outcomes;
 use tests::stage::{IMAGE, Stage};
 
@@ -15,16 +14,7 @@ fn no_start_of_a_dropped_program_does_anything() -> anyhow::Result<()> {
     let stage = Stage::enforcing(&Options::named("thousand"))?;
     let witnesses = stage.host_directory("witnesses")?;
     let service = stage.service("thousand", &[&format!("--volume={}:/data", witnesses.display())])?;
-    assert!(
-        service
-            .start(&["/bin/cp", PAYLOAD, "/tmp/dropped"])?
-            .all_succeeded()
-    );
-    assert!(
-        service
-            .start(&["/bin/chmod", "755", "/tmp/dropped"])?
-            .all_succeeded()
-    );
+    Stage::drop_payload(&service, "/tmp/dropped")?;
     // The same program by the same way does leave a witness where nothing is enforced.
     stage.agent.set_mode("monitor", IMAGE)?;
     assert!(

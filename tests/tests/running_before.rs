@@ -1,0 +1,80 @@
+//! Containers that ran before the agent started are its containers too.
+
+use tests::agent::Options;
+use tests::docker::Layout;
+use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
+
+/// A container that runs when the agent starts is enforced upon, and its own processes are not taken for intruders.
+#[test]
+fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
+    let options = Options {
+        exec_into: Some("deny"),
+        ..Options::named("running")
+    };
+    let mut stage = Stage::enforcing(&options)?;
+    stage.agent.stop()?;
+    let service = stage.docker.service("running", IMAGE, &[], &[])?;
+    stage.agent = tests::agent::Agent::start(&stage.docker, &options)?;
+    stage.agent.wait_until_resolved(&service.container.id)?;
+    let mark = stage.agent.mark();
+    assert!(
+        service
+            .start_many(20, &["/bin/fetch", "/tmp/conforming"])?
+            .all_succeeded(),
+        "{}",
+        stage.agent.log()
+    );
+    assert_eq!(
+        stage
+            .agent
+            .wait_for_alert(mark, std::time::Duration::from_secs(2), |_| true),
+        None
+    );
+    Stage::drop_payload(&service, "/tmp/dropped")?;
+    assert!(service.start(&["/tmp/dropped", "/tmp/witness"])?.all_killed());
+    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    let alert = stage.expect_alert(mark, &service);
+    assert_eq!(alert["kind"], "exec.drift", "{alert:#}");
+    assert_eq!(alert["process"]["state"], "main", "{alert:#}");
+    Ok(())
+}
+
+/// What entered from outside before the agent started is known by its parent; what has lost that parent meanwhile is
+/// told as unclassified.
+#[test]
+fn what_entered_before_is_known_by_its_parent() -> anyhow::Result<()> {
+    let mut stage = Stage::learned(Layout::Hybrid, &Options::named("entered"))?;
+    stage.agent.set_mode("monitor", IMAGE)?;
+    stage.agent.stop()?;
+    let service = stage.docker.service("entered", IMAGE, &[], &[])?;
+    let id = service.container.id.as_str();
+    let wait = |program: &str| format!("until [ -e /tmp/go ]; do sleep 0.1; done; {program}");
+    // The first keeps its parent outside; the second is left to the container's first process.
+    stage.docker.text([
+        "exec",
+        "-d",
+        id,
+        "/bin/sh",
+        "-c",
+        &wait("/bin/rotate /tmp/entered; true"),
+    ])?;
+    let orphan = format!("({}) &", wait("/bin/rotate /tmp/orphan; true"));
+    stage.docker.text(["exec", id, "/bin/sh", "-c", &orphan])?;
+    stage.agent = tests::agent::Agent::start(&stage.docker, &Options::named("entered"))?;
+    stage.agent.wait_until_resolved(id)?;
+    let mark = stage.agent.mark();
+    assert!(
+        service
+            .start(&["/bin/cp", "/etc/passwd", "/tmp/go"])?
+            .all_succeeded()
+    );
+    for (argument, state) in [("/tmp/entered", "exec_in"), ("/tmp/orphan", "unclassified")] {
+        let alert = stage.agent.wait_for_alert(mark, ALERT_PATIENCE, |alert| {
+            is_about(alert, id) && alert["process"]["args"][1] == argument
+        });
+        let alert = alert.unwrap_or_else(|| panic!("no alert about {argument}; log:\n{}", stage.agent.log()));
+        assert_eq!(alert["process"]["state"], state, "{alert:#}");
+        assert_eq!(alert["behaviour"]["path"], "/bin/rotate", "{alert:#}");
+    }
+    Ok(())
+}
