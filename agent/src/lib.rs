@@ -2,9 +2,10 @@
 
 pub mod alert;
 pub mod behaviour;
-pub mod container;
 pub mod config;
+pub mod container;
 pub mod control;
+pub mod decode;
 pub mod event;
 pub mod image;
 pub mod kernel;

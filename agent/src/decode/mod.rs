@@ -1,0 +1,230 @@
+//! From bytes to events: pure, without clock or I/O.
+//!
+//! Input: one record of the ring buffer. Output: an [`Event`]. Failure: a record that is shorter or longer than its kind,
+//! of another ABI, or with a tag of no meaning is a [`DecodeError`], to be counted; it is never read further. Texts
+//! that a container chose are taken as bytes.
+
+mod cgroup;
+mod exec;
+mod part;
+
+use agent_common::ABI_VERSION;
+use agent_common::record::exit::ExitRecord;
+use agent_common::record::{RecordHeader, RecordKind};
+
+use crate::event::{Event, ExitEvent, Origin};
+
+/// A record makes no sense.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// It is shorter than its header or its kind.
+    #[error("a record of {actual} bytes where {expected} were expected")]
+    Length {
+        /// Bytes that there are.
+        actual: usize,
+        /// Bytes that its kind, or the header, has.
+        expected: usize,
+    },
+    /// It comes from other kernel programs than this agent's.
+    #[error("a record of ABI {abi} where {ABI_VERSION} was expected")]
+    Abi {
+        /// The record's.
+        abi: u32,
+    },
+    /// A number that stands for nothing.
+    #[error("{value} is no {tag}")]
+    Tag {
+        /// What it should name.
+        tag: &'static str,
+        /// The number.
+        value: u8,
+    },
+    /// A path's words are not a path.
+    #[error("the {field} is no path")]
+    Path {
+        /// Which path.
+        field: &'static str,
+    },
+}
+
+/// Decodes one record.
+pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
+    let header: RecordHeader = prefix(bytes)?;
+    if header.abi != ABI_VERSION {
+        return Err(DecodeError::Abi { abi: header.abi });
+    }
+    if usize::try_from(header.length).ok() != Some(bytes.len()) {
+        let expected = usize::try_from(header.length).unwrap_or(usize::MAX);
+        return Err(DecodeError::Length {
+            actual: bytes.len(),
+            expected,
+        });
+    }
+    let kind = tag(RecordKind::from_raw, header.kind, "kind of record")?;
+    Ok(match kind {
+        RecordKind::Exec => Event::Exec(Box::new(exec::decode(&whole(bytes)?)?)),
+        RecordKind::Cgroup => Event::Cgroup(cgroup::decode(&whole(bytes)?)?),
+        RecordKind::Leave => Event::Leave(Box::new(cgroup::decode_leave(&whole(bytes)?)?)),
+        RecordKind::Exit => Event::Exit(exit(&whole(bytes)?)),
+    })
+}
+
+fn exit(record: &ExitRecord) -> ExitEvent {
+    ExitEvent {
+        origin: origin(&record.header),
+        pid: record.pid,
+        started_ns: record.started_ns,
+        exit_code: record.exit_code,
+    }
+}
+
+/// The first bytes as a `T`.
+fn prefix<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
+    let expected = size_of::<T>();
+    let bytes_of = bytes.get(..expected).ok_or(DecodeError::Length {
+        actual: bytes.len(),
+        expected,
+    })?;
+    Ok(bytemuck::pod_read_unaligned(bytes_of))
+}
+
+/// All bytes as a `T`.
+fn whole<T: bytemuck::AnyBitPattern>(bytes: &[u8]) -> Result<T, DecodeError> {
+    if bytes.len() == size_of::<T>() {
+        prefix(bytes)
+    } else {
+        Err(DecodeError::Length {
+            actual: bytes.len(),
+            expected: size_of::<T>(),
+        })
+    }
+}
+
+fn origin(header: &RecordHeader) -> Origin {
+    Origin {
+        time_ns: header.time_ns,
+        container: header.container,
+        slot: header.slot,
+    }
+}
+
+fn tag<T>(from_raw: impl Fn(u8) -> Option<T>, value: u8, tag: &'static str) -> Result<T, DecodeError> {
+    from_raw(value).ok_or(DecodeError::Tag { tag, value })
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_common::domain::Mode;
+    use agent_common::file::Layer;
+    use agent_common::record::cgroup::{CgroupRecord, LeaveRecord};
+    use agent_common::record::exec::{EXEC_SCRIPT, ExecRecord};
+    use agent_common::rule::{Action, Verdict};
+    use agent_common::task::TaskState;
+    use bytemuck::{Zeroable as _, bytes_of};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn header<T>(kind: RecordKind) -> RecordHeader {
+        RecordHeader {
+            abi: ABI_VERSION,
+            length: u32::try_from(size_of::<T>()).expect("small"),
+            time_ns: 7,
+            container: 11,
+            slot: 3,
+            kind: kind as u8,
+            domain: 0,
+            reserved: 0,
+        }
+    }
+
+    fn put(target: &mut [u8], text: &[u8]) {
+        target[..text.len()].copy_from_slice(text);
+    }
+
+    fn word(text: &[u8; 8]) -> u64 {
+        u64::from_le_bytes(*text)
+    }
+
+    #[test]
+    fn reads_a_script() {
+        let mut record = ExecRecord::zeroed();
+        record.header = header::<ExecRecord>(RecordKind::Exec);
+        record.layer = Layer::Image as u8;
+        record.verdict = Verdict::Unknown as u8;
+        record.action = Action::Killed as u8;
+        record.mode = Mode::Enforce as u8;
+        record.process.state = TaskState::Main as u8;
+        record.flags = EXEC_SCRIPT;
+        record.path.words[0] = word(b"busybox\0");
+        record.path.words[1] = word(b"bin\0\0\0\0\0");
+        record.path.used = 2;
+        record.applet[0] = word(b"sh\0\0\0\0\0\0");
+        put(&mut record.filename, b"/tmp/x.sh");
+        put(&mut record.interpreter, b"/bin/sh");
+        put(&mut record.args, b"/bin/sh\0/tmp/x.sh\0\0");
+        record.args_bytes = 19;
+        record.args_total_bytes = 19;
+        let Event::Exec(event) = decode(bytes_of(&record)).expect("a record") else {
+            panic!("an exec")
+        };
+        assert_eq!(event.path.text, "/bin/busybox".into());
+        assert_eq!(event.invoked_as, Some("sh".into()));
+        assert_eq!(event.interpreter, Some("/bin/sh".into()));
+        assert_eq!(event.args, ["/bin/sh".into(), "/tmp/x.sh".into(), "".into()]);
+        assert_eq!(
+            event.origin,
+            Origin {
+                time_ns: 7,
+                container: 11,
+                slot: 3
+            }
+        );
+        assert_eq!((event.action, event.mode), (Action::Killed, Mode::Enforce));
+    }
+
+    #[test]
+    fn refuses_what_is_not_whole() {
+        let mut record = CgroupRecord::zeroed();
+        record.header = header::<CgroupRecord>(RecordKind::Cgroup);
+        record.change = 1;
+        let bytes = bytes_of(&record);
+        assert!(decode(bytes).is_ok());
+        for length in 0..bytes.len() {
+            assert!(
+                matches!(decode(&bytes[..length]), Err(DecodeError::Length { .. })),
+                "{length}"
+            );
+        }
+        record.header.abi += 1;
+        assert_eq!(
+            decode(bytes_of(&record)),
+            Err(DecodeError::Abi { abi: ABI_VERSION + 1 })
+        );
+        record.header.abi -= 1;
+        record.change = 77;
+        assert!(matches!(
+            decode(bytes_of(&record)),
+            Err(DecodeError::Tag { value: 77, .. })
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn never_panics(kind in 0_u8..6, mut bytes in proptest::collection::vec(any::<u8>(), size_of::<ExecRecord>())) {
+            let length = match kind {
+                1 => size_of::<ExecRecord>(),
+                2 => size_of::<CgroupRecord>(),
+                3 => size_of::<ExitRecord>(),
+                4 => size_of::<LeaveRecord>(),
+                _ => bytes.len(),
+            };
+            bytes.truncate(length);
+            let mut head = header::<ExecRecord>(RecordKind::Exec);
+            head.length = u32::try_from(bytes.len()).expect("small");
+            head.kind = kind;
+            bytes[..size_of::<RecordHeader>()].copy_from_slice(bytes_of(&head));
+            let _ = decode(&bytes);
+        }
+    }
+}
