@@ -1,1 +1,70 @@
-fn main() {}
+//! Driftlock's build, test and demonstration commands: `cargo xtask COMMAND`.
+//!
+//! Input: the command line. Output: what the command makes, below `target`, and what it says on the terminal.
+//! Failure: a message on standard error and exit status 1; 2 if the command line is wrong.
+
+mod build;
+mod check;
+mod process;
+mod setup;
+mod test;
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use build::Profile;
+use setup::Purpose;
+
+/// Build, check, test and show Driftlock. Each command first installs what it needs.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Install what is missing: compiler and linker for the kernel programs, container runtime, checkers.
+    Setup {
+        /// Only what this command needs (can be given more than once).
+        #[arg(long = "for", value_enum, value_name = "COMMAND")]
+        purposes: Vec<Purpose>,
+    },
+    /// Build the kernel programs and the driftlock binary that holds them.
+    Build {
+        /// With optimisation, as it is shipped. The kernel programs always are.
+        #[arg(long)]
+        release: bool,
+    },
+    /// Check format, lints, licences, spelling and documentation.
+    Check,
+    /// Run the unit tests, then the tests against this machine's kernel and real containers (as root).
+    Test(test::Arguments),
+}
+
+fn main() -> ExitCode {
+    run(Arguments::parse().command).unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Setup { purposes } => {
+            let purposes = if purposes.is_empty() {
+                Purpose::ALL.to_vec()
+            } else {
+                purposes
+            };
+            setup::run(&purposes)?;
+        }
+        Command::Build { release } => build::run(if release { Profile::Release } else { Profile::Debug })?,
+        Command::Check => check::run()?,
+        Command::Test(arguments) => return test::run(&arguments),
+    }
+    Ok(ExitCode::SUCCESS)
+}

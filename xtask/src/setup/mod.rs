@@ -1,0 +1,301 @@
+//! `cargo xtask setup`: what the other commands need, found or installed.
+//!
+//! Input: for which commands. Output: the machine has what they need, and [`Tools`] says where. Failure: a list of
+//! what is missing with the packages that would bring it, or the end of the output of the installer that failed.
+//!
+//! Nothing is done twice: each need is looked for first, and only what is not there is installed.
+
+mod cargo_tools;
+mod debian;
+mod ebpf_toolchain;
+mod missing;
+mod needs;
+mod path;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::process;
+use cargo_tools::CargoTool;
+pub use cargo_tools::cargo;
+use debian::Apt;
+pub use ebpf_toolchain::Compiler;
+use needs::Need;
+pub use path::{is_root, workspace};
+
+/// What the machine is prepared for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Purpose {
+    /// `cargo xtask build`: the eBPF toolchain.
+    Build,
+    /// `cargo xtask check`: rustfmt, clippy, cargo-deny, typos.
+    Check,
+    /// `cargo xtask test`: the toolchain, a container runtime, the test runner.
+    Test,
+    /// `cargo xtask demo`: the toolchain and a container runtime.
+    Demo,
+}
+
+impl Purpose {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Build, Self::Check, Self::Test, Self::Demo];
+
+    fn needs_linker(self) -> bool {
+        self != Self::Check
+    }
+
+    fn needs_containers(self) -> bool {
+        matches!(self, Self::Test | Self::Demo)
+    }
+}
+
+/// Where the things are that were asked for. What no purpose asked for is `None`.
+#[derive(Debug, Default)]
+pub struct Tools {
+    /// The compiler for the kernel programs.
+    pub compiler: Option<Compiler>,
+    /// Its linker.
+    pub linker: Option<PathBuf>,
+    /// cargo-deny.
+    pub deny: Option<PathBuf>,
+    /// typos.
+    pub typos: Option<PathBuf>,
+    /// cargo-nextest.
+    pub nextest: Option<PathBuf>,
+    /// A statically linked busybox.
+    pub busybox: Option<PathBuf>,
+}
+
+/// Finds or installs what `purposes` need and says so line by line.
+pub fn run(purposes: &[Purpose]) -> Result<Tools> {
+    let started = Instant::now();
+    let any = |wanted: fn(Purpose) -> bool| purposes.iter().any(|purpose| wanted(*purpose));
+    let mut setup = Setup::default();
+    missing::refuse_what_cannot_be_installed(purposes)?;
+
+    let mut tools = Tools::default();
+    let compiler = setup.compiler()?;
+    if any(Purpose::needs_linker) {
+        tools.linker = Some(setup.linker(&compiler)?);
+    }
+    if any(|purpose| purpose == Purpose::Check) {
+        setup.clippy(&compiler);
+        setup.rustup_component("rustfmt", "fmt")?;
+        setup.rustup_component("clippy", "clippy")?;
+        tools.deny = Some(setup.tool(&CargoTool::new("cargo-deny", "cargo-deny", "0.20.2"))?);
+        tools.typos = Some(setup.tool(&CargoTool::new("typos-cli", "typos", "1.52.0"))?);
+    }
+    tools.compiler = Some(compiler);
+    for need in machine_needs(purposes) {
+        setup.need(need)?;
+    }
+    if any(Purpose::needs_containers) {
+        tools.busybox = Some(setup.busybox()?);
+    }
+    if any(|purpose| purpose == Purpose::Test) {
+        tools.nextest = Some(setup.tool(&CargoTool::new("cargo-nextest", "cargo-nextest", "0.9.151"))?);
+    }
+    let count = setup.installed;
+    eprintln!(
+        "setup: {count} installed, everything is there ({:.1} s)",
+        started.elapsed().as_secs_f64()
+    );
+    Ok(tools)
+}
+
+/// What Debian packages bring, apart from the eBPF toolchain.
+fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
+    if purposes.iter().any(|purpose| purpose.needs_containers()) {
+        vec![
+            &needs::STATIC_LIBC,
+            &needs::DOCKERD,
+            &needs::DOCKER,
+            &needs::RUNC,
+            &needs::TAR,
+            &needs::UNSHARE,
+        ]
+    } else {
+        Vec::new()
+    }
+}
+
+/// One run of setup.
+#[derive(Debug, Default)]
+struct Setup {
+    apt: Apt,
+    installed: usize,
+}
+
+impl Setup {
+    fn compiler(&mut self) -> Result<Compiler> {
+        let name = "eBPF compiler";
+        let started = Instant::now();
+        if let Some(compiler) = ebpf_toolchain::choose() {
+            there(
+                name,
+                &format!(
+                    "rustc {} with source, {}",
+                    compiler.release,
+                    compiler.rustc.display()
+                ),
+            );
+            return Ok(compiler);
+        }
+        self.apt.install(name, &owned(&COMPILER_PACKAGES))?;
+        let compiler = ebpf_toolchain::choose().with_context(|| {
+            format!(
+                "{} are installed, but that compiler has no library source or an LLVM that bpf-linker does not know: \
+                 the packages must be of version 1.91 or later (Debian 12: suite bookworm-security)",
+                COMPILER_PACKAGES.join(" and ")
+            )
+        })?;
+        self.done(name, started, &format!("rustc {}", compiler.release));
+        Ok(compiler)
+    }
+
+    fn linker(&mut self, compiler: &Compiler) -> Result<PathBuf> {
+        let tool = compiler.linker();
+        let name = tool.package;
+        if let Some(program) = compiler.find_linker() {
+            there(
+                name,
+                &format!(
+                    "{} for LLVM {}, {}",
+                    tool.version,
+                    compiler.llvm,
+                    program.display()
+                ),
+            );
+            return Ok(program);
+        }
+        let llvm = format!("LLVM {}", compiler.llvm);
+        let directory = if let Some(directory) = compiler.llvm_config() {
+            there(&llvm, &directory.display().to_string());
+            directory
+        } else {
+            let started = Instant::now();
+            self.apt.install(&llvm, &llvm_packages(compiler.llvm))?;
+            let directory = compiler
+                .llvm_config()
+                .context("LLVM is installed, but not its llvm-config")?;
+            self.done(&llvm, started, &directory.display().to_string());
+            directory
+        };
+        let started = Instant::now();
+        let program = tool.install(name, Some(&directory))?;
+        self.done(
+            name,
+            started,
+            &format!("{} for LLVM {}", tool.version, compiler.llvm),
+        );
+        Ok(program)
+    }
+
+    /// clippy for the kernel programs is wanted but not required: without it the check says that it is skipped.
+    fn clippy(&mut self, compiler: &Compiler) {
+        let name = "clippy for eBPF";
+        if let Some(program) = compiler.clippy() {
+            return there(name, &program.display().to_string());
+        }
+        if !compiler.is_the_systems() || Apt::obstacle().is_some() {
+            return eprintln!(
+                "  missing        {name:<18} {} has none",
+                compiler.rustc.display()
+            );
+        }
+        let started = Instant::now();
+        match self.apt.install(name, &owned(&["rust-web-clippy"])) {
+            Ok(()) => self.done(name, started, ""),
+            Err(error) => eprintln!("  missing        {name:<18} {error:#}"),
+        }
+    }
+
+    /// A part of the Rust toolchain that runs this program.
+    fn rustup_component(&mut self, component: &str, subcommand: &str) -> Result<()> {
+        let present = || process::capture(cargo().args([subcommand, "--version"]));
+        if let Ok(version) = present() {
+            there(component, version.trim());
+            return Ok(());
+        }
+        if path::on_path("rustup").is_none() {
+            bail!(
+                "{component} is missing: `cargo {subcommand}` does not run, and there is no rustup to install it"
+            );
+        }
+        let started = Instant::now();
+        process::hide(
+            component,
+            Command::new("rustup").args(["component", "add", component]),
+        )?;
+        self.done(component, started, present()?.trim());
+        Ok(())
+    }
+
+    fn tool(&mut self, tool: &CargoTool) -> Result<PathBuf> {
+        if let Some(program) = tool.find() {
+            there(tool.package, &format!("{}, {}", tool.version, program.display()));
+            return Ok(program);
+        }
+        let started = Instant::now();
+        let program = tool.install(tool.package, None)?;
+        self.done(tool.package, started, tool.version);
+        Ok(program)
+    }
+
+    fn need(&mut self, need: &Need) -> Result<()> {
+        if let Some(place) = (need.probe)() {
+            there(need.name, &place.display().to_string());
+            return Ok(());
+        }
+        let started = Instant::now();
+        self.apt.install_first_of(need.name, need.packages)?;
+        let place = (need.probe)().with_context(|| {
+            format!(
+                "{} is still not there after {} was installed",
+                need.name,
+                need.packages.join(" or ")
+            )
+        })?;
+        self.done(need.name, started, &place.display().to_string());
+        Ok(())
+    }
+
+    fn busybox(&mut self) -> Result<PathBuf> {
+        let name = "static busybox";
+        if let Some(place) = needs::busybox() {
+            there(name, &place.display().to_string());
+            return Ok(place);
+        }
+        let started = Instant::now();
+        let directory = needs::busybox_directory().context("no home directory to unpack busybox into")?;
+        self.apt.extract(name, needs::BUSYBOX_PACKAGE, &directory)?;
+        let place = needs::busybox().with_context(|| format!("{} holds no busybox", directory.display()))?;
+        self.done(name, started, &place.display().to_string());
+        Ok(place)
+    }
+
+    fn done(&mut self, name: &str, started: Instant, detail: &str) {
+        self.installed += 1;
+        let took = format!("{:.0} s", started.elapsed().as_secs_f64());
+        eprintln!("  {:<14} {name:<18} {detail}", format!("installed {took}"));
+    }
+}
+
+fn there(name: &str, detail: &str) {
+    eprintln!("  {:<14} {name:<18} {detail}", "already there");
+}
+
+/// Debian's compiler for its browsers: the only one in a stable release that is recent, and its library's source.
+const COMPILER_PACKAGES: [&str; 2] = ["rustc-web", "rust-web-src"];
+
+fn owned(packages: &[&str]) -> Vec<String> {
+    packages.iter().map(|package| (*package).to_owned()).collect()
+}
+
+/// What bpf-linker is built with. Polly is a library of its own in Debian, and llvm-config names it.
+fn llvm_packages(major: u32) -> Vec<String> {
+    vec![format!("llvm-{major}-dev"), format!("libpolly-{major}-dev")]
+}

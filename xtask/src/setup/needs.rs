@@ -1,0 +1,153 @@
+//! What each command needs of the machine, apart from the eBPF toolchain and tools that are crates.
+//!
+//! Pure: a table and probes that read. A probe looks for the thing itself, not for the package: what was installed in
+//! another way is as good.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::path;
+use crate::process;
+
+/// Something that a Debian package brings.
+#[derive(Debug)]
+pub struct Need {
+    /// Its name, as shown.
+    pub name: &'static str,
+    /// What it is for, in a few words.
+    pub why: &'static str,
+    /// The packages that bring it, the first one that apt knows is taken.
+    pub packages: &'static [&'static str],
+    /// Where it is, `None` if it is not there.
+    pub probe: fn() -> Option<PathBuf>,
+}
+
+/// To run containers for tests and demonstration. Looked for is the daemon: a `docker` may be a mere client.
+pub const DOCKERD: Need = Need {
+    name: "dockerd",
+    why: "runs the containers",
+    packages: &["docker.io"],
+    probe: || path::on_path("dockerd"),
+};
+
+/// The client, which later Debian releases package apart from the daemon.
+pub const DOCKER: Need = Need {
+    name: "docker",
+    why: "makes and starts the containers",
+    packages: &["docker-cli", "docker.io"],
+    probe: || path::on_path("docker"),
+};
+
+/// The low-level runtime, used by dockerd and by tests directly.
+pub const RUNC: Need = Need {
+    name: "runc",
+    why: "starts the containers",
+    packages: &["runc"],
+    probe: || path::on_path("runc"),
+};
+
+/// Makes images from a directory.
+pub const TAR: Need = Need {
+    name: "tar",
+    why: "makes the images",
+    packages: &["tar"],
+    probe: || path::on_path("tar"),
+};
+
+/// Mount and process id namespaces for tests of other cgroup layouts.
+pub const UNSHARE: Need = Need {
+    name: "unshare",
+    why: "runs tests in other cgroup layouts",
+    packages: &["util-linux"],
+    probe: || path::on_path("unshare"),
+};
+
+/// The C library for static linking, of the programs that run inside containers.
+pub const STATIC_LIBC: Need = Need {
+    name: "static C library",
+    why: "links the programs that run inside containers",
+    packages: &["libc6-dev"],
+    probe: || {
+        // cc prints the bare name if it does not know the file.
+        let text = process::capture(Command::new("cc").arg("-print-file-name=libc.a")).ok()?;
+        Some(PathBuf::from(text.trim())).filter(|file| file.is_absolute() && file.is_file())
+    },
+};
+
+/// The package that holds a statically linked busybox.
+pub const BUSYBOX_PACKAGE: &str = "busybox-static";
+
+/// A statically linked busybox: the machine's, or the one that setup unpacked.
+pub fn busybox() -> Option<PathBuf> {
+    let unpacked = busybox_directory().map(|directory| directory.join("bin/busybox"));
+    path::on_path("busybox")
+        .into_iter()
+        .chain(unpacked)
+        .find(|file| path::is_executable(file) && is_static(file))
+}
+
+/// Where setup unpacks busybox. It is not installed, as its package would replace the dynamically linked one.
+pub fn busybox_directory() -> Option<PathBuf> {
+    path::tools().ok().map(|tools| tools.join(BUSYBOX_PACKAGE))
+}
+
+/// Whether a program is a 64-bit ELF file that asks for no loader.
+fn is_static(file: &Path) -> bool {
+    /// Enough for the header and the program headers, which stand at the start.
+    const HEAD_BYTES: u64 = 4096;
+    let mut head = Vec::new();
+    std::fs::File::open(file).is_ok_and(|file| file.take(HEAD_BYTES).read_to_end(&mut head).is_ok())
+        && has_interpreter(&head) == Some(false)
+}
+
+/// Whether the program headers hold a `PT_INTERP`; `None` if this is no 64-bit little-endian ELF file.
+fn has_interpreter(head: &[u8]) -> Option<bool> {
+    const PT_INTERP: u32 = 3;
+    let u16_at = |at: usize| Some(u16::from_le_bytes(head.get(at..at + 2)?.try_into().ok()?));
+    if head.get(..6)? != b"\x7fELF\x02\x01" {
+        return None;
+    }
+    // Offsets from the ELF-64 object file format: e_phoff 0x20, e_phentsize 0x36, e_phnum 0x38; p_type is first.
+    let table = usize::try_from(u64::from_le_bytes(head.get(0x20..0x28)?.try_into().ok()?)).ok()?;
+    let (size, count) = (usize::from(u16_at(0x36)?), usize::from(u16_at(0x38)?));
+    for index in 0..count {
+        let at = table.checked_add(index * size)?;
+        let kind = u32::from_le_bytes(head.get(at..at.checked_add(4)?)?.try_into().ok()?);
+        if kind == PT_INTERP {
+            return Some(true);
+        }
+    }
+    Some(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_test_is_dynamically_linked_and_a_text_is_neither() {
+        let own = std::env::current_exe().expect("the test's own file");
+        assert!(!is_static(&own));
+        assert_eq!(has_interpreter(b"#!/bin/sh\n"), None);
+    }
+
+    #[test]
+    fn a_header_without_an_interpreter_is_static() {
+        let mut head = vec![0_u8; 0x40 + 2 * 0x38];
+        head[..6].copy_from_slice(b"\x7fELF\x02\x01");
+        head[0x20] = 0x40;
+        head[0x36] = 0x38;
+        head[0x38] = 2;
+        head[0x40] = 1;
+        assert_eq!(has_interpreter(&head), Some(false));
+        head[0x40 + 0x38] = 3;
+        assert_eq!(has_interpreter(&head), Some(true));
+        head.truncate(0x40 + 0x38);
+        assert_eq!(
+            has_interpreter(&head),
+            None,
+            "cut off before the second program header"
+        );
+    }
+}
