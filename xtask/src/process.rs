@@ -41,6 +41,21 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Without the lines in which cargo says what it is doing, which hide the ones that matter.
+    pub fn without_progress(mut self) -> Self {
+        const PROGRESS: [&str; 6] = [
+            "Blocking",
+            "Checking",
+            "Compiling",
+            "Documenting",
+            "Downloaded",
+            "Downloading",
+        ];
+        self.lines
+            .retain(|line| !PROGRESS.iter().any(|word| line.trim_start().starts_with(word)));
+        self
+    }
+
     /// The last `count` lines, each indented, ready to print.
     pub fn tail(&self, count: usize) -> String {
         let mut text = String::new();

@@ -4,7 +4,7 @@
 //! one failed; its output stands above the table. All run, whatever failed before, so that one run shows everything.
 
 mod sources;
-mod unsafe_code;
+mod unsafety;
 
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -65,7 +65,7 @@ pub fn run() -> Result<()> {
             "spelling",
             Command::new(tools.typos.as_ref().context("typos")?).current_dir(workspace()),
         ),
-        unsafe_code(),
+        unsafety(),
     ];
     for row in &rows {
         let (word, reason) = match &row.verdict {
@@ -111,11 +111,11 @@ fn program(name: &'static str, command: &mut Command) -> Row {
     let verdict = match process::watch(name, command) {
         Ok(outcome) if outcome.status.success() => Verdict::Passed,
         Ok(outcome) => {
-            let line = process::display(command);
+            let (line, status) = (process::display(command), outcome.status);
             eprintln!(
                 "{name}: `{line}` failed: {}\n{}",
-                outcome.status,
-                outcome.tail(usize::MAX)
+                status,
+                outcome.without_progress().tail(usize::MAX)
             );
             Verdict::Failed
         }
@@ -176,11 +176,11 @@ fn deny(tools: &Tools, kernel_programs: bool, what: &[&str]) -> Result<Command> 
     command
         .current_dir(workspace())
         .env("CARGO", cargo().get_program())
-        .arg("--locked")
+        .args(["--locked", "--config"])
+        .arg(workspace().join("deny.toml"))
         .arg("--manifest-path")
         .arg(directory.join("Cargo.toml"))
-        .args(["check", "--config"])
-        .arg(workspace().join("deny.toml"))
+        .arg("check")
         .args(what);
     Ok(command)
 }
@@ -191,31 +191,27 @@ fn advisories(tools: &Tools) -> Result<Row> {
     let mut fetch = Command::new(tools.deny.as_ref().context("cargo-deny")?);
     fetch
         .current_dir(workspace())
-        .args(["fetch", "--config"])
+        .arg("--config")
         .arg(workspace().join("deny.toml"))
-        .arg("db");
-    if !process::watch("advisories: database", &mut fetch)?
-        .status
-        .success()
-    {
+        .args(["fetch", "db"]);
+    let fetched = process::watch("advisories: database", &mut fetch)?;
+    if !fetched.status.success() {
+        let cause = fetched.lines.back().map_or("", String::as_str);
         return Ok(skipped(
             name,
-            "NOT CHECKED: the advisory database cannot be fetched from here".to_owned(),
+            format!("NOT CHECKED: the advisory database cannot be fetched: {cause}"),
         ));
     }
-    Ok(program(
-        name,
-        deny(tools, false, &["advisories"])?.arg("--disable-fetch"),
-    ))
+    Ok(program(name, &mut deny(tools, false, &["advisories"])?))
 }
 
-fn unsafe_code() -> Row {
+fn unsafety() -> Row {
     let name = "unsafe code";
     let started = Instant::now();
-    let verdict = match unsafe_code::find(workspace()) {
+    let verdict = match unsafety::find(workspace()) {
         Ok(found) if found.is_empty() => Verdict::Passed,
         Ok(found) => {
-            eprintln!("{name}: outside {}:", unsafe_code::ALLOWED.join(", "));
+            eprintln!("{name}: outside {}:", unsafety::ALLOWED.join(", "));
             for place in &found {
                 eprintln!("    | {place}");
             }

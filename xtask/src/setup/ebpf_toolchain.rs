@@ -178,14 +178,14 @@ mod tests {
     }
 
     #[test]
-    fn a_compiler_without_the_librarys_source_is_none() {
+    fn a_compiler_without_the_library_source_is_none() {
         let rustc = path::on_path("rustc").expect("the tests were compiled by one");
         let sysroot = tempfile::tempdir().expect("a temporary directory");
         assert_eq!(Compiler::probe(&rustc, sysroot.path()), None);
     }
 
     #[test]
-    fn a_compiler_with_the_librarys_source_is_one_if_the_linker_knows_its_llvm() {
+    fn a_compiler_with_the_library_source_is_one_if_the_linker_knows_its_llvm() {
         let rustc = path::on_path("rustc").expect("the tests were compiled by one");
         let sysroot = tempfile::tempdir().expect("a temporary directory");
         let library = sysroot.path().join("lib/rustlib/src/rust/library");
