@@ -16,7 +16,7 @@ use crate::setup::{self, Compiler, Purpose, Tools, cargo, workspace};
 const EBPF_TARGET: &str = "bpfel-unknown-none";
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\x1f";
-/// Tells the daemon's build script which object to embed.
+/// Would have the daemon's build script embed another object than the one that was just built, which it finds by itself.
 const OBJECT_VARIABLE: &str = "DRIFTLOCK_EBPF_OBJECT";
 
 /// Which build of the daemon.
@@ -31,14 +31,14 @@ pub enum Profile {
 /// The command: sets up, builds the kernel programs, then the daemon.
 pub fn run(profile: Profile) -> Result<()> {
     let tools = setup::run(&[Purpose::Build])?;
-    let object = kernel_programs(&tools)?;
-    let binary = daemon(profile, &object)?;
+    kernel_programs(&tools)?;
+    let binary = daemon(profile)?;
     eprintln!("build: {}", binary.display());
     Ok(())
 }
 
-/// Builds the kernel programs and returns the object file.
-pub fn kernel_programs(tools: &Tools) -> Result<PathBuf> {
+/// Builds the kernel programs into `target/ebpf/driftlock.o`.
+pub fn kernel_programs(tools: &Tools) -> Result<()> {
     let compiler = tools
         .compiler
         .as_ref()
@@ -65,7 +65,7 @@ pub fn kernel_programs(tools: &Tools) -> Result<PathBuf> {
         object.display(),
         started.elapsed().as_secs_f64()
     );
-    Ok(object)
+    Ok(())
 }
 
 /// A cargo that compiles for the BPF target: in the kernel programs' directory, with their compiler.
@@ -105,14 +105,14 @@ fn kernel_target_directory() -> PathBuf {
     workspace().join("target/ebpf/build")
 }
 
-/// Builds the daemon with the kernel programs in it and returns its file.
-pub fn daemon(profile: Profile, object: &Path) -> Result<PathBuf> {
+/// Builds the daemon with the kernel programs that [`kernel_programs`] made in it and returns its file.
+pub fn daemon(profile: Profile) -> Result<PathBuf> {
     let target = workspace().join("target");
     let mut command = cargo();
     command
         .args(["build", "--locked", "--package", "agent", "--target-dir"])
         .arg(&target)
-        .env(OBJECT_VARIABLE, object);
+        .env_remove(OBJECT_VARIABLE);
     if profile == Profile::Release {
         command.arg("--release");
     }

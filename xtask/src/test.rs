@@ -27,8 +27,8 @@ pub struct Arguments {
 
 /// Where the things are that tests and demonstration need, as environment variables.
 pub fn environment(tools: &Tools) -> Result<Vec<(&'static str, OsString)>> {
-    let object = build::kernel_programs(tools)?;
-    let binary = build::daemon(Profile::Release, &object)?;
+    build::kernel_programs(tools)?;
+    let binary = build::daemon(Profile::Release)?;
     let fixtures = build::fixtures()?;
     let busybox = tools.busybox.as_ref().context("the images need a busybox")?;
     let mut path = std::env::var_os("PATH").unwrap_or_default();
