@@ -5,6 +5,8 @@
 
 mod build;
 mod check;
+mod demo;
+mod environment;
 mod process;
 mod setup;
 mod test;
@@ -43,6 +45,8 @@ enum Command {
     Check,
     /// Run the unit tests, then the tests against this machine's kernel and real containers (as root).
     Test(test::Arguments),
+    /// Learn a real container, switch to enforcing, attack it, and show what happened (as root).
+    Demo,
 }
 
 fn main() -> ExitCode {
@@ -65,6 +69,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(if release { Profile::Release } else { Profile::Debug })?,
         Command::Check => check::run()?,
         Command::Test(arguments) => return test::run(&arguments),
+        Command::Demo => return demo::run(),
     }
     Ok(ExitCode::SUCCESS)
 }

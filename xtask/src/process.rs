@@ -3,13 +3,13 @@
 //! Input: a prepared [`Command`]. Output: its success, with progress on the terminal meanwhile. Failure: an error
 //! that carries the command line and, where the output was hidden, the end of it.
 //!
-//! Two ways: [`show`] leaves the terminal to the program (cargo and test runners draw their own progress), and
+//! Two ways: [`show`] and [`pass_on`] leave the terminal to the program (cargo and test runners draw their own), and
 //! [`hide`] keeps the output back, shows what is running and for how long, and prints the output only if it failed.
 
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, IsTerminal, PipeReader, Write as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitCode, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -86,6 +86,19 @@ pub fn show(command: &mut Command) -> Result<()> {
         bail!("`{}` failed: {status}", display(command));
     }
     Ok(())
+}
+
+/// Runs a command that draws on the terminal itself, whose verdict is this program's.
+pub fn pass_on(command: &mut Command) -> Result<ExitCode> {
+    let status = command
+        .stdin(Stdio::null())
+        .status()
+        .with_context(|| format!("cannot run `{}`", display(command)))?;
+    Ok(if status.success() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 /// Runs a command with its output hidden and fails, with the end of that output, if it fails.
