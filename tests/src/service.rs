@@ -96,7 +96,7 @@ impl Service {
         self.start_many(1, argv)
     }
 
-    /// The same, `times` times one after the other; `{}` in an argument becomes the number of the start.
+    /// The same, `times` times one after the other; `{}` in a word becomes the number of the start.
     pub fn start_many(&self, times: u64, argv: &[&str]) -> anyhow::Result<Outcomes> {
         let mut requests = self.requests.lock().unwrap_or_else(PoisonError::into_inner);
         writeln!(requests, "{times}\t{}", argv.join("\t"))

@@ -110,11 +110,11 @@ fn a_stale_generation_is_read_again() -> anyhow::Result<()> {
     let mut stage = Stage::enforcing(&Options::named("stale"))?;
     let service = stage.service("stale", &[])?;
     stage.agent.stop()?;
-    let stale = Options {
+    let options = Options {
         variables: vec![(STALE, "1".to_owned())],
         ..Options::named("stale")
     };
-    stage.agent = Agent::start(&stage.docker, &stale)?;
+    stage.agent = Agent::start(&stage.docker, &options)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     let mark = stage.agent.mark();
     let outcomes = service.start_many(200, &["/bin/fetch", "/tmp/conforming"])?;
