@@ -1,6 +1,9 @@
 //! The harness itself: without it, a test that finds nothing killed would prove nothing.
 
+use std::io::{BufRead as _, BufReader};
 use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use tests::docker::{Docker, Layout};
 use tests::image::{self, PAYLOAD, SCRIPT};
@@ -135,5 +138,52 @@ fn forgeries_run_where_nothing_watches() -> anyhow::Result<()> {
         let witness = docker.read(&service.container, case[case.len() - 1])?;
         assert_eq!(witness.as_deref(), Some("witness\n"), "{case:?}");
     }
+    Ok(())
+}
+
+/// What a test that was killed left is swept by the next one.
+#[test]
+fn leftovers_are_swept() -> anyhow::Result<()> {
+    let mut killed = Command::new(std::env::current_exe()?)
+        .args(["--exact", "waits_to_be_killed", "--nocapture", "--ignored"])
+        .env(VICTIM, "1")
+        .stdout(Stdio::piped())
+        .spawn()?;
+    let output = BufReader::new(killed.stdout.take().expect("piped"));
+    let ready = output
+        .lines()
+        .map_while(Result::ok)
+        .find_map(|line| line.strip_prefix(VICTIM).map(str::to_owned));
+    killed.kill()?;
+    killed.wait()?;
+    let directory = PathBuf::from(ready.expect("the victim did not start"));
+    assert!(directory.join("dockerd.pid").exists());
+    tests::cleanup::sweep();
+    assert!(!directory.exists());
+    for entry in std::fs::read_dir("/proc")?.flatten() {
+        let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line).into_owned();
+        assert!(
+            !line.contains(directory.to_str().expect("text")),
+            "still runs: {line}"
+        );
+    }
+    Ok(())
+}
+
+const VICTIM: &str = "DRIFTLOCK_TEST_VICTIM";
+
+/// Not a test of its own: the process that [`leftovers_are_swept`] kills.
+#[test]
+#[ignore = "started by another test"]
+fn waits_to_be_killed() -> anyhow::Result<()> {
+    if std::env::var_os(VICTIM).is_none() {
+        return Ok(());
+    }
+    let docker = Docker::start(Layout::PureV2)?;
+    image::build(&docker, "harness:1", "harness")?;
+    docker.run("left", "harness:1", &[], &[])?;
+    println!("\n{VICTIM}{}", docker.directory().display());
+    std::thread::sleep(Duration::from_mins(1));
     Ok(())
 }
