@@ -26,8 +26,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 pub struct Options {
     /// The name of its directory below the daemon's: the same name finds the same state again.
     pub name: String,
-    /// `policies.exec_into`: `alert` or `deny`.
-    pub exec_into: Option<&'static str>,
+    /// Policies that differ from the default, by name.
+    pub policies: Vec<(&'static str, &'static str)>,
     /// Further lines of its configuration.
     pub config: String,
     /// Further variables of its environment.
@@ -348,6 +348,16 @@ impl Agent {
         }
     }
 
+    /// Halts the agent: it does nothing until it [goes on](Agent::go_on). The kernel programs do.
+    pub fn halt(&self) -> anyhow::Result<()> {
+        Ok(kill_process(self.id()?, Signal::STOP)?)
+    }
+
+    /// Ends a halt.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        Ok(kill_process(self.id()?, Signal::CONT)?)
+    }
+
     /// Ends the agent as an operator does, waits until it has ended, and removes what it pinned. Its state stays.
     pub fn stop(&mut self) -> anyhow::Result<()> {
         self.terminate()?;
@@ -418,10 +428,11 @@ fn configuration(docker: &Docker, options: &Options) -> String {
         "node: test\ndocker:\n  data_roots: [{}]\nlog:\n  level: debug\n",
         docker.data_root().display()
     );
-    if let Some(exec_into) = options.exec_into {
-        text.push_str("policies:\n  exec_into: ");
-        text.push_str(exec_into);
-        text.push('\n');
+    if !options.policies.is_empty() {
+        text.push_str("policies:\n");
+        for (name, value) in &options.policies {
+            text.extend(["  ", name, ": ", value, "\n"]);
+        }
     }
     text.push_str(&options.config);
     text

@@ -48,7 +48,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let digest = image::build(&docker, IMAGE, "demo")?;
     progress.say("starting the agent; exec_into is `alert`");
     let alerting = AgentOptions {
-        exec_into: Some("alert"),
+        policies: vec![("exec_into", "alert")],
         ..AgentOptions::named("demo")
     };
     let agent = Agent::start(&docker, &alerting)?;
@@ -95,7 +95,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     stage.agent.restart(
         &stage.docker,
         &AgentOptions {
-            exec_into: Some("deny"),
+            policies: vec![("exec_into", "deny")],
             ..alerting
         },
     )?;

@@ -15,7 +15,7 @@ const PARALLEL: usize = 4;
 #[test]
 fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
     let stage = Stage::enforcing(&Options {
-        exec_into: Some("deny"),
+        policies: vec![("exec_into", "deny")],
         ..Options::named("conforming")
     })?;
     stage.agent.accept_probe(IMAGE, "/bin/fetch")?;

@@ -11,7 +11,7 @@ use tests::stage::{IMAGE, Stage, is_about};
 fn every_attempt_comes_out_as_expected() -> anyhow::Result<()> {
     for (policy, shell) in [("alert", attempt::SHELL_ALERT), ("deny", attempt::SHELL_DENY)] {
         let options = Options {
-            exec_into: Some(policy),
+            policies: vec![("exec_into", policy)],
             ..Options::named(policy)
         };
         let stage = Stage::enforcing(&options)?;

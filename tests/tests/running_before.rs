@@ -8,7 +8,7 @@ use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 #[test]
 fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
     let options = Options {
-        exec_into: Some("deny"),
+        policies: vec![("exec_into", "deny")],
         ..Options::named("running")
     };
     let mut stage = Stage::enforcing(&options)?;
