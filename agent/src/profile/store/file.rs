@@ -8,8 +8,10 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-use super::{Result, State, StoreError, rows};
 use redb::{Database, DatabaseError, ReadableDatabase as _};
+
+use super::{Result, StoreError};
+use crate::profile::rows::{self, State};
 
 /// Name of the file in the state directory.
 pub(super) const FILE_NAME: &str = "profiles.redb";

@@ -1,0 +1,156 @@
+//! What an operator says about a profile: accept, forget, approve, remove.
+//!
+//! Input: a profile and a behaviour or file. Output: whether that changed anything. Failure: no such profile, no
+//! room, or a behaviour that can never be accepted.
+
+use agent_common::domain::Section;
+use agent_common::file::Layer;
+
+use super::{BEHAVIOURS_MAX, DRIFT_MAX, ProfileStore, Result, StoreError, full};
+use crate::behaviour::ExecBehaviour;
+use crate::profile::model::{self, BehaviourError, ContentHash, Evidence, ExecInEntry, Profile, ProfileKey};
+use crate::profile::rows::{Change, Header};
+use crate::text::ByteText;
+
+impl ProfileStore {
+    /// Permits `behaviour` to processes that enter the container from outside, whether it was proposed or not. Says
+    /// whether that changed anything.
+    pub fn accept_exec_in(&mut self, key: &ProfileKey, behaviour: &ExecBehaviour) -> Result<bool> {
+        self.recover()?;
+        let profile = self.existing(key)?;
+        let held = profile.exec_in.get(behaviour);
+        if held.is_some_and(|entry| entry.accepted) {
+            return Ok(false);
+        }
+        check(key, model::check_learnable(behaviour))?;
+        if held.is_none() && profile.exec_in.len() >= BEHAVIOURS_MAX {
+            return Err(full("behaviours of one section", BEHAVIOURS_MAX));
+        }
+        let entry = ExecInEntry {
+            evidence: held.map(|entry| entry.evidence).unwrap_or_default(),
+            accepted: true,
+        };
+        let change = Change::ExecIn(profile.id, behaviour.clone(), Some(entry));
+        self.commit("accept", vec![change])?;
+        Ok(true)
+    }
+
+    /// Permits `behaviour` to the container's own processes. Says whether that changed anything.
+    pub fn accept_exec(&mut self, key: &ProfileKey, behaviour: &ExecBehaviour) -> Result<bool> {
+        self.recover()?;
+        let profile = self.existing(key)?;
+        if profile.exec.contains_key(behaviour) {
+            return Ok(false);
+        }
+        check(key, model::check_learnable(behaviour))?;
+        if profile.exec.len() >= BEHAVIOURS_MAX {
+            return Err(full("behaviours of one section", BEHAVIOURS_MAX));
+        }
+        let change = Change::Exec(profile.id, behaviour.clone(), Some(Evidence::default()));
+        self.commit("accept", vec![change])?;
+        Ok(true)
+    }
+
+    /// Permits the file at `path` of `layer` while its content is `content`. A note that is not empty replaces the
+    /// earlier one. Says whether that changed anything.
+    pub fn accept_drift(
+        &mut self,
+        key: &ProfileKey,
+        layer: Layer,
+        path: &ByteText,
+        content: ContentHash,
+        note: &str,
+    ) -> Result<bool> {
+        self.recover()?;
+        let profile = self.existing(key)?;
+        check(key, model::check_acceptable(layer, path))?;
+        let file = (layer, path.clone());
+        let held = profile.drift.get(&file);
+        let mut accepted = held.cloned().unwrap_or_default();
+        accepted.sha256.insert(content);
+        if !note.is_empty() {
+            note.clone_into(&mut accepted.note);
+        }
+        if held == Some(&accepted) {
+            return Ok(false);
+        }
+        let contents: usize = profile.drift.values().map(|file| file.sha256.len()).sum();
+        if contents >= DRIFT_MAX {
+            return Err(full("accepted contents of one profile", DRIFT_MAX));
+        }
+        let change = Change::Drift(profile.id, file, Some(accepted));
+        self.commit("accept drift", vec![change])?;
+        Ok(true)
+    }
+
+    /// Takes a behaviour, or a proposal, out of a profile. Says whether it was there.
+    pub fn forget_exec(
+        &mut self,
+        key: &ProfileKey,
+        section: Section,
+        behaviour: &ExecBehaviour,
+    ) -> Result<bool> {
+        self.recover()?;
+        let profile = self.existing(key)?;
+        let change = match section {
+            Section::Main if profile.exec.contains_key(behaviour) => {
+                Change::Exec(profile.id, behaviour.clone(), None)
+            }
+            Section::ExecIn if profile.exec_in.contains_key(behaviour) => {
+                Change::ExecIn(profile.id, behaviour.clone(), None)
+            }
+            _ => return Ok(false),
+        };
+        self.commit("forget", vec![change])?;
+        Ok(true)
+    }
+
+    /// No longer permits the file at `path` of `layer`, whatever its content. Says whether it was permitted.
+    pub fn forget_drift(&mut self, key: &ProfileKey, layer: Layer, path: &ByteText) -> Result<bool> {
+        self.recover()?;
+        let profile = self.existing(key)?;
+        let file = (layer, path.clone());
+        if !profile.drift.contains_key(&file) {
+            return Ok(false);
+        }
+        let change = Change::Drift(profile.id, file, None);
+        self.commit("forget drift", vec![change])?;
+        Ok(true)
+    }
+
+    /// Says that an operator has, or no longer has, approved what a profile permits. Says whether that changed anything.
+    pub fn approve(&mut self, key: &ProfileKey, approved: bool) -> Result<bool> {
+        self.recover()?;
+        let profile = self.existing(key)?;
+        if profile.approved == approved {
+            return Ok(false);
+        }
+        let header = Header {
+            approved,
+            ..Header::of(profile)
+        };
+        let change = Change::Profile(profile.id, Some(header));
+        self.commit("approve", vec![change])?;
+        Ok(true)
+    }
+
+    /// Removes a profile; its number is never used again. Says which number that was.
+    pub fn remove(&mut self, key: &ProfileKey) -> Result<u32> {
+        self.recover()?;
+        let id = self.existing(key)?.id;
+        self.commit("remove", vec![Change::Profile(id, None)])?;
+        Ok(id)
+    }
+
+    fn existing(&self, key: &ProfileKey) -> Result<&Profile> {
+        self.profile(key)
+            .ok_or_else(|| StoreError::NoProfile { key: key.clone() })
+    }
+}
+
+fn check(key: &ProfileKey, result: std::result::Result<(), BehaviourError>) -> Result<()> {
+    result.map_err(|source| StoreError::Behaviour {
+        key: key.clone(),
+        source,
+    })
+}

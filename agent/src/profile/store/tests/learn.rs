@@ -1,0 +1,157 @@
+use agent_common::domain::Section;
+use agent_common::file::Layer;
+
+use super::*;
+use crate::profile::model::{BehaviourError, Holding, ObservationCounts};
+
+#[test]
+fn learns_a_batch_once_and_keeps_it() {
+    let (mut store, _directory) = store();
+    let batch = [
+        observation("/bin/a", Section::Main),
+        observation("/bin/b", Section::ExecIn),
+        observation("/bin/a", Section::Main),
+    ];
+    let learned = store.learn(&batch).expect("learns");
+    assert_eq!(learned, [Learned::New, Learned::New, Learned::Known]);
+    assert_eq!(
+        store.learn(&batch).expect("learns"),
+        [const { Learned::Known }; 3]
+    );
+
+    let before: Vec<Profile> = store.profiles().cloned().collect();
+    let store = reopen(store);
+    assert_eq!(store.profiles().cloned().collect::<Vec<_>>(), before);
+    let profile = store.profile(&key(1, "/init")).expect("learned");
+    assert_eq!(profile.holds(Section::Main, &behaviour("/bin/a")), Holding::Yes);
+    assert_eq!(profile.holds(Section::ExecIn, &behaviour("/bin/a")), Holding::No);
+    assert_eq!(
+        profile.holds(Section::ExecIn, &behaviour("/bin/b")),
+        Holding::ProposedOnly
+    );
+    assert_eq!(
+        profile.rules().collect::<Vec<_>>(),
+        [(Section::Main, &behaviour("/bin/a"))]
+    );
+}
+
+#[test]
+fn never_learns_drift_nor_paths_that_no_kernel_walks() {
+    let (mut store, _directory) = store();
+    for layer in [Layer::Upper, Layer::Volume, Layer::Foreign, Layer::Anonymous] {
+        let mut drift = observation("/bin/a", Section::Main);
+        drift.behaviour.layer = layer;
+        let learned = store.learn(&[drift]).expect("answers");
+        assert_eq!(learned, [Learned::Refused(BehaviourError::Drift { layer })]);
+    }
+    for path in [
+        "",
+        "bin/a",
+        "/",
+        "/bin//a",
+        "/bin/",
+        "/bin/../a",
+        "/./a",
+        "/a\0",
+        ".../a",
+    ] {
+        let learned = store.learn(&[observation(path, Section::Main)]).expect("answers");
+        assert!(
+            matches!(&learned[..], [Learned::Refused(BehaviourError::Path { .. })]),
+            "{path:?}"
+        );
+    }
+    assert_eq!(store.profiles().count(), 0, "a refusal creates no profile");
+}
+
+#[test]
+fn a_section_ends_at_its_bound() {
+    let (mut store, _directory) = store();
+    let batch: Vec<Observation> = (0..=BEHAVIOURS_MAX)
+        .map(|number| observation(&format!("/bin/{number}"), Section::Main))
+        .collect();
+    let (first, second) = batch.split_at(100);
+    store.learn(first).expect("learns");
+    let learned = store.learn(second).expect("learns");
+    assert_eq!(
+        learned.iter().filter(|answer| **answer == Learned::Full).count(),
+        1
+    );
+    assert_eq!(learned.last(), Some(&Learned::Full));
+    assert_eq!(store.learn(&batch[..1]).expect("answers"), [Learned::Known]);
+}
+
+#[test]
+fn numbers_are_never_used_again() {
+    let (mut store, _directory) = store();
+    let first = store.ensure(&key(1, "/init")).expect("creates");
+    assert_eq!(first, 1);
+    assert_eq!(store.ensure(&key(1, "/init")).expect("finds"), first);
+    assert_eq!(store.remove(&key(1, "/init")).expect("removes"), first);
+    assert!(store.profile_by_id(first).is_none());
+    let mut store = reopen(store);
+    let second = store.ensure(&key(1, "/init")).expect("creates");
+    assert_eq!(second, 2);
+    assert_eq!(
+        store.profile_by_id(second).map(|profile| &profile.key),
+        Some(&key(1, "/init"))
+    );
+}
+
+#[test]
+fn a_window_brings_evidence_and_counts_together() {
+    let (mut store, _directory) = store();
+    store
+        .learn(&[
+            observation("/bin/a", Section::Main),
+            observation("/bin/b", Section::ExecIn),
+        ])
+        .expect("learns");
+    let gain = |path: &str, section, windows| EvidenceGain {
+        key: key(1, "/init"),
+        section,
+        behaviour: behaviour(path),
+        windows,
+    };
+    let counts = ObservationCounts {
+        windows: 3,
+        lost_windows: 1,
+        instances: 1,
+        lost_records: 9,
+    };
+    let evidence = [
+        gain("/bin/a", Section::Main, 2),
+        gain("/bin/a", Section::Main, 1),
+        gain("/bin/b", Section::ExecIn, 5),
+        gain("/bin/gone", Section::Main, 1),
+    ];
+    store
+        .add_windows(&evidence, &[(key(1, "/init"), counts), (key(7, "/gone"), counts)])
+        .expect("adds");
+    store.count_windows(&key(1, "/init"), counts).expect("adds");
+    let store = reopen(store);
+    let profile = store.profile(&key(1, "/init")).expect("there");
+    assert_eq!(profile.exec[&behaviour("/bin/a")].windows, 3);
+    assert_eq!(profile.exec_in[&behaviour("/bin/b")].evidence.windows, 5);
+    assert!(!profile.exec_in[&behaviour("/bin/b")].accepted);
+    assert_eq!(profile.exec.len(), 1);
+    assert_eq!((profile.counts.windows, profile.counts.lost_records), (6, 18));
+    assert_eq!(store.profiles().count(), 1);
+}
+
+#[test]
+fn references_are_kept_up_to_their_bound() {
+    let (mut store, _directory) = store();
+    for number in 0..REFERENCES_MAX + 5 {
+        let reference = format!("app:{number}");
+        store
+            .add_reference(&digest(1), Some(&reference), Some(&digest(9)))
+            .expect("adds");
+    }
+    let store = reopen(store);
+    let record = store.image(&digest(1)).expect("there");
+    assert_eq!(
+        (record.references.len(), record.manifests.len()),
+        (REFERENCES_MAX, 1)
+    );
+}
