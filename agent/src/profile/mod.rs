@@ -5,6 +5,7 @@
 //! rules the publisher puts into the kernel, and documents. Nothing here knows a kernel map, a task or a clock.
 //! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
 
+pub mod document;
 pub mod mode;
 pub mod model;
 pub mod reference;
@@ -12,10 +13,11 @@ mod rows;
 pub mod selector;
 pub mod store;
 
+pub use document::{DocumentError, ProfileDocument, RoleProfile};
 pub use mode::{ExecInto, ModeSource, PolicyTable, Scope};
 pub use model::{
     AcceptedDrift, BehaviourError, ContentHash, Evidence, ExecInEntry, Holding, ImageRecord,
     ObservationCounts, Profile, ProfileKey, Role,
 };
 pub use selector::{SelectError, Selector};
-pub use store::{EvidenceGain, Learned, Observation, ProfileStore, StoreError};
+pub use store::{EvidenceGain, ImportSummary, Learned, Observation, ProfileStore, StoreError};

@@ -9,6 +9,7 @@ use agent_common::domain::{Domain, Mode};
 use serde::{Deserialize, Serialize};
 
 use crate::image::ImageDigest;
+use crate::profile::model::{TextError, check_text};
 use crate::profile::reference::same_image;
 
 /// What a setting is about.
@@ -143,6 +144,15 @@ impl PolicyTable {
 }
 
 impl Scope {
+    /// Whether it can be kept and shown.
+    pub(super) fn check(&self) -> Result<(), TextError> {
+        match self {
+            Self::Default | Self::Image(_) => Ok(()),
+            Self::Reference(reference) => check_text("reference", reference),
+            Self::Container(id) => check_text("container id", id),
+        }
+    }
+
     fn is_one_of(&self, references: &[String]) -> bool {
         match self {
             Self::Reference(wanted) => references.iter().any(|reference| same_image(wanted, reference)),

@@ -19,6 +19,18 @@ pub const PATH_BYTES_MAX: usize = 4095;
 /// Longest component of a path, and longest applet, in bytes: `NAME_MAX` of Linux.
 pub const NAME_BYTES_MAX: usize = 255;
 
+/// Most bytes of an image reference and of an operator's note.
+pub const TEXT_BYTES_MAX: usize = 1024;
+
+/// Most behaviours in one section of one profile. A container chooses the applets of a multi-call binary, and every
+/// path where layers cannot be told, so a profile must end somewhere: what is new at the bound is not learned, which
+/// the store says, and stays unknown.
+pub const BEHAVIOURS_MAX: usize = 8192;
+/// Most contents that one profile accepts as drift. At the bound a new one is refused.
+pub const DRIFT_MAX: usize = 1024;
+/// Most references, and most manifests, that are kept for one image. Further ones are not recorded.
+pub const REFERENCES_MAX: usize = 64;
+
 /// What a container of an image is started as: the path of its entrypoint. One image can serve several roles.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(transparent)]
@@ -164,6 +176,16 @@ pub enum BehaviourError {
         /// The applet, cut to 100 characters.
         applet: String,
     },
+}
+
+/// A reference or note that cannot be kept.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} `{}` is too long ({TEXT_BYTES_MAX} bytes) or has characters that cannot be shown", text.escape_debug())]
+pub struct TextError {
+    /// What it is.
+    pub what: &'static str,
+    /// The text, cut to 100 characters.
+    pub text: String,
 }
 
 // === impl Role ===
@@ -373,6 +395,17 @@ fn check_path(path: &ByteText) -> Result<(), BehaviourError> {
     } else {
         Err(BehaviourError::Path { path: shorten(path) })
     }
+}
+
+/// Whether `text` can be kept and shown on one line of a terminal.
+pub fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
+    // What may be shown is what the text form of bytes leaves as it is, but for its own escape character.
+    let is_shown = crate::text::escape(text.as_bytes()) == text.replace('\\', "\\\\");
+    if text.len() <= TEXT_BYTES_MAX && is_shown {
+        return Ok(());
+    }
+    let text = text.chars().take(100).collect();
+    Err(TextError { what, text })
 }
 
 fn shorten(text: &ByteText) -> String {

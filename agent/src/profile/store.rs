@@ -17,6 +17,7 @@ use crate::profile::rows::{Change, State, Writer};
 
 mod accept;
 mod error;
+mod exchange;
 mod file;
 mod learn;
 mod settings;
@@ -24,18 +25,11 @@ mod settings;
 mod tests;
 
 pub use error::StoreError;
+pub use exchange::ImportSummary;
 pub use learn::{EvidenceGain, Learned, Observation};
 
-/// Most behaviours in one section of one profile. A container chooses the applets of a multi-call binary, and every
-/// path where layers cannot be told, so a profile must end somewhere: what is new at the bound is not learned, which
-/// [`Learned::Full`] says, and stays unknown.
-pub const BEHAVIOURS_MAX: usize = 8192;
-/// Most files that one profile accepts as drift.
-pub const DRIFT_MAX: usize = 1024;
 /// Most profiles. At the bound a new one is refused.
 pub const PROFILES_MAX: usize = 16_384;
-/// Most references, and most manifests, that are kept for one image; further ones are not recorded.
-pub const REFERENCES_MAX: usize = 64;
 
 /// Profiles, modes and policies, on disk.
 #[derive(Debug)]

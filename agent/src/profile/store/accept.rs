@@ -6,9 +6,11 @@
 use agent_common::domain::Section;
 use agent_common::file::Layer;
 
-use super::{BEHAVIOURS_MAX, DRIFT_MAX, ProfileStore, Result, StoreError, full};
+use super::{ProfileStore, Result, StoreError, full};
 use crate::behaviour::ExecBehaviour;
-use crate::profile::model::{self, BehaviourError, ContentHash, Evidence, ExecInEntry, Profile, ProfileKey};
+use crate::profile::model::{
+    self, BEHAVIOURS_MAX, BehaviourError, ContentHash, DRIFT_MAX, Evidence, ExecInEntry, Profile, ProfileKey,
+};
 use crate::profile::rows::{Change, Header};
 use crate::text::ByteText;
 
@@ -64,6 +66,7 @@ impl ProfileStore {
         self.recover()?;
         let profile = self.existing(key)?;
         check(key, model::check_acceptable(layer, path))?;
+        model::check_text("note", note)?;
         let file = (layer, path.clone());
         let held = profile.drift.get(&file);
         let mut accepted = held.cloned().unwrap_or_default();
@@ -148,7 +151,7 @@ impl ProfileStore {
     }
 }
 
-fn check(key: &ProfileKey, result: std::result::Result<(), BehaviourError>) -> Result<()> {
+pub(super) fn check(key: &ProfileKey, result: std::result::Result<(), BehaviourError>) -> Result<()> {
     result.map_err(|source| StoreError::Behaviour {
         key: key.clone(),
         source,

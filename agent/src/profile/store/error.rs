@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::profile::model::{BehaviourError, ProfileKey};
+use crate::profile::model::{BehaviourError, ProfileKey, TextError};
 use crate::profile::rows::{LoadError, RowError};
 
 /// Why the store could not do what it was asked.
@@ -78,6 +78,9 @@ pub enum StoreError {
         /// Why not.
         source: BehaviourError,
     },
+    /// A text cannot be kept.
+    #[error(transparent)]
+    Text(#[from] TextError),
     /// A bound was reached.
     #[error("there is no room for more than {limit} {what}")]
     Full {

@@ -7,11 +7,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_common::domain::Section;
 
-use super::{BEHAVIOURS_MAX, PROFILES_MAX, ProfileStore, REFERENCES_MAX, Result, full};
+use super::{PROFILES_MAX, ProfileStore, Result, full};
 use crate::behaviour::ExecBehaviour;
 use crate::image::ImageDigest;
 use crate::profile::model::{
-    self, BehaviourError, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey,
+    self, BEHAVIOURS_MAX, BehaviourError, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile,
+    ProfileKey, REFERENCES_MAX,
 };
 use crate::profile::rows::{Change, Header, State};
 
@@ -148,6 +149,9 @@ impl ProfileStore {
     ) -> Result<()> {
         self.recover()?;
         let mut record = self.image(digest).cloned().unwrap_or_default();
+        if let Some(reference) = reference {
+            model::check_text("reference", reference)?;
+        }
         if let Some(reference) = reference
             && record.references.len() < REFERENCES_MAX
         {
@@ -167,18 +171,18 @@ impl ProfileStore {
 // === impl Plan ===
 
 /// Changes that follow from observations, while they are collected.
-struct Plan<'a> {
+pub(super) struct Plan<'a> {
     state: &'a State,
     next_id: u32,
     /// Profiles that the plan creates.
     created: BTreeMap<ProfileKey, u32>,
     /// Behaviours that the plan adds.
     added: BTreeMap<(u32, Section), BTreeSet<ExecBehaviour>>,
-    changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
 }
 
 impl<'a> Plan<'a> {
-    fn new(state: &'a State) -> Self {
+    pub(super) fn new(state: &'a State) -> Self {
         Self {
             state,
             next_id: state.next_id,
@@ -188,7 +192,8 @@ impl<'a> Plan<'a> {
         }
     }
 
-    fn profile(&mut self, key: &ProfileKey) -> Result<u32> {
+    /// The number of the profile for `key`, which the plan creates if there is none.
+    pub(super) fn profile(&mut self, key: &ProfileKey) -> Result<u32> {
         if let Some(profile) = self.state.profiles.get(key) {
             return Ok(profile.id);
         }

@@ -18,6 +18,7 @@ impl ProfileStore {
         if mode == Some(Mode::Pending) {
             return Err(StoreError::PendingMode);
         }
+        scope.check()?;
         let key = (scope, domain);
         let modes = &self.state.policies.modes;
         let held = modes.get(&key).copied();
@@ -34,6 +35,7 @@ impl ProfileStore {
     /// Sets the policy for processes from outside; `None` takes it back. Says whether that changed anything.
     pub fn set_exec_into(&mut self, scope: Scope, policy: Option<ExecInto>) -> Result<bool> {
         self.recover()?;
+        scope.check()?;
         let policies = &self.state.policies.exec_into;
         let held = policies.get(&scope).copied();
         if held == policy {

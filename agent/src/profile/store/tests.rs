@@ -8,7 +8,10 @@ use crate::behaviour::ExecBehaviour;
 use crate::profile::model::Role;
 
 mod accept;
+mod exchange;
 mod file;
+mod invariants;
+mod kill;
 mod learn;
 mod selector;
 mod settings;

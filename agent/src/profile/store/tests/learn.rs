@@ -2,7 +2,7 @@ use agent_common::domain::Section;
 use agent_common::file::Layer;
 
 use super::*;
-use crate::profile::model::{BehaviourError, Holding, ObservationCounts};
+use crate::profile::model::{BEHAVIOURS_MAX, BehaviourError, Holding, ObservationCounts, REFERENCES_MAX};
 
 #[test]
 fn learns_a_batch_once_and_keeps_it() {

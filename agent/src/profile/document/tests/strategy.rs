@@ -1,0 +1,199 @@
+//! Any document that can be written, under names that were chosen to do harm.
+
+use proptest::prelude::*;
+
+use super::super::*;
+use crate::profile::model::{self, ContentHash, PATH_BYTES_MAX};
+
+/// Names that a YAML reader could take for something else, and names that attack a terminal or a parser.
+pub(super) const HOSTILE_NAMES: &[&[u8]] = &[
+    b"~",
+    b"null",
+    b"Null",
+    b"yes",
+    b"no",
+    b"on",
+    b"y",
+    b"true",
+    b"1e3",
+    b"0x10",
+    b"0o7",
+    b"1_000",
+    b".inf",
+    b".nan",
+    b"12:30:45",
+    b"2001-01-01",
+    b" leading",
+    b"trailing ",
+    b"# comment",
+    b"a # b",
+    b"a: b",
+    b"a:",
+    b":",
+    b"-",
+    b"- a",
+    b"?",
+    b"? a",
+    b"---",
+    b"...",
+    b"'",
+    b"\"",
+    b"'a'",
+    b"\"a\"",
+    b"\\",
+    b"\\x41",
+    b"\\n",
+    b"a\nb",
+    b"\n",
+    b"\r\n",
+    b"\t",
+    b"\xff",
+    b"\xc3\x28",
+    b"\xe2\x80\xae",
+    b"\xef\xbb\xbf",
+    b"\xc2\x85",
+    b"\xe2\x80\xa8",
+    b"\x1b[31m",
+    b"\x7f",
+    b"{a}",
+    b"[a]",
+    b"&a",
+    b"*a",
+    b"!a",
+    b"!!binary",
+    b"|",
+    b">",
+    b"%",
+    b"@",
+    b"`",
+    b",",
+    b"<<",
+    b"=",
+    b"${HOME}",
+    b"\xf0\x9f\x92\xa9",
+    b"\xc3\xa9",
+    b"e\xcc\x81",
+];
+
+fn name() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        "[a-z0-9._-]{1,12}".prop_map(String::into_bytes),
+        prop::sample::select(HOSTILE_NAMES).prop_map(<[u8]>::to_vec),
+        prop::collection::vec(any::<u8>(), 1..20),
+        "\\PC{1,12}".prop_map(String::into_bytes),
+        Just(vec![b' '; 255]),
+        Just(vec![b'x'; 255]),
+    ]
+    .prop_map(|bytes| {
+        bytes
+            .into_iter()
+            .map(|byte| if matches!(byte, 0 | b'/') { b'_' } else { byte })
+            .take(255)
+            .collect::<Vec<u8>>()
+    })
+    .prop_filter("a name", |bytes| !matches!(&bytes[..], b"" | b"." | b".."))
+}
+
+fn path() -> impl Strategy<Value = ByteText> {
+    let short = prop::collection::vec(name(), 1..4);
+    let longest = Just(vec![vec![b'a'; 255]; PATH_BYTES_MAX / 256]);
+    prop_oneof![20 => short, 1 => longest].prop_map(|names| {
+        let mut bytes = Vec::new();
+        for name in names {
+            bytes.push(b'/');
+            bytes.extend(name);
+        }
+        ByteText::from(bytes)
+    })
+}
+
+fn behaviour() -> impl Strategy<Value = ExecBehaviour> {
+    let layer = prop_oneof![Just(Layer::Image), Just(Layer::Unknown)];
+    let applet = prop_oneof![Just(None), Just(Some(Vec::new())), name().prop_map(Some)];
+    (layer, path(), applet).prop_map(|(layer, path, applet)| ExecBehaviour {
+        layer,
+        path,
+        applet: applet.map(ByteText::from),
+    })
+}
+
+fn digest() -> impl Strategy<Value = ImageDigest> {
+    "sha256:[0-9a-f]{64}".prop_map(|text| text.parse().expect("a digest"))
+}
+
+fn text() -> impl Strategy<Value = String> {
+    let hostile =
+        prop::sample::select(HOSTILE_NAMES).prop_map(|name| String::from_utf8_lossy(name).into_owned());
+    prop_oneof!["[a-z0-9./:@-]{1,40}", hostile, "\\PC{0,200}"].prop_filter("a text that is kept", |text| {
+        model::check_text("text", text).is_ok()
+    })
+}
+
+fn role() -> impl Strategy<Value = RoleProfile> {
+    let counts =
+        any::<[u64; 4]>().prop_map(
+            |[windows, lost_windows, instances, lost_records]| ObservationCounts {
+                windows,
+                lost_windows,
+                instances,
+                lost_records,
+            },
+        );
+    let hash = prop_oneof![
+        any::<[u8; 32]>(),
+        Just([0; 32]),
+        // Reads as a number in scientific notation: 64 digits, one of them `e`.
+        Just({
+            let mut bytes = [0x11; 32];
+            bytes[1] = 0x1e;
+            bytes
+        }),
+    ]
+    .prop_map(ContentHash);
+    let accepted = (prop::collection::btree_set(hash, 1..3), text())
+        .prop_map(|(sha256, note)| AcceptedDrift { sha256, note });
+    let drift_layer = prop_oneof![Just(Layer::Upper), Just(Layer::Volume)];
+    let evidence = any::<u64>().prop_map(|windows| Evidence { windows });
+    let entry = (any::<u64>(), any::<bool>()).prop_map(|(windows, accepted)| ExecInEntry {
+        evidence: Evidence { windows },
+        accepted,
+    });
+    (
+        any::<bool>(),
+        counts,
+        prop::collection::btree_map(behaviour(), evidence, 0..6),
+        prop::collection::btree_map(behaviour(), entry, 0..4),
+        prop::collection::btree_map((drift_layer, path()), accepted, 0..3),
+    )
+        .prop_map(|(approved, counts, exec, exec_in, drift)| RoleProfile {
+            approved,
+            counts,
+            exec,
+            exec_in,
+            drift,
+        })
+}
+
+/// Any document that can be written.
+pub(crate) fn document() -> impl Strategy<Value = ProfileDocument> {
+    let role_path = prop_oneof![path(), name().prop_map(ByteText::from)]
+        .prop_map(|path| Role::new(path).expect("a role"));
+    (
+        digest(),
+        prop::collection::btree_set(text(), 0..3),
+        prop::collection::btree_set(digest(), 0..3),
+        prop::option::of(digest()),
+        prop::collection::btree_map(role_path, role(), 0..3),
+    )
+        .prop_map(
+            |(digest, references, manifests, descends_from, roles)| ProfileDocument {
+                digest,
+                image: ImageRecord {
+                    references,
+                    manifests,
+                    descends_from,
+                },
+                roles,
+            },
+        )
+}

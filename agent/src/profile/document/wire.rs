@@ -1,0 +1,278 @@
+//! The document as it is written: field names, order of fields, what may be left out.
+//!
+//! Purpose: the types that serde and the published schema see. Every struct refuses fields that it does not know.
+//! Lists hold places ([`Spanned`]), so that what is wrong with an entry can be told with its line and column.
+
+use agent_common::file::Layer;
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_saphyr::{Location, Spanned};
+
+use crate::image::ImageDigest;
+use crate::profile::model::{ContentHash, ObservationCounts, Role};
+use crate::text::ByteText;
+
+/// Version of the document's format.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) enum ApiVersion {
+    /// The first.
+    #[serde(rename = "driftlock/v1")]
+    V1,
+}
+
+/// What the document describes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+pub(super) enum Kind {
+    /// What one image does.
+    ImageProfile,
+}
+
+/// What one image does, by role.
+///
+/// Paths, applets and roles are bytes: what is not printable UTF-8 is written as `\xNN`, a backslash as `\\`.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "ImageProfile"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Document {
+    /// Version of the document's format.
+    pub(super) api_version: ApiVersion,
+    /// What the document describes.
+    pub(super) kind: Kind,
+    /// The image.
+    pub(super) image: Image,
+    /// Config digest of the image that these profiles were inherited from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(test, schemars(with = "Option<super::schema::Digest>"))]
+    pub(super) descends_from: Option<ImageDigest>,
+    /// The image's profiles, one for each entrypoint it is started with.
+    #[cfg_attr(test, schemars(with = "Vec<RoleEntry>"))]
+    pub(super) roles: Vec<Spanned<RoleEntry>>,
+}
+
+/// The image.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Image {
+    /// Digest of the image's config: its identity.
+    #[cfg_attr(test, schemars(with = "super::schema::Digest"))]
+    pub(super) digest: ImageDigest,
+    /// Digests of manifests that name the config.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<super::schema::Digest>"))]
+    pub(super) manifests: Vec<Spanned<ImageDigest>>,
+    /// References under which the image was seen.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<String>"))]
+    pub(super) references: Vec<Spanned<String>>,
+}
+
+/// The profile of one role.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Role"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct RoleEntry {
+    /// Path of the entrypoint.
+    #[cfg_attr(test, schemars(with = "super::schema::RolePath"))]
+    pub(super) role: Role,
+    /// An operator has approved what the profile permits.
+    #[serde(default)]
+    pub(super) approved: bool,
+    /// Programs that the container's own processes may execute.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<ExecEntry>"))]
+    pub(super) exec: Vec<Spanned<ExecEntry>>,
+    /// Programs that processes from outside executed in a running container.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<ExecInEntry>"))]
+    pub(super) exec_in: Vec<Spanned<ExecInEntry>>,
+    /// Files that did not come with the image and may run while they have this content.
+    #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<DriftEntry>"))]
+    pub(super) accepted_drift: Vec<Spanned<DriftEntry>>,
+    /// What the profile was learned from.
+    #[serde(default)]
+    pub(super) observation: Observation,
+}
+
+/// A program.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Exec"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ExecEntry {
+    /// Where its file came from.
+    pub(super) layer: LearnedLayer,
+    /// Path of its file.
+    #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
+    pub(super) path: ByteText,
+    /// For a multi-call binary, the name it is invoked as.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(super) applet: Option<ByteText>,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+}
+
+/// A program that a process from outside executed.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "ExecIn"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ExecInEntry {
+    /// Where its file came from.
+    pub(super) layer: LearnedLayer,
+    /// Path of its file.
+    #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
+    pub(super) path: ByteText,
+    /// For a multi-call binary, the name it is invoked as.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(super) applet: Option<ByteText>,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+    /// It is permitted; otherwise it is a proposal.
+    pub(super) accepted: bool,
+}
+
+/// A file that did not come with the image.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "AcceptedDrift"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DriftEntry {
+    /// Where the file is.
+    pub(super) layer: DriftLayer,
+    /// Its path.
+    #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
+    pub(super) path: ByteText,
+    /// SHA-256 of each content that is accepted.
+    #[cfg_attr(test, schemars(with = "Vec<super::schema::Sha256>", length(min = 1)))]
+    pub(super) sha256: Vec<Spanned<ContentHash>>,
+    /// Why it was accepted.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[cfg_attr(test, schemars(with = "String"))]
+    pub(super) note: String,
+}
+
+/// Layers of which behaviour is learned.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LearnedLayer {
+    /// The file came with the image.
+    Image,
+    /// The container's root filesystem has no layers.
+    Unknown,
+}
+
+/// Layers whose files can be accepted by path and content.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DriftLayer {
+    /// Written since the container started.
+    Upper,
+    /// On a volume.
+    Volume,
+}
+
+/// What a profile was learned from.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Observation {
+    /// Observation windows without a lost record: one container, one minute.
+    pub(super) windows: u64,
+    /// Observation windows in which records were lost.
+    pub(super) lost_windows: u64,
+    /// Container instances.
+    pub(super) instances: u64,
+    /// Records that were lost.
+    pub(super) lost_records: u64,
+}
+
+/// A value without a place, to be written.
+pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
+    Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+/// Reads a field that may be missing but not null: `null` and `~` are names that a container can choose.
+fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteText>, D::Error> {
+    ByteText::deserialize(deserializer).map(Some)
+}
+
+impl From<LearnedLayer> for Layer {
+    fn from(layer: LearnedLayer) -> Self {
+        match layer {
+            LearnedLayer::Image => Self::Image,
+            LearnedLayer::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<DriftLayer> for Layer {
+    fn from(layer: DriftLayer) -> Self {
+        match layer {
+            DriftLayer::Upper => Self::Upper,
+            DriftLayer::Volume => Self::Volume,
+        }
+    }
+}
+
+impl LearnedLayer {
+    /// `None` for a layer of which nothing is learned.
+    pub(super) fn of(layer: Layer) -> Option<Self> {
+        match layer {
+            Layer::Image => Some(Self::Image),
+            Layer::Unknown => Some(Self::Unknown),
+            Layer::Upper | Layer::Volume | Layer::Foreign | Layer::Anonymous => None,
+        }
+    }
+}
+
+impl DriftLayer {
+    /// `None` for a layer whose files cannot be accepted.
+    pub(super) fn of(layer: Layer) -> Option<Self> {
+        match layer {
+            Layer::Upper => Some(Self::Upper),
+            Layer::Volume => Some(Self::Volume),
+            Layer::Unknown | Layer::Image | Layer::Foreign | Layer::Anonymous => None,
+        }
+    }
+}
+
+impl From<ObservationCounts> for Observation {
+    fn from(counts: ObservationCounts) -> Self {
+        Self {
+            windows: counts.windows,
+            lost_windows: counts.lost_windows,
+            instances: counts.instances,
+            lost_records: counts.lost_records,
+        }
+    }
+}
+
+impl From<Observation> for ObservationCounts {
+    fn from(observation: Observation) -> Self {
+        Self {
+            windows: observation.windows,
+            lost_windows: observation.lost_windows,
+            instances: observation.instances,
+            lost_records: observation.lost_records,
+        }
+    }
+}
