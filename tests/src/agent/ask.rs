@@ -1,0 +1,164 @@
+//! What a test asks the agent, by its command line and in no other way.
+//!
+//! Output: what the command printed, or the part of its JSON that is wanted. Failure: another exit code than 0, with
+//! what it said and the agent's log.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use serde_json::Value;
+
+use super::{Agent, PATIENCE, command};
+
+/// What came of a command line.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// The exit code; -1 if it was killed.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Agent {
+    /// A `driftlock` command line that talks to this agent.
+    #[must_use]
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = command(&self.namespace, &self.directory);
+        command.args(arguments).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs a `driftlock` command and gives what came of it, success or not.
+    pub fn cli(&self, arguments: &[&str]) -> anyhow::Result<Reply> {
+        let output = self.command(arguments).output().context("cannot run driftlock")?;
+        Ok(Reply {
+            code: output.status.code().unwrap_or(-1),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a `driftlock` command that must succeed and gives what it printed.
+    pub fn done(&self, arguments: &[&str]) -> anyhow::Result<String> {
+        let reply = self.cli(arguments)?;
+        ensure!(
+            reply.code == 0,
+            "driftlock {arguments:?}: exit code {}\n{}{}\nlog:\n{}",
+            reply.code,
+            reply.stdout,
+            reply.stderr,
+            self.log()
+        );
+        Ok(reply.stdout)
+    }
+
+    /// Runs a reading command with `--json`.
+    pub fn json(&self, arguments: &[&str]) -> anyhow::Result<Value> {
+        let text = self.done(&[arguments, &["--json"]].concat())?;
+        serde_json::from_str(&text).with_context(|| format!("driftlock {arguments:?} --json printed {text}"))
+    }
+
+    /// Sets the mode of an image.
+    pub fn set_mode(&self, mode: &str, image: &str) -> anyhow::Result<()> {
+        self.done(&["mode", "set", mode, "--image", image]).map(drop)
+    }
+
+    /// Accepts a program of the image for what enters its containers from outside.
+    pub fn accept_probe(&self, image: &str, path: &str) -> anyhow::Result<()> {
+        self.done(&["profile", "accept", image, path, "--exec-in"])
+            .map(drop)
+    }
+
+    /// Accepts one applet of a multi-call program of the image, for its containers' own processes.
+    pub fn accept_applet(&self, image: &str, path: &str, applet: &str) -> anyhow::Result<()> {
+        self.done(&["profile", "accept", image, path, "--applet", applet])
+            .map(drop)
+    }
+
+    /// Accepts a program that did not come with the image, for its containers' own processes.
+    pub fn accept_drift(&self, image: &str, layer: &str, path: &str, sha256: &str) -> anyhow::Result<()> {
+        self.done(&[
+            "profile", "accept", image, path, "--layer", layer, "--sha256", sha256,
+        ])
+        .map(drop)
+    }
+
+    /// Waits until the image's profile holds these behaviours as rules; a multi-call program's is written
+    /// `PATH APPLET`.
+    pub fn wait_until_learned(&self, image: &str, behaviours: &[&str]) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let held = self.rules(image, "main").unwrap_or_default();
+            let missing: Vec<_> = behaviours
+                .iter()
+                .filter(|wanted| !held.iter().any(|held| held == *wanted))
+                .collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the profile of {image} does not hold {missing:?} but {held:?}; log:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// The behaviours that a profile's section has as rules, each as `PATH` or `PATH APPLET`.
+    pub fn rules(&self, image: &str, section: &str) -> anyhow::Result<Vec<String>> {
+        self.behaviours(image, |behaviour| {
+            behaviour["section"] == section && behaviour["state"] != "proposed"
+        })
+    }
+
+    /// The behaviours of a profile for which `chosen` holds, each as `PATH` or `PATH APPLET`.
+    pub fn behaviours(&self, image: &str, chosen: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<String>> {
+        let profile = self.json(&["profile", "show", image])?;
+        let behaviours = profile["behaviours"]
+            .as_array()
+            .context("no list of behaviours")?;
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        Ok(behaviours
+            .iter()
+            .filter(|behaviour| chosen(behaviour))
+            .map(|behaviour| match behaviour["applet"].as_str() {
+                None => text(&behaviour["path"]),
+                Some(applet) => format!("{} {applet}", text(&behaviour["path"])),
+            })
+            .collect())
+    }
+
+    /// Waits until the agent knows which image a container is of, and gives its description.
+    pub fn wait_until_resolved(&self, container: &str) -> anyhow::Result<Value> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let containers = self.json(&["containers"])?;
+            let found = containers
+                .as_array()
+                .context("no list of containers")?
+                .iter()
+                .find(|entry| entry["id"] == container && entry["state"] == "resolved");
+            if let Some(found) = found {
+                return Ok(found.clone());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "container {container} is not resolved: {containers:#}\nlog:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// One of the counters of all containers together, from `status --json`.
+    pub fn counter(&self, name: &str) -> anyhow::Result<u64> {
+        let status = self.json(&["status"])?;
+        status["counters"][name]
+            .as_u64()
+            .with_context(|| format!("status has no counter {name}: {status:#}"))
+    }
+}
