@@ -5,10 +5,14 @@
 //! on hostile ones other than by an error or by leaving them out. Nothing here keeps a state that a restart would
 //! lose; the engine owns the registry of containers and calls in here.
 
+pub mod content;
 pub mod docker;
 pub mod id;
 pub mod info;
 pub mod layout;
+#[path = "../kernel/lease.rs"]
+mod lease;
+pub mod lowers;
 pub mod membership;
 pub mod mountinfo;
 pub mod overlay;
@@ -16,6 +20,9 @@ pub mod process;
 pub mod read;
 pub mod root;
 pub mod tree;
+
+#[cfg(test)]
+mod test_mount;
 
 pub use id::{ContainerId, container_id_in};
 pub use info::{ContainerInfo, ImageIdentity, Runtime, Storage};
