@@ -201,9 +201,9 @@ impl Attempt {
             ALERT_PATIENCE
         };
         let id = &scene.container().id;
-        let alert = scene
-            .agent
-            .wait_for_alert(mark, patience, |alert| is_about(alert, id));
+        let alert = scene.agent.wait_for_alert(mark, patience, |alert| {
+            is_about(alert, id) && alert["repeats_of"].is_null()
+        });
         Ok(Result {
             attempt: self,
             ending,

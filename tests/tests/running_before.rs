@@ -58,7 +58,10 @@ fn what_entered_before_is_known_by_its_parent() -> anyhow::Result<()> {
         "-c",
         &wait("/bin/rotate /tmp/entered; true"),
     ])?;
-    let orphan = format!("({}) &", wait("/bin/rotate /tmp/orphan; true"));
+    let orphan = format!(
+        "({}) </dev/null >/dev/null 2>&1 &",
+        wait("/bin/rotate /tmp/orphan; true")
+    );
     stage.docker.text(["exec", id, "/bin/sh", "-c", &orphan])?;
     stage.agent = tests::agent::Agent::start(&stage.docker, &Options::named("entered"))?;
     stage.agent.wait_until_resolved(id)?;

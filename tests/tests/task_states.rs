@@ -1,0 +1,95 @@
+//! Whose process it is stays known: past the death of its parent, and out of the container's cgroup.
+
+use std::path::PathBuf;
+
+use tests::agent::Options;
+use tests::docker::Layout;
+use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
+
+/// What an exec from outside leaves in the background is still from outside when the container's first process has
+/// become its parent.
+#[test]
+fn an_orphan_of_an_exec_is_still_from_outside() -> anyhow::Result<()> {
+    let stage = Stage::learned(Layout::Hybrid, &Options::named("orphan"))?;
+    stage.agent.set_mode("monitor", IMAGE)?;
+    let service = stage.service("orphan", &[])?;
+    let id = service.container.id.as_str();
+    let mark = stage.agent.mark();
+    let waits =
+        "(until [ -e /tmp/go ]; do sleep 0.1; done; /bin/rotate /tmp/orphan) </dev/null >/dev/null 2>&1 &";
+    stage.docker.text(["exec", id, "/bin/sh", "-c", waits])?;
+    assert!(
+        service
+            .start(&["/bin/cp", "/etc/passwd", "/tmp/go"])?
+            .all_succeeded()
+    );
+    let alert = stage.agent.wait_for_alert(mark, ALERT_PATIENCE, |alert| {
+        is_about(alert, id) && alert["behaviour"]["path"] == "/bin/rotate"
+    });
+    let alert = alert.unwrap_or_else(|| panic!("no alert; log:\n{}", stage.agent.log()));
+    assert_eq!(alert["process"]["state"], "exec_in", "{alert:#}");
+    assert_eq!(alert["kind"], "exec.into", "{alert:#}");
+    Ok(())
+}
+
+/// A process that leaves the container's cgroup is reported, and what it starts is judged as before.
+#[test]
+fn a_process_that_leaves_its_cgroup_stays_tracked() -> anyhow::Result<()> {
+    let stage = Stage::enforcing(&Options::named("leaving"))?;
+    let service = stage.service("leaving", &[])?;
+    let mark = stage.agent.mark();
+    let elsewhere = Elsewhere::create()?;
+    let process = stage.docker.inspect(&service.container.id)?["State"]["Pid"].to_string();
+    std::fs::write(elsewhere.0.join("cgroup.procs"), &process)?;
+    let left = stage.expect_alert(mark, &service);
+    assert_eq!(left["kind"], "exec.left_cgroup", "{left:#}");
+    assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
+    Stage::drop_payload(&service, "/tmp/dropped")?;
+    for program in ["/tmp/dropped", "/bin/rotate"] {
+        let outcome = service.start(&[program, "/tmp/witness"])?;
+        assert!(
+            outcome.all_killed(),
+            "{program}: {outcome:?}; log:\n{}",
+            stage.agent.log()
+        );
+    }
+    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    let alert = stage.agent.wait_for_alert(mark, ALERT_PATIENCE, |alert| {
+        is_about(alert, &service.container.id) && alert["kind"] == "exec.drift"
+    });
+    assert!(alert.is_some(), "no alert; log:\n{}", stage.agent.log());
+    stage.docker.remove(&service.container)
+}
+
+/// A cgroup of version 2 that is no container's.
+struct Elsewhere(PathBuf);
+
+impl Elsewhere {
+    fn create() -> anyhow::Result<Self> {
+        let cgroup = PathBuf::from(format!(
+            "/sys/fs/cgroup/unified/driftlock-test-{}",
+            std::process::id()
+        ));
+        std::fs::create_dir(&cgroup)?;
+        Ok(Self(cgroup))
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        // Where the test failed before it removed the container, its process goes back.
+        for process in std::fs::read_to_string(self.0.join("cgroup.procs"))
+            .unwrap_or_default()
+            .lines()
+        {
+            let _ = std::fs::write("/sys/fs/cgroup/unified/cgroup.procs", process);
+        }
+        for _ in 0..100 {
+            if std::fs::remove_dir(&self.0).is_ok() {
+                return;
+            }
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+        eprintln!("{} stays behind", self.0.display());
+    }
+}
