@@ -1,12 +1,12 @@
 //! Driftlock against real kernels and real containers.
 //!
 //! Two halves that share nothing but this file:
-//! - [`fixture`], under feature `fixtures`: what the static programs in `src/bin` are made of, which run inside test
+//! - `fixture`, under feature `fixtures`: what the static programs in `src/bin` are made of, which run inside test
 //!   containers.
-//! - the harness, under feature `harness` (default): a private Docker daemon ([`docker`]), images ([`image`]), the agent
-//!   under test ([`agent`]) and the demonstration ([`demo`]).
+//! - the harness, under feature `harness` (default): a private Docker daemon (`docker`), images (`image`), the agent
+//!   under test (`agent`) and the demonstration (`demo`).
 //!
-//! The harness reads where things are from the environment ([`environment`]); `cargo xtask test` and `cargo xtask demo`
+//! The harness reads where things are from the environment (`environment`); `cargo xtask test` and `cargo xtask demo`
 //! set it. It needs root, and leaves nothing behind: what a killed run left is swept by the next one.
 
 #[cfg(feature = "harness")]

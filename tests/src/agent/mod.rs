@@ -2,7 +2,7 @@
 //!
 //! State, socket, configuration and BPF file system lie in the daemon's run directory, so that any number of agents
 //! live beside each other and beside one that the machine already has. Alerts are collected from its standard output
-//! as they come ([`alerts`]); its log goes to a file that is shown when something fails. [`ask`] is the command line.
+//! as they come (`alerts`); its log goes to a file that is shown when something fails. `ask` is the command line.
 
 mod alerts;
 mod ask;
