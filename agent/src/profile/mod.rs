@@ -5,6 +5,7 @@
 //! rules the publisher puts into the kernel, and documents. Nothing here knows a kernel map, a task or a clock.
 //! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
 
+mod coverage;
 pub mod document;
 pub mod mode;
 pub mod model;

@@ -343,3 +343,12 @@ fn a_full_profile_is_written_and_read() {
         .collect();
     assert!(matches!(document.render(), Err(DocumentError::TooLarge { .. })));
 }
+
+#[test]
+fn the_example_in_the_manual_is_canonical() {
+    let manual = include_str!("../../../../profiles/README.md");
+    let (_, rest) = manual.split_once("```yaml\n").expect("has an example");
+    let (example, _) = rest.split_once("```").expect("it ends");
+    let document = ProfileDocument::parse(example.as_bytes(), "README.md").expect("reads");
+    assert_eq!(document.render().expect("renders"), example);
+}

@@ -10,6 +10,7 @@ use crate::profile::model::Role;
 mod accept;
 mod exchange;
 mod file;
+mod full_disk;
 mod invariants;
 mod kill;
 mod learn;
