@@ -493,4 +493,4 @@ impl ContentError {
 
 #[cfg(test)]
 #[path = "content_tests.rs"]
-mod tests;
+pub(super) mod tests;

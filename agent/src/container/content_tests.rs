@@ -28,8 +28,24 @@ fn text(path: &Path) -> ByteText {
     path.as_os_str().as_bytes().into()
 }
 
+/// Hashes a file that nobody writes. What another test starts holds this test's files open between fork and exec.
+pub(in crate::container) fn undisturbed(
+    location: Location<'_>,
+    path: &ByteText,
+    expected: Option<&FileIdentity>,
+    limits: &ContentLimits,
+) -> Result<HashedFile, ContentError> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    loop {
+        match hash_file(location, path, expected, limits) {
+            Err(ContentError::OpenForWriting { .. }) if Instant::now() < deadline => std::thread::yield_now(),
+            result => return result,
+        }
+    }
+}
+
 fn hash_in(directory: &Path, name: &str) -> Result<HashedFile, ContentError> {
-    hash_file(upper(directory), &name.into(), None, &ContentLimits::default())
+    undisturbed(upper(directory), &name.into(), None, &ContentLimits::default())
 }
 
 fn recorded(path: &Path) -> FileIdentity {
@@ -55,7 +71,7 @@ fn hashes_the_recorded_file_and_no_other() {
     let (directory, path) = file(b"abc");
     let record = recorded(&path);
     let hash = || {
-        hash_file(
+        undisturbed(
             upper(directory.path()),
             &"/file".into(),
             Some(&record),
@@ -91,12 +107,12 @@ fn hashes_the_recorded_file_and_no_other() {
 #[test]
 fn finds_a_file_of_a_volume_by_its_mount() {
     let (_directory, path) = file(b"abc");
-    let hashed = hash_file(volume(), &text(&path), None, &ContentLimits::default()).expect("nobody writes");
+    let hashed = undisturbed(volume(), &text(&path), None, &ContentLimits::default()).expect("nobody writes");
     assert_eq!(hashed.sha256.to_string(), ABC);
     let mut record = hashed.identity;
-    hash_file(volume(), &text(&path), Some(&record), &ContentLimits::default()).expect("the same file");
+    undisturbed(volume(), &text(&path), Some(&record), &ContentLimits::default()).expect("the same file");
     record.device += 1;
-    let error = hash_file(volume(), &text(&path), Some(&record), &ContentLimits::default());
+    let error = undisturbed(volume(), &text(&path), Some(&record), &ContentLimits::default());
     assert!(matches!(error, Err(ContentError::Replaced { .. })), "{error:?}");
 }
 
@@ -107,7 +123,7 @@ fn a_process_elsewhere_shows_nothing_of_the_container() {
         pid: std::process::id(),
         mount_namespace: 1,
     };
-    let error = hash_file(elsewhere, &text(&path), None, &ContentLimits::default());
+    let error = undisturbed(elsewhere, &text(&path), None, &ContentLimits::default());
     assert!(
         matches!(error, Err(ContentError::NotInContainer { .. })),
         "{error:?}"
@@ -116,7 +132,7 @@ fn a_process_elsewhere_shows_nothing_of_the_container() {
 
 #[test]
 fn refuses_filesystems_that_answer_for_somebody_else() {
-    let error = hash_file(
+    let error = undisturbed(
         volume(),
         &"/proc/self/status".into(),
         None,
@@ -195,7 +211,7 @@ fn keeps_to_the_bound() {
         max_bytes,
         ..ContentLimits::default()
     };
-    let hash = |max_bytes| hash_file(upper(directory.path()), &"/file".into(), None, &limits(max_bytes));
+    let hash = |max_bytes| undisturbed(upper(directory.path()), &"/file".into(), None, &limits(max_bytes));
     assert!(hash(2 * CHUNK_BYTES as u64 + 1).is_ok());
     assert!(matches!(
         hash(2 * CHUNK_BYTES as u64),
@@ -213,13 +229,41 @@ fn a_writer_below_or_above_the_overlay_is_noticed() {
         .append(true)
         .open(mount.path().join("file"))
         .expect("open");
-    let error = hash().expect_err("a writer");
+    let error = hash_file(
+        upper(&mount.upper()),
+        &"/file".into(),
+        None,
+        &ContentLimits::default(),
+    )
+    .expect_err("a writer");
     assert!(
         matches!(error, ContentError::OpenForWriting { .. }) && error.is_retryable(),
         "{error}"
     );
     drop(writer);
     hash().expect("the writer has gone");
+}
+
+#[test]
+fn a_program_that_runs_can_be_hashed() {
+    let directory = TestDirectory::new();
+    let program = directory.path().join("program");
+    std::fs::copy("/bin/sleep", &program).expect("copy");
+    let mut child = loop {
+        match std::process::Command::new(&program).arg("60").spawn() {
+            Ok(child) => break child,
+            // Another test forked while the copy was open for writing here.
+            Err(error) => assert_eq!(error.kind(), io::ErrorKind::ExecutableFileBusy),
+        }
+    };
+    let hashed = hash_in(directory.path(), "/program");
+    child.kill().expect("kill");
+    child.wait().expect("wait");
+    let content = std::fs::read(&program).expect("read");
+    assert_eq!(
+        hashed.expect("nobody writes").sha256.0,
+        <[u8; 32]>::from(Sha256::digest(content))
+    );
 }
 
 #[test]
@@ -251,7 +295,8 @@ fn waits_until_a_change_time_says_something() {
         max_wait: Duration::ZERO,
         ..ContentLimits::default()
     };
-    let error = hash_file(upper(directory.path()), &"/file".into(), None, &impatient).expect_err("too young");
+    let error =
+        undisturbed(upper(directory.path()), &"/file".into(), None, &impatient).expect_err("too young");
     assert!(
         matches!(error, ContentError::Unsettled { .. }) && error.is_retryable(),
         "{error}"

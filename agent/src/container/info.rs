@@ -58,7 +58,8 @@ pub struct ContainerInfo {
     pub role: ByteText,
     /// The arguments of that program, without the program itself.
     pub args: Vec<ByteText>,
-    /// Its first process, by the id on the host; `None` while it does not run.
+    /// Its first process, by the id on the host; `None` while it does not run. This is what the runtime wrote last: after
+    /// a crash of the host the number may be any process's by now, so look where that process stands before using it.
     pub init_pid: Option<u32>,
     /// The runtime takes it for running. It says so a moment after the first process has started.
     pub running: bool,

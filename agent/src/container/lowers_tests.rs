@@ -1,7 +1,8 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
-use crate::container::content::{Location, hash_file};
+use crate::container::content::Location;
+use crate::container::content::tests::undisturbed;
 use crate::container::overlay::LowerLayer;
 use crate::container::test_mount::TestMount;
 
@@ -51,7 +52,7 @@ impl Container {
             directory: &self.overlay.upper,
             device: 1,
         };
-        let hashed = hash_file(location, &PATH.into(), None, &limits).expect("a file in the upper layer");
+        let hashed = undisturbed(location, &PATH.into(), None, &limits).expect("a file in the upper layer");
         self.overlay
             .compare_with_image(&PATH.into(), &hashed, &limits)
             .expect("readable layers")

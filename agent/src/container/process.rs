@@ -91,7 +91,7 @@ fn runtime(pid: u32, names: &[&'static str], own_namespace: Option<u64>) -> Opti
         .ok()?
         .iter()
         .all(|line| container_on(&line.path).is_none());
-    if !is_root || !on_host || user_namespace(pid) != own_namespace {
+    if !is_root || !on_host || own_namespace.is_none() || user_namespace(pid) != own_namespace {
         return None;
     }
     let command_line = read_bounded(&file(pid, "cmdline"), CMDLINE_BYTES).ok()?;

@@ -75,6 +75,23 @@ mod tests {
         (directory, path)
     }
 
+    /// Takes a lease on a file that nobody writes. What another test starts holds this test's files open between fork
+    /// and exec.
+    fn take(reader: &File) -> ReadLease<'_> {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+        loop {
+            match ReadLease::take(reader.as_fd()) {
+                Ok(lease) => return lease,
+                Err(error)
+                    if error.kind() == io::ErrorKind::WouldBlock && std::time::Instant::now() < deadline =>
+                {
+                    std::thread::yield_now();
+                }
+                Err(error) => panic!("no lease: {error}"),
+            }
+        }
+    }
+
     #[test]
     fn is_refused_while_somebody_may_write() {
         let (_directory, path) = file();
@@ -83,14 +100,14 @@ mod tests {
         let error = ReadLease::take(reader.as_fd()).expect_err("a writer");
         assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
         drop(writer);
-        assert!(ReadLease::take(reader.as_fd()).expect("no writer").holds());
+        assert!(take(&reader).holds());
     }
 
     #[test]
     fn tells_of_a_writer_and_survives_the_signal() {
         let (_directory, path) = file();
         let reader = File::open(&path).expect("open");
-        let lease = ReadLease::take(reader.as_fd()).expect("no writer");
+        let lease = take(&reader);
         let writer = std::thread::spawn({
             let path = path.clone();
             move || File::options().append(true).open(path).map(drop)
@@ -109,7 +126,7 @@ mod tests {
     fn a_writer_that_does_not_wait_is_turned_away() {
         let (_directory, path) = file();
         let reader = File::open(&path).expect("open");
-        let lease = ReadLease::take(reader.as_fd()).expect("no writer");
+        let lease = take(&reader);
         let open = || {
             File::options()
                 .append(true)

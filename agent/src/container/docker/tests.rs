@@ -183,6 +183,22 @@ fn says_what_is_wrong_with_a_description() {
     ));
 }
 
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+    #[test]
+    fn takes_any_bytes_for_a_description(position: proptest::sample::Index, bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..4)) {
+        let data = DataDirectory::new();
+        let mut content = description().to_string().into_bytes();
+        let position = position.index(content.len());
+        let end = content.len().min(position + bytes.len());
+        content.splice(position..end, bytes);
+        std::fs::write(data.config_path(), &content).expect("write");
+        if let Ok(found) = data.find() {
+            proptest::prop_assert!(found.is_some_and(|info| info.id.as_str() == ID));
+        }
+    }
+}
+
 #[test]
 fn of_two_copies_the_running_one_counts() {
     let (stopped, running) = (DataDirectory::new(), DataDirectory::new());
