@@ -28,6 +28,16 @@ pub enum StoreError {
         /// Its permission bits.
         mode: u32,
     },
+    /// Its owner could replace the store.
+    #[error(
+        "state directory `{}` belongs to user {uid}: it must belong to the agent's own user or to root", path.display()
+    )]
+    DirectoryOwner {
+        /// The directory.
+        path: PathBuf,
+        /// Its owner.
+        uid: u32,
+    },
     /// Another process has it open.
     #[error("profile store `{}`: another agent is running with this state directory", path.display())]
     Locked {

@@ -1,6 +1,6 @@
 //! The store's file: its place, its permissions, its lock, its format.
 //!
-//! Input: the state directory. Output: the open database and what is in it. Failure: a directory that others can
+//! Input: the state directory. Output: the open database and what is in it. Failure: a directory that others own or can
 //! write, a file that another process has open, a format of a later version, a damaged file: each has its own error.
 
 use std::fs::{File, OpenOptions};
@@ -18,7 +18,7 @@ pub(super) const FILE_NAME: &str = "profiles.redb";
 /// Memory for cached pages. Everything is in [`State`] already; redb's own default is a gigabyte.
 const CACHE_BYTES: usize = 4 << 20;
 
-/// Creates the state directory if it is missing, and refuses one that others can write.
+/// Creates the state directory if it is missing, and refuses one that others own or can write.
 pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf> {
     let failed = |operation| {
         let path = state_dir.to_owned();
@@ -33,7 +33,15 @@ pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf> {
         .mode(0o700)
         .create(state_dir)
         .map_err(failed("create"))?;
-    let mode = std::fs::metadata(state_dir).map_err(failed("inspect"))?.mode() & 0o7777;
+    let metadata = std::fs::metadata(state_dir).map_err(failed("inspect"))?;
+    let uid = metadata.uid();
+    if uid != 0 && uid != rustix::process::geteuid().as_raw() {
+        return Err(StoreError::DirectoryOwner {
+            path: state_dir.to_owned(),
+            uid,
+        });
+    }
+    let mode = metadata.mode() & 0o7777;
     if mode & 0o022 != 0 {
         return Err(StoreError::DirectoryWritable {
             path: state_dir.to_owned(),

@@ -80,3 +80,18 @@ fn only_the_owner_can_read_it_and_a_shared_directory_is_refused() {
     assert!(ProfileStore::open(&linked).is_err());
     assert!(!directory.path().join("target").exists());
 }
+
+#[test]
+fn a_directory_of_another_user_is_refused() {
+    let directory = tempfile::tempdir().expect("temporary directory");
+    let stranger = rustix::fs::Uid::from_raw(65_534);
+    if let Err(error) = rustix::fs::chown(directory.path(), Some(stranger), None) {
+        // Only root can give a directory away.
+        assert_eq!(error, rustix::io::Errno::PERM);
+        return;
+    }
+    assert!(matches!(
+        ProfileStore::open(directory.path()),
+        Err(StoreError::DirectoryOwner { uid: 65_534, .. })
+    ));
+}
