@@ -20,7 +20,7 @@ pub fn run() -> Result<ExitCode> {
     let tools = setup::run(&[Purpose::Demo])?;
     let environment = Environment::build(&tools)?;
     let mut command = cargo();
-    environment.give(&mut command, None)?;
+    environment.give(&mut command)?;
     process::pass_on(command.args([
         "run",
         "--quiet",

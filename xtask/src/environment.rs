@@ -4,7 +4,7 @@
 //! reads. Failure: a build's.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -33,16 +33,12 @@ impl Environment {
         Ok(Self { variables })
     }
 
-    /// Gives them to a command, whose programs are searched for in `first` before the usual places.
-    pub fn give(self, command: &mut Command, first: Option<&Path>) -> Result<()> {
+    /// Gives them to a command.
+    pub fn give(self, command: &mut Command) -> Result<()> {
         let old = std::env::var_os("PATH").unwrap_or_default();
         // dockerd lies in a directory that the search path may lack even for root, after a plain `su`.
-        let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(Path::new);
-        let directories = first
-            .map(Path::to_owned)
-            .into_iter()
-            .chain(std::env::split_paths(&old));
-        let path = std::env::join_paths(directories.chain(system.map(Path::to_owned)))?;
+        let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
+        let path = std::env::join_paths(std::env::split_paths(&old).chain(system))?;
         command.env("PATH", path).envs(self.variables);
         Ok(())
     }

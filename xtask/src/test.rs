@@ -1,14 +1,14 @@
 //! `cargo xtask test`: unit tests, then tests against this machine's kernel and real containers.
 //!
-//! Input: the sources and, if given, a part of the names of the tests wanted. Output: the test runner's own, whose
-//! summary comes last. Failure: what could not be set up or built, else the runner's exit status.
+//! Input: the sources and, if given, a part of the names of the tests wanted. Output: cargo's and the tests' own, whose
+//! summary comes last. Failure: what could not be set up or built, else a test that failed.
 //!
-//! One run of the runner holds both kinds, so that there is one summary and one verdict. `.config/nextest.toml` says
-//! which tests take turns and how long one may take.
+//! The runner is cargo's: another one would have to be compiled on every new machine, which takes longer than the
+//! unit tests and their build.
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 
 use crate::environment::Environment;
 use crate::process;
@@ -32,17 +32,27 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let tools = setup::run(&[Purpose::Test])?;
     let environment = Environment::build(&tools)?;
-    if arguments.filter.is_none() {
-        // The runner does not know the examples in the documentation.
-        process::show(cargo().args(["test", "--quiet", "--doc", "--workspace", "--locked"]))?;
-    }
-    let runner = tools.nextest.as_ref().context("the tests need their runner")?;
-    let mut command = cargo();
-    // cargo finds its subcommand on the search path.
-    environment.give(&mut command, runner.parent())?;
-    command.args(["nextest", "run", "--workspace", "--locked"]);
+    let mut options: Vec<&str> = arguments.filter.as_deref().into_iter().collect();
     if arguments.full {
-        command.args(["--run-ignored", "all"]);
+        options.push("--include-ignored");
     }
-    process::pass_on(command.args(&arguments.filter))
+
+    // One failure hides no other, neither in a stage nor of the next stage.
+    let test = ["test", "--locked", "--no-fail-fast"];
+    let mut unit = cargo();
+    unit.args(test)
+        .args(["--workspace", "--exclude", "tests", "--"])
+        .args(&options);
+    let unit = process::show(&mut unit);
+
+    let mut kernel = cargo();
+    environment.give(&mut kernel)?;
+    // One at a time: each has the machine's kernel to itself, and some measure it.
+    kernel
+        .args(test)
+        .args(["--package", "tests", "--tests", "--", "--test-threads=1"])
+        .args(&options);
+    let kernel = process::pass_on(&mut kernel)?;
+    unit?;
+    Ok(kernel)
 }

@@ -33,7 +33,7 @@ pub enum Purpose {
     Build,
     /// `cargo xtask check`: rustfmt, clippy, cargo-deny, typos.
     Check,
-    /// `cargo xtask test`: the toolchain, a container runtime, the test runner.
+    /// `cargo xtask test`: the toolchain and a container runtime.
     Test,
     /// `cargo xtask demo`: the toolchain and a container runtime.
     Demo,
@@ -63,8 +63,6 @@ pub struct Tools {
     pub deny: Option<PathBuf>,
     /// typos.
     pub typos: Option<PathBuf>,
-    /// cargo-nextest.
-    pub nextest: Option<PathBuf>,
     /// A statically linked busybox.
     pub busybox: Option<PathBuf>,
 }
@@ -94,9 +92,6 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
     }
     if any(Purpose::needs_containers) {
         tools.busybox = Some(setup.busybox()?);
-    }
-    if any(|purpose| purpose == Purpose::Test) {
-        tools.nextest = Some(setup.tool(&CargoTool::new("cargo-nextest", "cargo-nextest", "0.9.151"))?);
     }
     let count = setup.installed;
     eprintln!(
