@@ -49,11 +49,10 @@ impl Apt {
     }
 
     /// Installs the first of these packages that apt knows.
-    pub fn install_first_of(&mut self, step: &str, packages: &[&str]) -> Result<()> {
+    pub fn install_one_of(&mut self, step: &str, packages: &[&str]) -> Result<()> {
         self.refresh(step);
-        let known = packages.iter().find(|package| candidate(package).is_some());
-        let package = known.or(packages.first()).context("a need names no package")?;
-        self.install(step, &[(*package).to_owned()])
+        let package = known(packages).context("a need names no package")?;
+        self.install(step, &[package.to_owned()])
     }
 
     /// Unpacks a package under `directory` without installing it, for one that would replace another.
@@ -82,6 +81,12 @@ impl Apt {
         }
         self.lists_are_fresh = true;
     }
+}
+
+/// The first of these packages that apt knows; where it knows none (or is not there) the last.
+pub fn known<'a>(packages: &[&'a str]) -> Option<&'a str> {
+    let known = packages.iter().find(|package| candidate(package).is_some());
+    known.or(packages.last()).copied()
 }
 
 /// The version that apt would install, `None` if it knows none.

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use anyhow::{Result, bail};
 
-use super::debian::Apt;
+use super::debian::{self, Apt};
 use super::ebpf_toolchain::{self, Compiler};
 use super::{COMPILER_PACKAGES, Purpose, llvm_packages, machine_needs, needs, owned};
 
@@ -30,9 +30,12 @@ pub fn refuse_what_cannot_be_installed(purposes: &[Purpose]) -> Result<()> {
             lack.why,
             lack.packages.join(" ")
         );
-        packages.extend(lack.packages.iter().map(String::as_str));
+        for package in &lack.packages {
+            if !packages.contains(&package.as_str()) {
+                packages.push(package);
+            }
+        }
     }
-    packages.dedup();
     let _ = write!(
         text,
         "\nOn Debian 12 or later, as root: apt-get install --no-install-recommends {}\nElsewhere install the same \
@@ -77,7 +80,8 @@ fn missing(purposes: &[Purpose]) -> Vec<Lack> {
     }
     for need in machine_needs(purposes) {
         if (need.probe)().is_none() {
-            missing.push(lack(need.name, need.why, owned(&need.packages[..1])));
+            let package = debian::known(need.packages).map(str::to_owned);
+            missing.push(lack(need.name, need.why, package.into_iter().collect()));
         }
     }
     if purposes.iter().any(|purpose| purpose.needs_containers()) && needs::busybox().is_none() {

@@ -246,7 +246,7 @@ impl Setup {
             return Ok(());
         }
         let started = Instant::now();
-        self.apt.install_first_of(need.name, need.packages)?;
+        self.apt.install_one_of(need.name, need.packages)?;
         let place = (need.probe)().with_context(|| {
             format!(
                 "{} is still not there after {} was installed",

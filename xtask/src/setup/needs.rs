@@ -17,7 +17,7 @@ pub struct Need {
     pub name: &'static str,
     /// What it is for, in a few words.
     pub why: &'static str,
-    /// The packages that bring it, the first one that apt knows is taken.
+    /// The packages that bring it: the first that apt knows is taken, the last is what Debian 12 has.
     pub packages: &'static [&'static str],
     /// Where it is, `None` if it is not there.
     pub probe: fn() -> Option<PathBuf>,
@@ -71,7 +71,10 @@ pub const STATIC_LIBC: Need = Need {
     probe: || {
         // cc prints the bare name if it does not know the file.
         let text = process::capture(Command::new("cc").arg("-print-file-name=libc.a")).ok()?;
-        Some(PathBuf::from(text.trim())).filter(|file| file.is_absolute() && file.is_file())
+        PathBuf::from(text.trim())
+            .canonicalize()
+            .ok()
+            .filter(|file| file.is_file())
     },
 };
 
