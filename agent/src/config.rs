@@ -1,6 +1,6 @@
 //! The agent's configuration: the file, its defaults, and what results from both.
 //!
-//! Input: YAML, every field optional, and what flags and environment say ([`crate::cli::args`] brings them together).
+//! Input: YAML, every field optional, and what flags and environment say ([`crate::cli::resolve`] brings them together).
 //! Output: [`Config`]. Failure: [`ConfigError`] with the file, and the line, column and field where the text is wrong;
 //! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
 

@@ -121,6 +121,9 @@ pub enum Accept {
         /// For whom.
         #[serde(with = "crate::tag")]
         section: Section,
+        /// [`Layer::Image`], or [`Layer::Unknown`] where the root filesystem has no layers.
+        #[serde(with = "crate::tag")]
+        layer: Layer,
         /// The path inside the image.
         path: ByteText,
         /// For a multi-call binary, the one applet that is meant.

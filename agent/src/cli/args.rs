@@ -1,0 +1,359 @@
+//! The command line as it is typed: flags, environment, help with examples.
+//!
+//! Input: the program's arguments. Output: [`Arguments`], not yet resolved ([`super::resolve`]). Failure: wrong usage is
+//! answered by clap with exit code 2.
+
+use std::path::PathBuf;
+
+use agent_common::domain::{Domain, Mode};
+use agent_common::file::Layer;
+use clap::{ArgGroup, Args, Parser, Subcommand};
+
+use crate::config::{Level, LogFormat};
+use crate::tag::Tag as _;
+use crate::text::ByteText;
+
+/// Drift prevention and profiling for container nodes.
+#[derive(Debug, Parser)]
+#[command(name = "driftlock", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// What holds for every command.
+    #[command(flatten)]
+    pub global: Global,
+    /// The command.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What holds for every command.
+#[derive(Debug, Default, Args)]
+pub struct Global {
+    /// The agent's control socket [default: /run/driftlock/control.sock]
+    #[arg(long, global = true, env = "DRIFTLOCK_SOCKET", hide_env_values = true, value_name = "PATH", help_heading = GLOBAL)]
+    pub socket: Option<PathBuf>,
+    /// Directory of the profile store [default: /var/lib/driftlock]
+    #[arg(long, global = true, env = "DRIFTLOCK_STATE_DIR", hide_env_values = true, value_name = "PATH", help_heading = GLOBAL)]
+    pub state_dir: Option<PathBuf>,
+    /// Configuration file [default: /etc/driftlock/config.yaml, which may be absent]
+    #[arg(long, global = true, env = "DRIFTLOCK_CONFIG", hide_env_values = true, value_name = "FILE", help_heading = GLOBAL)]
+    pub config: Option<PathBuf>,
+    /// Where maps and links are pinned [default: /sys/fs/bpf/driftlock]
+    #[arg(long, global = true, env = "DRIFTLOCK_BPFFS", hide_env_values = true, value_name = "PATH", help_heading = GLOBAL)]
+    pub bpffs: Option<PathBuf>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the agent: alerts as JSON lines on standard output, its log on standard error
+    #[command(after_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Show how the agent is: what it can do, what it watches, what was lost
+    #[command(after_help = STATUS_EXAMPLES)]
+    Status(Output),
+    /// List the containers that the agent knows
+    #[command(after_help = CONTAINERS_EXAMPLES)]
+    Containers(Output),
+    /// Show or set what happens to deviations: learn, monitor or enforce
+    #[command(subcommand, after_help = MODE_EXAMPLES)]
+    Mode(ModeCommand),
+    /// Show and change what images are known to do
+    #[command(subcommand, after_help = PROFILE_EXAMPLES)]
+    Profile(ProfileCommand),
+    /// Show the latest alerts, or follow them
+    #[command(after_help = ALERTS_EXAMPLES)]
+    Alerts(Alerts),
+    /// Say what this node can do, and why not more
+    #[command(after_help = DOCTOR_EXAMPLES)]
+    Doctor(Output),
+    /// Remove everything that is pinned, and with it what is enforced; profiles stay
+    #[command(after_help = TEARDOWN_EXAMPLES)]
+    Teardown(Output),
+}
+
+/// How an answer is printed.
+#[derive(Clone, Copy, Debug, Default, Args)]
+pub struct Output {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `driftlock run`
+#[derive(Debug, Default, Args)]
+pub struct Run {
+    /// The node's name in alerts [default: the host name]
+    #[arg(long, env = "DRIFTLOCK_NODE", hide_env_values = true, value_name = "NAME")]
+    pub node: Option<String>,
+    /// How much the agent logs [default: info]
+    #[arg(
+        long,
+        env = "DRIFTLOCK_LOG_LEVEL",
+        hide_env_values = true,
+        value_name = "LEVEL"
+    )]
+    pub log_level: Option<Level>,
+    /// How the agent logs [default: text]
+    #[arg(
+        long,
+        env = "DRIFTLOCK_LOG_FORMAT",
+        hide_env_values = true,
+        value_name = "FORMAT"
+    )]
+    pub log_format: Option<LogFormat>,
+    /// How much the kernel programs log; chosen when they are loaded [default: off]
+    #[arg(
+        long,
+        env = "DRIFTLOCK_KERNEL_LOG_LEVEL",
+        hide_env_values = true,
+        value_name = "LEVEL"
+    )]
+    pub kernel_log_level: Option<Level>,
+    /// A data directory of Docker; may be repeated [default: looked for]
+    #[arg(long = "docker-data-root", value_name = "PATH")]
+    pub docker_data_roots: Vec<PathBuf>,
+}
+
+/// `driftlock mode`
+#[derive(Debug, Subcommand)]
+pub enum ModeCommand {
+    /// Show the default mode, and what is set for images and containers
+    #[command(after_help = MODE_EXAMPLES)]
+    Get(Output),
+    /// Set the mode of an image, of a container, or of everything else
+    #[command(after_help = MODE_EXAMPLES, group = ArgGroup::new("target").required(true))]
+    Set(ModeSet),
+}
+
+/// `driftlock mode set`
+#[derive(Debug, Args)]
+pub struct ModeSet {
+    /// learn: new behaviour goes into the profile; monitor: every deviation is reported; enforce: and prevented
+    #[arg(value_parser = settable_mode)]
+    pub mode: Mode,
+    /// For an image: reference, digest, or a digest's beginning
+    #[arg(long, group = "target", value_name = "REF|DIGEST")]
+    pub image: Option<String>,
+    /// For one container: name, id, or an id's beginning
+    #[arg(long, group = "target", value_name = "NAME|ID")]
+    pub container: Option<String>,
+    /// For everything that has no mode of its own
+    #[arg(long, group = "target")]
+    pub default: bool,
+    /// For one domain only
+    #[arg(long, value_parser = domain)]
+    pub domain: Option<Domain>,
+}
+
+/// `driftlock profile`
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// List the profiles
+    #[command(after_help = PROFILE_EXAMPLES)]
+    List(Output),
+    /// Show what a profile holds, and what is proposed
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Show(ProfileShow),
+    /// Print an image's profile document, or write it to a file
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Export(ProfileExport),
+    /// Take over a profile document; it replaces the image's profile
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Import(ProfileImport),
+    /// Say that what a profile permits was reviewed
+    #[command(after_help = PROFILE_EXAMPLES)]
+    Approve(ProfileName),
+    /// Permit one program
+    #[command(after_help = ACCEPT_EXAMPLES)]
+    Accept(Box<ProfileAccept>),
+}
+
+/// Which profile.
+#[derive(Debug, Args)]
+pub struct ProfileName {
+    /// Reference, digest, or a digest's beginning
+    pub image: String,
+    /// The path of the entrypoint, where an image has profiles for several
+    #[arg(long)]
+    pub role: Option<String>,
+}
+
+/// `driftlock profile show`
+#[derive(Debug, Args)]
+pub struct ProfileShow {
+    /// Which profile.
+    #[command(flatten)]
+    pub name: ProfileName,
+    /// How it is printed.
+    #[command(flatten)]
+    pub output: Output,
+}
+
+/// `driftlock profile export`
+#[derive(Debug, Args)]
+pub struct ProfileExport {
+    /// Reference, digest, or a digest's beginning
+    pub image: String,
+    /// Write the document to this file
+    #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
+    pub output: Option<PathBuf>,
+    /// Print JSON with the document as a text
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `driftlock profile import`
+#[derive(Debug, Args)]
+pub struct ProfileImport {
+    /// The document, or - for standard input
+    pub file: PathBuf,
+}
+
+/// `driftlock profile accept`
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("from").multiple(false))]
+#[allow(clippy::struct_excessive_bools, reason = "flags")]
+pub struct ProfileAccept {
+    /// Which profile; without a role, all of the image's.
+    #[command(flatten)]
+    pub name: ProfileName,
+    /// The program's path as alerts show it, escapes included
+    #[arg(value_parser = byte_text)]
+    pub path: ByteText,
+    /// A program of the image, for the container's own processes (this is the default)
+    #[arg(long, group = "from")]
+    pub exec: bool,
+    /// A program of the image, for what enters from outside: probes, an operator's shell
+    #[arg(long, group = "from")]
+    pub exec_in: bool,
+    /// A program on a volume or bind mount, by its content
+    #[arg(long, group = "from")]
+    pub volume: bool,
+    /// A program written into the container, by its content
+    #[arg(long, group = "from")]
+    pub upper: bool,
+    /// The program's layer as alerts show it
+    #[arg(long, group = "from", visible_alias = "drift", value_parser = layer)]
+    pub layer: Option<Layer>,
+    /// Of a multi-call program (busybox), this applet only
+    #[arg(long, value_parser = byte_text, value_name = "NAME")]
+    pub applet: Option<ByteText>,
+    /// The content that is meant [default: the one that the latest alert about this path showed]
+    #[arg(long, value_name = "HEX", value_parser = sha256, conflicts_with = "file")]
+    pub sha256: Option<String>,
+    /// The content that is meant: that of this file on this host
+    #[arg(long, value_name = "HOSTFILE")]
+    pub file: Option<PathBuf>,
+    /// Why it is accepted; kept in the profile
+    #[arg(long, value_name = "TEXT")]
+    pub note: Option<String>,
+}
+
+/// `driftlock alerts`
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Alerts {
+    /// Go on with those to come
+    #[arg(short, long)]
+    pub follow: bool,
+    /// How many of the latest to begin with [default: all that the agent keeps]
+    #[arg(short = 'n', long, value_name = "N")]
+    pub last: Option<usize>,
+    /// Print the alerts as they are: one JSON object per line
+    #[arg(long)]
+    pub json: bool,
+}
+
+fn settable_mode(text: &str) -> Result<Mode, String> {
+    match Mode::from_name(text) {
+        None | Some(Mode::Pending) => Err("expected learn, monitor or enforce".to_owned()),
+        Some(mode) => Ok(mode),
+    }
+}
+
+fn domain(text: &str) -> Result<Domain, String> {
+    Domain::from_word(text)
+}
+
+fn layer(text: &str) -> Result<Layer, String> {
+    Layer::from_word(text)
+}
+
+fn byte_text(text: &str) -> Result<ByteText, String> {
+    text.parse()
+        .map_err(|error: crate::text::UnescapeError| error.to_string())
+}
+
+fn sha256(text: &str) -> Result<String, String> {
+    let text = text.strip_prefix("sha256:").unwrap_or(text).to_ascii_lowercase();
+    match text.parse::<crate::profile::model::ContentHash>() {
+        Ok(hash) => Ok(hash.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// Heading of the options that every command has.
+const GLOBAL: &str = "Global options";
+
+const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent not reachable, 4 not permitted.
+
+Every command shows examples: driftlock COMMAND --help";
+
+const RUN_EXAMPLES: &str = "Examples:
+  driftlock run
+  driftlock run --config ./config.yaml --log-level debug
+  driftlock run | jq -c 'select(.severity == \"critical\")'";
+
+const STATUS_EXAMPLES: &str = "Examples:
+  driftlock status
+  driftlock status --json | jq .counters
+  driftlock status --socket /run/other/control.sock";
+
+const CONTAINERS_EXAMPLES: &str = "Examples:
+  driftlock containers
+  driftlock containers --json | jq -r '.[] | select(.rules == 0).name'";
+
+const MODE_EXAMPLES: &str = "Examples:
+  driftlock mode get
+  driftlock mode set enforce --image shop:1
+  driftlock mode set monitor --container shop-1
+  driftlock mode set monitor --image shop:1 --domain exec
+  driftlock mode set learn --default";
+
+const PROFILE_EXAMPLES: &str = "Examples:
+  driftlock profile list
+  driftlock profile show shop:1
+  driftlock profile export shop:1 -o shop.yaml
+  driftlock profile import shop.yaml
+  driftlock profile approve shop:1
+  driftlock profile accept shop:1 /bin/health-check --exec-in";
+
+const ACCEPT_EXAMPLES: &str = "Examples:
+An exec probe, so that it is silent:
+  driftlock profile accept shop:1 --exec-in /bin/busybox --applet wget
+A program of the image that never ran while its profile was learned:
+  driftlock profile accept shop:1 /usr/bin/backup
+An init that the runtime mounts into the container, with the content of the
+latest alert about it:
+  driftlock profile accept shop:1 --volume /sbin/docker-init
+The same before it ever ran, by the file itself:
+  driftlock profile accept shop:1 --volume /sbin/docker-init \\
+    --file /usr/libexec/docker/docker-init";
+
+const ALERTS_EXAMPLES: &str = "Examples:
+  driftlock alerts --last 10
+  driftlock alerts --follow
+  driftlock alerts --follow --json | jq -c '[.time, .kind, .behaviour.path]'";
+
+const DOCTOR_EXAMPLES: &str = "Examples:
+  driftlock doctor
+  driftlock doctor --json | jq '.checks[] | select(.result != \"ok\")'
+
+Asks the agent if one runs, and otherwise checks this machine itself.
+Exit code 1 if something that the agent needs is missing.";
+
+const TEARDOWN_EXAMPLES: &str = "Examples:
+  driftlock teardown
+  driftlock teardown --bpffs /sys/fs/bpf/other
+
+End the agent first. Nothing is enforced any more after this.";

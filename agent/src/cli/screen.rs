@@ -1,0 +1,183 @@
+//! Text for people: tables that fit the terminal, colour where there is one.
+//!
+//! Input: rows of text that is safe to show. Output: lines. Failure: none; without a terminal nothing is wrapped, cut
+//! or coloured.
+
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+use comfy_table::{Attribute, Cell, Color, ColumnConstraint, ContentArrangement, Table, presets};
+
+/// What is written on.
+#[derive(Clone, Copy, Debug)]
+pub struct Screen {
+    /// Columns of the terminal; `None` for no limit.
+    pub width: Option<u16>,
+    /// Whether colour is wanted.
+    pub colour: bool,
+}
+
+/// How something is, as a colour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tone {
+    /// As it should be.
+    Good,
+    /// Worth a look.
+    Notable,
+    /// Wrong.
+    Bad,
+    /// Nothing in particular.
+    Plain,
+}
+
+impl Screen {
+    /// Standard output.
+    #[must_use]
+    pub fn of_stdout() -> Self {
+        let terminal = std::io::stdout().is_terminal();
+        Self {
+            width: Table::new().width().filter(|_| terminal),
+            // https://no-color.org
+            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+        }
+    }
+
+    /// A table with these column heads.
+    #[must_use]
+    pub fn table(self, heads: &[&str]) -> Table {
+        let mut table = self.list();
+        let head = |text: &&str| {
+            let cell = Cell::new(text);
+            if self.colour {
+                cell.add_attribute(Attribute::Bold)
+            } else {
+                cell
+            }
+        };
+        table.set_header(heads.iter().map(head).collect::<Vec<_>>());
+        table
+    }
+
+    /// A table without heads.
+    #[must_use]
+    pub fn list(self) -> Table {
+        let mut table = Table::new();
+        table.load_style(presets::NOTHING).force_no_tty();
+        match self.width {
+            Some(width) => {
+                table
+                    .set_content_arrangement(ContentArrangement::Dynamic)
+                    .set_width(width);
+            }
+            None => {
+                table.set_content_arrangement(ContentArrangement::Disabled);
+            }
+        }
+        if self.colour {
+            table.enforce_styling();
+        }
+        table
+    }
+
+    /// A cell in a colour.
+    pub fn cell(self, text: impl std::fmt::Display, tone: Tone) -> Cell {
+        let cell = Cell::new(text);
+        match tone {
+            _ if !self.colour => cell,
+            Tone::Plain => cell,
+            Tone::Good => cell.fg(Color::Green),
+            Tone::Notable => cell.fg(Color::Yellow),
+            Tone::Bad => cell.fg(Color::Red),
+        }
+    }
+
+    /// A text in a colour, outside a table.
+    #[must_use]
+    pub fn paint(self, text: &str, tone: Tone) -> String {
+        let code = match tone {
+            _ if !self.colour => return text.to_owned(),
+            Tone::Plain => return text.to_owned(),
+            Tone::Good => 32,
+            Tone::Notable => 33,
+            Tone::Bad => 31,
+        };
+        format!("\x1b[{code}m{text}\x1b[0m")
+    }
+}
+
+/// Marks columns, by their numbers, that are not wrapped; the others make room. Their content is short by nature.
+pub fn keep_whole(table: &mut Table, columns: &[usize]) {
+    for index in columns {
+        if let Some(column) = table.column_mut(*index) {
+            column.set_constraint(ColumnConstraint::ContentWidth);
+        }
+    }
+}
+
+/// A table as lines without the spaces that end them and those that all begin with.
+#[must_use]
+pub fn lines(table: &Table) -> String {
+    let mut text = String::new();
+    for line in table.lines() {
+        text.push_str(line.strip_prefix(' ').unwrap_or(&line).trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+/// A duration in its two largest units.
+#[must_use]
+pub fn duration(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    let (minutes, hours, days) = (seconds / 60, seconds / 3600, seconds / 86_400);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {} min", minutes % 60),
+        _ => format!("{days} d {} h", hours % 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_have_two_units() {
+        let texts = [0, 59, 61, 3_599, 7_260, 90_000].map(|seconds| duration(Duration::from_secs(seconds)));
+        assert_eq!(
+            texts,
+            ["0 s", "59 s", "1 min 1 s", "59 min 59 s", "2 h 1 min", "1 d 1 h"]
+        );
+    }
+
+    #[test]
+    fn a_table_fits_its_terminal() {
+        let narrow = Screen {
+            width: Some(40),
+            colour: false,
+        };
+        let mut table = narrow.table(&["PATH", "WINDOWS"]);
+        table.add_row(["/a/long/path/with/many/parts/that/does/not/fit/anywhere", "3"]);
+        let text = lines(&table);
+        assert!(text.lines().all(|line| line.chars().count() <= 40), "{text}");
+        let wide = Screen {
+            width: None,
+            colour: false,
+        };
+        let mut table = wide.table(&["PATH", "WINDOWS"]);
+        table.add_row(["/a/long/path/with/many/parts/that/does/not/fit/anywhere", "3"]);
+        assert_eq!(lines(&table).lines().count(), 2);
+    }
+
+    #[test]
+    fn colour_only_where_it_is_wanted() {
+        for colour in [false, true] {
+            let screen = Screen { width: None, colour };
+            let mut table = screen.table(&["A"]);
+            table.add_row([screen.cell("bad", Tone::Bad)]);
+            assert_eq!(lines(&table).contains('\x1b'), colour);
+            assert_eq!(screen.paint("bad", Tone::Bad).contains('\x1b'), colour);
+        }
+    }
+}

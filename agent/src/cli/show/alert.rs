@@ -1,0 +1,136 @@
+//! `driftlock alerts`: one line for each alert.
+
+use agent_common::rule::Action;
+
+use super::short_id;
+use crate::alert::model::{Alert, AlertBehaviour};
+use crate::alert::severity::Severity;
+use crate::cli::screen::{Screen, Tone};
+use crate::control::protocol::MISSED_SCHEMA;
+
+/// An alert line of the stream in one line for people. A line that this version does not understand is shown as it is:
+/// it is JSON, in which nothing is left that acts on a terminal.
+#[must_use]
+pub fn text(line: &str, screen: Screen) -> String {
+    match serde_json::from_str::<Alert>(line) {
+        Ok(alert) => one(&alert, screen),
+        Err(_) => missed(line).map_or_else(|| line.to_owned(), |text| screen.paint(&text, Tone::Bad)),
+    }
+}
+
+fn one(alert: &Alert, screen: Screen) -> String {
+    let tone = match alert.severity {
+        Severity::Critical | Severity::High => Tone::Bad,
+        Severity::Medium => Tone::Notable,
+        Severity::Low | Severity::Info => Tone::Plain,
+    };
+    let container = match &alert.container.name {
+        Some(name) => name.to_string(),
+        None => short_id(&alert.container.id),
+    };
+    let behaviour = match &alert.behaviour {
+        AlertBehaviour::Exec(exec) => {
+            let applet = exec
+                .applet
+                .as_ref()
+                .map(|applet| format!(" ({applet})"))
+                .unwrap_or_default();
+            let script = if exec.script {
+                format!(" for {}", exec.filename)
+            } else {
+                String::new()
+            };
+            format!("{} {}{applet}{script}", exec.layer, exec.path)
+        }
+        AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
+    };
+    let parent = alert.process.ancestors.first();
+    let repeats = alert.count > 1 || alert.repeats_of.is_some();
+    [
+        format!(
+            "{} {} {:<16} {:<18} {container}: {behaviour} by uid {} pid {}",
+            alert.time.clock(),
+            screen.paint(&format!("{:<8}", alert.severity), tone),
+            alert.kind,
+            action(alert),
+            alert.process.uid,
+            alert.process.pid,
+        ),
+        parent
+            .map(|parent| format!(" from {}", parent.comm))
+            .unwrap_or_default(),
+        if repeats {
+            format!(", {} more since {}", alert.count, alert.first_seen.clock())
+        } else {
+            String::new()
+        },
+        alert
+            .lost
+            .as_ref()
+            .map(|lost| format!("; {} records lost since {}", lost.records, lost.from.clock()))
+            .unwrap_or_default(),
+    ]
+    .concat()
+}
+
+fn action(alert: &Alert) -> &'static str {
+    match (alert.action.taken, alert.action.confirmed, &alert.action.error) {
+        (_, _, Some(_)) => "action failed",
+        (Action::None, _, None) => "reported",
+        (Action::Denied, _, None) => "denied",
+        (Action::Killed, true, None) => "killed",
+        (Action::Killed, false, None) => "kill not confirmed",
+    }
+}
+
+/// The text for a line that stands for alerts that were missed.
+fn missed(line: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(line).ok()?;
+    let missed = value["missed"]
+        .as_u64()
+        .filter(|_| value["schema"] == MISSED_SCHEMA)?;
+    Some(format!("missed {missed} alerts: this reader was too slow"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::example;
+    use crate::alert::model::{AlertId, AlertLeftCgroup, AlertLost};
+    use crate::control::feed::missed_line;
+
+    const SCREEN: Screen = Screen {
+        width: None,
+        colour: false,
+    };
+
+    #[test]
+    fn an_alert_is_one_line() {
+        let time = "2026-03-01T12:00:00Z".parse().expect("a date");
+        let mut alert = example::alert(time);
+        let mut lines = vec![text(&alert.to_line(), SCREEN)];
+        alert.action.confirmed = true;
+        alert.repeats_of = Some(AlertId::new());
+        alert.count = 99;
+        alert.lost = Some(AlertLost {
+            from: time,
+            to: time,
+            records: 5,
+        });
+        alert.container.name = Some("a\nb\x1b".into());
+        lines.push(text(&alert.to_line(), SCREEN));
+        alert.behaviour = AlertBehaviour::LeftCgroup(AlertLeftCgroup {
+            destination: 1,
+            destination_name: "user.slice".into(),
+        });
+        lines.push(text(&alert.to_line(), SCREEN));
+        lines.push(text(missed_line(7).trim_end(), SCREEN));
+        lines.push(text(r#"{"schema":"driftlock.alert/v9"}"#, SCREEN));
+        insta::assert_snapshot!(lines.join("\n"));
+        let colour = Screen {
+            width: None,
+            colour: true,
+        };
+        assert!(text(&alert.to_line(), colour).contains("\x1b[31mhigh"));
+    }
+}
