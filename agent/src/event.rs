@@ -164,3 +164,55 @@ impl Event {
         }
     }
 }
+
+/// Events for tests.
+#[cfg(test)]
+pub(crate) mod example {
+    use super::*;
+
+    /// The container's own process runs a program of the image that its profile does not hold.
+    pub(crate) fn exec() -> ExecEvent {
+        let walked = |text: &str| WalkedPath {
+            text: text.into(),
+            too_long: false,
+        };
+        ExecEvent {
+            origin: Origin {
+                time_ns: 1,
+                container: 2,
+                slot: 3,
+            },
+            process: ProcessEvent {
+                started_ns: 1,
+                pid: 40,
+                pid_in_container: 4,
+                parent_pid: 30,
+                uid: 0,
+                gid: 0,
+                state: TaskState::Main,
+                comm: "nginx".into(),
+                ancestors: vec![(30, "sh".into())],
+                ancestors_truncated: false,
+            },
+            file: FileIdentity::default(),
+            layer: Layer::Image,
+            path: walked("/usr/sbin/nginx"),
+            path_hash: 5,
+            behaviour_hash: 5,
+            invoked_as: Some("nginx".into()),
+            applet_judged: false,
+            cwd: walked("/"),
+            filename: "/usr/sbin/nginx".into(),
+            interpreter: None,
+            args: vec!["nginx".into()],
+            args_truncated: false,
+            verdict: Verdict::Unknown,
+            action: Action::None,
+            action_error: None,
+            mode: Mode::Monitor,
+            section: Section::Main,
+            profile: Some((1, 1)),
+            verified_as_image: false,
+        }
+    }
+}

@@ -2,13 +2,19 @@
 
 pub mod alert;
 pub mod behaviour;
+pub mod cli;
+pub mod compare;
 pub mod config;
 pub mod container;
 pub mod control;
+pub mod decide;
 pub mod decode;
+pub mod engine;
 pub mod event;
 pub mod image;
 pub mod kernel;
 pub mod profile;
+pub mod publish;
+pub mod run;
 pub mod tag;
 pub mod text;

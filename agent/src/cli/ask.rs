@@ -89,10 +89,8 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
         ProfileCommand::Export(export) => self::export(global, export),
         ProfileCommand::Import(import) => {
             let (document, source) = read_document(&import.file)?;
-            let view: ProfileSummary = ask(global, &Request::ProfileImport { document, source })?;
-            print(Output::default(), &view, |view, screen| {
-                show::profile::list(std::slice::from_ref(view), screen)
-            })
+            let views: Vec<ProfileSummary> = ask(global, &Request::ProfileImport { document, source })?;
+            print(Output::default(), &views[..], show::profile::list)
         }
         ProfileCommand::Approve(name) => {
             let (image, role) = (name.image, name.role);

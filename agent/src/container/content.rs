@@ -29,10 +29,10 @@ use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, ResolveFlags, Stat, Statx
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 
-use super::lease::ReadLease;
 use super::mountinfo;
 use super::read::ReadError;
 use super::root::{self, RootError};
+use crate::kernel::lease::ReadLease;
 use crate::profile::model::ContentHash;
 use crate::text::ByteText;
 

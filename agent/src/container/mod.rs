@@ -10,8 +10,6 @@ pub mod docker;
 pub mod id;
 pub mod info;
 pub mod layout;
-#[path = "../kernel/lease.rs"]
-mod lease;
 pub mod lowers;
 pub mod membership;
 pub mod mountinfo;

@@ -26,7 +26,7 @@ pub(super) fn decode(record: &ExecRecord) -> Result<ExecEvent, DecodeError> {
         behaviour_hash: record.behaviour_hash,
         invoked_as: (args_known && !has(EXEC_APPLET_TOO_LONG)).then_some(applet),
         applet_judged: has(EXEC_APPLET_JUDGED),
-        cwd: part::path(&record.cwd, "working directory")?,
+        cwd: part::directory(&record.cwd, "working directory")?,
         filename: part::text(&record.filename),
         interpreter: has(EXEC_SCRIPT).then(|| part::text(&record.interpreter)),
         args: if args_known { args(record) } else { Vec::new() },

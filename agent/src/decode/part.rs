@@ -50,3 +50,12 @@ pub(super) fn path(words: &PathWords, field: &'static str) -> Result<WalkedPath,
         too_long,
     })
 }
+
+/// A directory's path: the root has no components.
+pub(super) fn directory(words: &PathWords, field: &'static str) -> Result<WalkedPath, DecodeError> {
+    let mut walked = path(words, field)?;
+    if walked.text.as_bytes().is_empty() {
+        walked.text = "/".into();
+    }
+    Ok(walked)
+}

@@ -213,3 +213,9 @@ fn draw_key() -> std::io::Result<HashKey> {
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytemuck::cast(bytes))
 }
+
+/// Whether this binary has the kernel programs in it.
+#[must_use]
+pub fn has_object() -> bool {
+    !OBJECT.is_empty()
+}

@@ -5,6 +5,8 @@
 //! belongs to the [`load::Kernel`] that is dropped.
 
 pub mod btf;
-pub mod clock;
+pub mod lease;
 pub mod load;
 pub mod maps;
+pub mod readiness;
+pub mod support;

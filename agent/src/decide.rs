@@ -1,0 +1,103 @@
+//! From deviations to decisions: what follows in the mode that holds. Pure.
+//!
+//! Input: the deviation, the mode that the hook saw, the mode that holds now, and what the kernel did. Output: a
+//! [`Decision`]. Failure: none.
+
+use agent_common::domain::Mode;
+use agent_common::rule::Action;
+
+use crate::compare::exec::{Deviation, DeviationKind};
+
+/// What to do about a deviation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Decision {
+    /// It goes into the profile: as permitted for the container's own processes, as a proposal for what entered.
+    Learn,
+    /// It is reported. `in_hand`: the kernel need not send its repeats.
+    Alert {
+        /// Whether repeats are counted in the kernel from now on: not where each is acted on.
+        in_hand: bool,
+    },
+    /// The container's profile is not known yet, and what is only unknown waits for it.
+    Wait,
+}
+
+/// Decides in the mode that held in the hook; where that was still pending, in the one that holds now.
+#[must_use]
+pub fn decide(deviation: &Deviation, mode_in_hook: Mode, mode_now: Mode, action: Action) -> Decision {
+    let alert = Decision::Alert {
+        in_hand: action == Action::None,
+    };
+    let mode = if mode_in_hook == Mode::Pending {
+        mode_now
+    } else {
+        mode_in_hook
+    };
+    match mode {
+        Mode::Learn if deviation.is_learnable && action == Action::None => Decision::Learn,
+        Mode::Pending if deviation.kind != DeviationKind::Drift && action == Action::None => Decision::Wait,
+        Mode::Learn | Mode::Pending | Mode::Monitor | Mode::Enforce => alert,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_common::file::Layer;
+
+    use super::*;
+    use crate::behaviour::ExecBehaviour;
+
+    fn deviation(kind: DeviationKind) -> Deviation {
+        let behaviour = ExecBehaviour {
+            layer: Layer::Image,
+            path: "/bin/a".into(),
+            applet: None,
+        };
+        Deviation {
+            kind,
+            behaviour,
+            is_learnable: kind != DeviationKind::Drift,
+        }
+    }
+
+    #[test]
+    fn drift_is_reported_in_every_mode_and_never_learned() {
+        for &hook in Mode::ALL {
+            for &now in Mode::ALL {
+                let decision = decide(&deviation(DeviationKind::Drift), hook, now, Action::None);
+                assert_eq!(decision, Decision::Alert { in_hand: true }, "{hook} {now}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_new_is_learned_only_in_learn_mode() {
+        let unknown = deviation(DeviationKind::Unknown);
+        let decide = |hook, now| decide(&unknown, hook, now, Action::None);
+        assert_eq!(decide(Mode::Learn, Mode::Enforce), Decision::Learn);
+        assert_eq!(decide(Mode::Pending, Mode::Learn), Decision::Learn);
+        assert_eq!(decide(Mode::Pending, Mode::Pending), Decision::Wait);
+        for (hook, now) in [
+            (Mode::Monitor, Mode::Learn),
+            (Mode::Enforce, Mode::Learn),
+            (Mode::Pending, Mode::Monitor),
+        ] {
+            assert_eq!(
+                decide(hook, now),
+                Decision::Alert { in_hand: true },
+                "{hook} {now}"
+            );
+        }
+    }
+
+    #[test]
+    fn each_kill_is_reported() {
+        let decision = decide(
+            &deviation(DeviationKind::Unknown),
+            Mode::Enforce,
+            Mode::Learn,
+            Action::Killed,
+        );
+        assert_eq!(decision, Decision::Alert { in_hand: false });
+    }
+}

@@ -1,0 +1,656 @@
+//! The containers: how they come to be known, which policy holds for them, and how they go.
+//!
+//! A container is entered in the kernel before anything is known about it: by the kernel programs when its cgroup
+//! appears, or by the sweep if it was there before. Its image is then looked up; until that is known its events wait.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use agent_common::container::{CONTAINER_EXEC_INTO_DENY, CONTAINER_UNPROFILED_DENY_DRIFT, Container};
+use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
+use agent_common::instance::Instance;
+use agent_common::record::cgroup::CgroupChange;
+
+use super::learn::Learning;
+use super::{Engine, SWEEP};
+use crate::alert::time::Time;
+use crate::config::Unprofiled;
+use crate::container::layout::CgroupLayout;
+use crate::container::overlay::Overlay;
+use crate::container::tree::{self, ContainerCgroup};
+use crate::container::{ContainerId, ContainerInfo, container_id_in, root};
+use crate::control::view::ModeSource;
+use crate::event::{CgroupEvent, Event};
+use crate::profile::mode::{self, ExecInto};
+use crate::profile::model::{ObservationCounts, ProfileKey, Role};
+use crate::text::ByteText;
+
+/// Most events of one container that wait for its image. Further ones are judged by what is known: drift is reported,
+/// what is only unknown is counted as unattributed.
+pub(super) const WAITING_MAX: usize = 256;
+/// How long a container may be looked up before its events wait no longer. It is looked up further, less often.
+const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
+/// How soon a container that was not found is looked up again, at first.
+const RETRY: Duration = Duration::from_millis(20);
+/// How soon at most.
+const RETRY_MAX: Duration = Duration::from_secs(15);
+/// Most parents whose path is remembered. At the bound all are forgotten.
+const PARENTS_MAX: usize = 256;
+/// How long a container that is gone is kept at least, for records about it that are still on their way.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// One container.
+pub(super) struct Tracked {
+    pub(super) cgroup: u64,
+    pub(super) slot: u32,
+    /// The cgroup's name.
+    pub(super) name: ByteText,
+    /// Path of the cgroup in its hierarchy; `None` if it went before it was found.
+    path: Option<Vec<u8>>,
+    /// The runtime's id, if the name holds one.
+    pub(super) id: Option<ContainerId>,
+    pub(super) resolution: Resolution,
+    /// Events that wait.
+    pub(super) waiting: VecDeque<Event>,
+    /// The mode for exec that is in the kernel.
+    pub(super) mode: Mode,
+    pub(super) mode_source: ModeSource,
+    /// Its layers on disk, once they were needed.
+    pub(super) overlay: Option<Overlay>,
+    /// When accepted files are looked for next, and how often that was done.
+    pub(super) next_verification: Option<(Duration, u32)>,
+    /// When its cgroup went.
+    removed: Option<Duration>,
+    pub(super) lost_before_window: u64,
+    pub(super) lost_before_alert: u64,
+    pub(super) last_alert: Option<Time>,
+}
+
+/// Whether it is known what a container is.
+pub(super) enum Resolution {
+    /// It is being looked up, and events wait.
+    Pending(Search),
+    /// It was looked up for long enough.
+    Unresolved(Search),
+    /// It is known.
+    Known(Box<Known>),
+}
+
+/// A look-up that has not succeeded yet.
+pub(super) struct Search {
+    since: Duration,
+    next: Duration,
+    retry: Duration,
+    pub(super) reason: String,
+}
+
+/// A container whose image and role are known.
+pub(super) struct Known {
+    pub(super) info: ContainerInfo,
+    pub(super) key: ProfileKey,
+    /// The profile's number.
+    pub(super) profile: u32,
+    /// All references of the image, for rules that name one.
+    pub(super) references: Vec<String>,
+}
+
+impl Tracked {
+    fn new(cgroup: u64, slot: u32, name: ByteText, path: Option<Vec<u8>>, now: Duration) -> Self {
+        Self {
+            cgroup,
+            slot,
+            path,
+            id: container_id_in(name.as_bytes()),
+            name,
+            resolution: Resolution::Pending(Search {
+                since: now,
+                next: now,
+                retry: RETRY,
+                reason: String::new(),
+            }),
+            waiting: VecDeque::new(),
+            mode: Mode::Pending,
+            mode_source: ModeSource::Default,
+            overlay: None,
+            next_verification: None,
+            removed: None,
+            lost_before_window: 0,
+            lost_before_alert: 0,
+            last_alert: None,
+        }
+    }
+
+    pub(super) fn known(&self) -> Option<&Known> {
+        match &self.resolution {
+            Resolution::Known(known) => Some(known),
+            Resolution::Pending(_) | Resolution::Unresolved(_) => None,
+        }
+    }
+
+    pub(super) fn is_removed(&self) -> bool {
+        self.removed.is_some()
+    }
+}
+
+/// The agent's own cgroup in the hierarchy that ids come from.
+pub(super) fn own_cgroup(layout: &CgroupLayout) -> Option<u64> {
+    let path = layout.cgroup_of(std::process::id()).ok()??;
+    tree::kernel_id(&layout.directory(&path)).ok()
+}
+
+/// The processes of a container, by what its runtime and its cgroup say now.
+pub(super) fn processes(layout: &CgroupLayout, tracked: &Tracked) -> Vec<u32> {
+    let Some(path) = &tracked.path else {
+        return Vec::new();
+    };
+    tree::processes(&layout.directory(path)).unwrap_or_default()
+}
+
+impl Engine {
+    /// A container's cgroup appeared or went.
+    pub(super) fn cgroup_changed(&mut self, event: &CgroupEvent, learning: &mut Learning) {
+        let cgroup = event.origin.container;
+        match event.change {
+            CgroupChange::Created => {
+                if !self.containers.contains_key(&cgroup) {
+                    let path = self.cgroup_path(event);
+                    self.enter(cgroup, event.origin.slot, event.name.clone(), path, learning);
+                }
+            }
+            CgroupChange::Untracked => {
+                tracing::error!(name = %event.name, "a container is not tracked: the kernel's tables are full");
+            }
+            CgroupChange::Removed => {
+                let now = Self::now();
+                if let Some(tracked) = self.containers.get_mut(&cgroup) {
+                    tracked.removed.get_or_insert(now);
+                    tracing::debug!(name = %tracked.name, "container gone");
+                }
+            }
+        }
+    }
+
+    /// The path of a new cgroup. Runtimes create their containers in few places, so the parent is mostly known.
+    fn cgroup_path(&mut self, event: &CgroupEvent) -> Option<Vec<u8>> {
+        if !self.parents.contains_key(&event.parent) {
+            let listing = self.layout.layout.containers().ok()?;
+            let found = listing
+                .found
+                .into_iter()
+                .find(|found| found.cgroup.id == event.origin.container)?;
+            let end = found.cgroup.path.iter().rposition(|byte| *byte == b'/')?;
+            if self.parents.len() >= PARENTS_MAX {
+                self.parents.clear();
+            }
+            self.parents
+                .insert(event.parent, found.cgroup.path[..end].to_vec());
+        }
+        let parent = self.parents.get(&event.parent)?;
+        Some([parent.as_slice(), b"/", event.name.as_bytes()].concat())
+    }
+
+    /// Enters a container that the kernel has entered already.
+    fn enter(
+        &mut self,
+        cgroup: u64,
+        slot: u32,
+        name: ByteText,
+        path: Option<Vec<u8>>,
+        learning: &mut Learning,
+    ) {
+        let tracked = Tracked::new(cgroup, slot, name, path, Self::now());
+        if let Some(id) = &tracked.id {
+            self.by_id.insert(id.clone(), cgroup);
+        }
+        self.containers.insert(cgroup, tracked);
+        self.resolve(cgroup, learning);
+    }
+
+    /// Enters a container of whose beginning no record came.
+    pub(super) fn enter_unseen(&mut self, cgroup: u64, slot: u32, learning: &mut Learning) {
+        match self.maps.container(cgroup) {
+            Ok(Some(entry)) if entry.slot == slot => {}
+            _ => return,
+        }
+        let listing = self
+            .layout
+            .layout
+            .containers()
+            .map(|listing| listing.found)
+            .unwrap_or_default();
+        if let Some(found) = listing.into_iter().find(|found| found.cgroup.id == cgroup) {
+            self.enter(
+                cgroup,
+                slot,
+                found.container.as_str().into(),
+                Some(found.cgroup.path),
+                learning,
+            );
+        }
+    }
+
+    /// Compares the containers that exist with those that are known.
+    pub(super) fn sweep(&mut self) {
+        let now = Self::now();
+        self.last_sweep = now;
+        let listing = match self.layout.layout.containers() {
+            Ok(listing) => listing,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot list the containers' cgroups"
+                );
+                return;
+            }
+        };
+        if listing.truncated {
+            tracing::warn!("there are more cgroups than are looked at");
+        }
+        let mut learning = Learning::default();
+        for found in &listing.found {
+            if !self.containers.contains_key(&found.cgroup.id) {
+                self.adopt(found, &mut learning);
+            }
+        }
+        self.learn(learning);
+        if !listing.truncated {
+            let exists = |tracked: &Tracked| {
+                listing
+                    .found
+                    .iter()
+                    .any(|found| found.cgroup.id == tracked.cgroup)
+            };
+            for tracked in self.containers.values_mut() {
+                if tracked.removed.is_none() && !exists(tracked) {
+                    tracked.removed = Some(now);
+                }
+            }
+        }
+    }
+
+    /// Enters a container that was there before the programs were attached, or whose record was lost.
+    fn adopt(&mut self, found: &ContainerCgroup, learning: &mut Learning) {
+        let cgroup = found.cgroup.id;
+        let name: ByteText = found.container.as_str().into();
+        match self.maps.container(cgroup) {
+            Ok(Some(entry)) => {
+                return self.enter(
+                    cgroup,
+                    entry.slot,
+                    name,
+                    Some(found.cgroup.path.clone()),
+                    learning,
+                );
+            }
+            Ok(None) => {}
+            Err(error) => return Self::log_map_failure(Err(error)),
+        }
+        let instance = self.describe_running(found);
+        let slot = match self.maps.take_slot(&instance) {
+            Ok(Some(slot)) => slot,
+            Ok(None) => {
+                tracing::error!(container = %name, "not tracked: all slots are taken");
+                return;
+            }
+            Err(error) => return Self::log_map_failure(Err(error)),
+        };
+        let entry = Container {
+            cgroup,
+            container: cgroup,
+            slot,
+            flags: self.pending_flags(),
+            modes: [Mode::Pending as u8; DOMAIN_SLOTS],
+            ..Container::default()
+        };
+        let mut entries = vec![entry];
+        let nested = self
+            .layout
+            .layout
+            .nested(&found.cgroup.path)
+            .map(|listing| listing.found)
+            .unwrap_or_default();
+        for nested in nested {
+            let mut entry = entry;
+            entry.cgroup = nested.id;
+            entries.push(entry);
+        }
+        for entry in entries {
+            let set = self.maps.set_container(&entry);
+            Self::log_map_failure(set);
+        }
+        self.enter(cgroup, slot, name, Some(found.cgroup.path.clone()), learning);
+    }
+
+    /// What the kernel programs would have found out about a container that runs. Without a process that has the
+    /// container's root they find it out themselves at its first exec.
+    fn describe_running(&self, found: &ContainerCgroup) -> Instance {
+        let mut instance = Instance {
+            cgroup: found.cgroup.id,
+            ..Instance::default()
+        };
+        let init = match self.docker.find(&found.container) {
+            Ok(Some(info)) if info.running => info.init_pid,
+            _ => None,
+        };
+        let Some(pid) = init else { return instance };
+        match root::root_filesystem(pid) {
+            Ok(root) => {
+                instance.root_device = root.device;
+                instance.mount_namespace = root.mount_namespace;
+                instance.first_exec = 1;
+                instance.init_pid = pid;
+                instance.nested_cgroups = self
+                    .layout
+                    .layout
+                    .nested(&found.cgroup.path)
+                    .map_or(0, |listing| listing.found.len() as u64);
+            }
+            Err(error) => {
+                tracing::warn!(container = %found.container, error = &error as &dyn std::error::Error, "root unknown");
+            }
+        }
+        instance
+    }
+
+    /// Looks up what is due.
+    pub(super) fn resolve_pending(&mut self, now: Duration) {
+        let due: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| match &tracked.resolution {
+                Resolution::Pending(search) | Resolution::Unresolved(search) => search.next <= now,
+                Resolution::Known(_) => false,
+            })
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        self.docker.refresh();
+        let mut learning = Learning::default();
+        for cgroup in due {
+            self.resolve(cgroup, &mut learning);
+        }
+        self.learn(learning);
+    }
+
+    /// Looks up a container's image; puts its policy in force and handles what waited for it.
+    fn resolve(&mut self, cgroup: u64, learning: &mut Learning) {
+        let now = Self::now();
+        let Some(tracked) = self.containers.get(&cgroup) else {
+            return;
+        };
+        let found = match &tracked.id {
+            Some(id) => self.docker.find(id).map_err(|error| error.to_string()),
+            None => Err("its cgroup's name holds no container id".to_owned()),
+        };
+        let known = found.and_then(|info| {
+            let info = info.ok_or("no known runtime has a container of this id")?;
+            self.know(info).map_err(|error| error.to_string())
+        });
+        match known {
+            Ok(known) => {
+                tracing::info!(container = %known.info.id.short(), name = %known.info.name, image = %known.key.digest.short(), role = %known.key.role, "container known");
+                if let Some(tracked) = self.containers.get_mut(&cgroup) {
+                    tracked.resolution = Resolution::Known(Box::new(known));
+                    tracked.next_verification = Some((now, 0));
+                }
+                self.publish_known_contents(cgroup);
+                self.apply_policy(cgroup);
+                self.handle_waiting(cgroup, learning);
+            }
+            Err(reason) => self.search_further(cgroup, reason, now, learning),
+        }
+    }
+
+    /// Takes note of a container's image and role in the store.
+    fn know(&mut self, info: ContainerInfo) -> Result<Known, crate::profile::store::StoreError> {
+        // A container without a command has no role of its own; `/` is no program's path.
+        let role = Role::new(info.role.clone())
+            .or_else(|_| Role::new("/".into()))
+            .expect("one byte that is no NUL is a role");
+        let key = ProfileKey {
+            digest: info.image.digest.clone(),
+            role,
+        };
+        let profile = self.store.ensure(&key)?;
+        let references: Vec<String> = info
+            .image
+            .reference
+            .iter()
+            .chain(&info.image.references)
+            .map(ToString::to_string)
+            .collect();
+        for reference in &references {
+            self.store.add_reference(&key.digest, Some(reference), None)?;
+        }
+        self.store.count_windows(
+            &key,
+            ObservationCounts {
+                instances: 1,
+                ..ObservationCounts::default()
+            },
+        )?;
+        Ok(Known {
+            info,
+            key,
+            profile,
+            references,
+        })
+    }
+
+    fn search_further(&mut self, cgroup: u64, reason: String, now: Duration, learning: &mut Learning) {
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return;
+        };
+        let (Resolution::Pending(search) | Resolution::Unresolved(search)) = &mut tracked.resolution else {
+            return;
+        };
+        let retry = search.retry;
+        let search = Search {
+            since: search.since,
+            next: now + retry,
+            retry: (retry * 2).min(RETRY_MAX),
+            reason,
+        };
+        if now.saturating_sub(search.since) < RESOLVE_WITHIN && tracked.removed.is_none() {
+            tracked.resolution = Resolution::Pending(search);
+            return;
+        }
+        if matches!(tracked.resolution, Resolution::Pending(_)) {
+            tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
+        }
+        tracked.resolution = Resolution::Unresolved(search);
+        self.handle_waiting(cgroup, learning);
+    }
+
+    fn pending_flags(&self) -> u32 {
+        match self.config.unprofiled {
+            Unprofiled::AlertDrift => 0,
+            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
+        }
+    }
+
+    /// Puts mode, profile and policy of a known container in force, in one update.
+    pub(super) fn apply_policy(&mut self, cgroup: u64) {
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return;
+        };
+        let Resolution::Known(known) = &tracked.resolution else {
+            return;
+        };
+        let policies = self.store.policies();
+        let id = known.info.id.as_str();
+        let digest = Some(&known.key.digest);
+        let (mut mode, source) = policies.mode_for(id, digest, &known.references, Domain::Exec);
+        let mut source = mode_source(source);
+        if self.own_cgroup == Some(cgroup) && mode == Mode::Enforce {
+            (mode, source) = (Mode::Monitor, ModeSource::Protected);
+        }
+        let exec_into = policies
+            .exec_into_for(id, digest, &known.references)
+            .unwrap_or(self.config.exec_into);
+        let Some(profile) = self.store.profile_by_id(known.profile) else {
+            return;
+        };
+        let generation = match self.publisher.ensure(&mut self.maps, profile) {
+            Ok(generation) => generation,
+            Err(error) => {
+                // The container keeps what it had: pending, or the policy before.
+                tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "profile not in force");
+                return;
+            }
+        };
+        let mut modes = [Mode::Pending as u8; DOMAIN_SLOTS];
+        for &domain in Domain::ALL {
+            let (mode, _) = policies.mode_for(id, digest, &known.references, domain);
+            modes[domain as usize] = mode as u8;
+        }
+        modes[Domain::Exec as usize] = mode as u8;
+        let mut flags = match self.config.unprofiled {
+            Unprofiled::AlertDrift => 0,
+            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
+        };
+        if exec_into == ExecInto::Deny {
+            flags |= CONTAINER_EXEC_INTO_DENY;
+        }
+        let entry = Container {
+            cgroup,
+            container: cgroup,
+            slot: tracked.slot,
+            profile: known.profile,
+            generation,
+            flags,
+            modes,
+        };
+        let set = self.maps.set_container(&entry);
+        let has_changed = set.is_ok() && tracked.mode != mode;
+        if set.is_ok() {
+            (tracked.mode, tracked.mode_source) = (mode, source);
+        }
+        Self::log_map_failure(set);
+        if has_changed {
+            // What was in hand in one mode may be news in another.
+            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
+            Self::log_map_failure(cleared);
+        }
+    }
+
+    /// Puts the policy of all containers in force that are known.
+    pub(super) fn apply_policies(&mut self) {
+        let known: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| tracked.known().is_some())
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for cgroup in known {
+            self.apply_policy(cgroup);
+        }
+    }
+
+    /// Publishes a profile anew and flips its containers.
+    pub(super) fn republish(&mut self, profile: u32) {
+        let Some(profile_now) = self.store.profile_by_id(profile) else {
+            return;
+        };
+        if self.publisher.state(profile).is_none() {
+            return;
+        }
+        let replaced = self.publisher.replace(&mut self.maps, profile_now).map(drop);
+        Self::log_map_failure(replaced);
+        let its: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| tracked.known().is_some_and(|known| known.profile == profile))
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for cgroup in its {
+            self.apply_policy(cgroup);
+            // What the profile no longer holds is to be told, whether or not it was before.
+            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
+            Self::log_map_failure(cleared);
+            self.publish_known_contents(cgroup);
+            if let Some(tracked) = self.containers.get_mut(&cgroup) {
+                tracked.next_verification = Some((Self::now(), 0));
+            }
+        }
+        self.publisher.retire(Self::now());
+    }
+
+    /// A profile is gone from the store: containers of its role begin a new one, and its rules go.
+    pub(super) fn unpublish(&mut self, profile: u32) {
+        for tracked in self.containers.values_mut() {
+            let Resolution::Known(known) = &mut tracked.resolution else {
+                continue;
+            };
+            if known.profile != profile {
+                continue;
+            }
+            match self.store.ensure(&known.key) {
+                Ok(number) => known.profile = number,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");
+                }
+            }
+        }
+        self.apply_policies();
+        self.publisher.forget(profile);
+        self.publisher.retire(Self::now());
+    }
+
+    /// Forgets containers that are gone, once none of their processes is left anywhere.
+    pub(super) fn remove_gone(&mut self, now: Duration) {
+        let gone: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| {
+                tracked
+                    .removed
+                    .is_some_and(|removed| now.saturating_sub(removed) >= LINGER)
+            })
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for cgroup in gone {
+            let mut learning = Learning::default();
+            self.handle_waiting(cgroup, &mut learning);
+            self.learn(learning);
+            if let Err(error) = self.remove(cgroup, now) {
+                Self::log_map_failure(Err(error));
+            }
+        }
+    }
+
+    fn remove(&mut self, cgroup: u64, now: Duration) -> Result<(), crate::kernel::maps::MapsError> {
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return Ok(());
+        };
+        let instance = self.maps.instance(tracked.slot)?;
+        if instance.cgroup == cgroup && instance.tasks != 0 {
+            // Processes that left the cgroup live on, and are judged further.
+            tracked.removed = Some(now + SWEEP);
+            return Ok(());
+        }
+        self.maps.remove_container(cgroup)?;
+        self.maps.clear_seen_of(cgroup)?;
+        self.maps.clear_verified_of(cgroup)?;
+        self.maps.give_slot(tracked.slot)?;
+        super::status::add(&mut self.counters.gone, &instance.counters[Domain::Exec as usize]);
+        if let Some(id) = &tracked.id
+            && self.by_id.get(id) == Some(&cgroup)
+        {
+            self.by_id.remove(id);
+        }
+        self.containers.remove(&cgroup);
+        Ok(())
+    }
+}
+
+fn mode_source(source: mode::ModeSource) -> ModeSource {
+    match source {
+        mode::ModeSource::Container => ModeSource::Container,
+        mode::ModeSource::Image => ModeSource::Image,
+        mode::ModeSource::Reference => ModeSource::Reference,
+        mode::ModeSource::Default => ModeSource::Default,
+    }
+}

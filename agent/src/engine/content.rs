@@ -1,0 +1,471 @@
+//! What drifted files hold: hashed by a thread of its own, for the alert, and to let through what is the image's content
+//! or what an operator has accepted.
+//!
+//! Bounds: [`QUEUE`] checks wait at once; at the bound an alert goes out without hash. An alert waits for its hash at most
+//! [`HOLD`]. A file that could not be vouched for stays drift.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use agent_common::file::{FileIdentity, Layer, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Verified, VerifiedKey};
+use agent_common::hash;
+use agent_common::rule::Action;
+use tokio::sync::mpsc;
+
+use super::Engine;
+use super::container::Tracked;
+use crate::alert::fold::FoldKey;
+use crate::alert::model::{Alert, AlertBehaviour, AlertNote};
+use crate::alert::severity::{Circumstances, rate};
+use crate::alert::time::since_boot;
+use crate::compare::exec::{Deviation, DeviationKind};
+use crate::container::content::{ContentError, ContentLimits, HashedFile, Location, hash_file};
+use crate::container::overlay::Overlay;
+use crate::container::root;
+use crate::event::{ExecEvent, ProcessEvent};
+use crate::profile::model::{ContentHash, ProfileKey};
+use crate::text::ByteText;
+
+/// Most checks that wait for the thread.
+const QUEUE: usize = 256;
+/// How long an alert waits for the hash of its file.
+const HOLD: Duration = Duration::from_millis(700);
+/// What the thread reads and waits for.
+const LIMITS: ContentLimits = ContentLimits {
+    max_bytes: 256 << 20,
+    settled_after: Duration::from_millis(50),
+    max_wait: Duration::from_millis(200),
+};
+/// Most contents that are remembered for `profile accept` without a hash. At the bound all are forgotten.
+const REMEMBERED_MAX: usize = 4_096;
+/// When the files that an operator accepted are looked for in a new container: after each of these, from the last.
+const VERIFY_AFTER: [Duration; 6] = [
+    Duration::ZERO,
+    Duration::from_millis(50),
+    Duration::from_millis(150),
+    Duration::from_millis(500),
+    Duration::from_secs(2),
+    Duration::from_secs(10),
+];
+
+/// An alert that waits for the content of its file.
+pub(super) struct Held {
+    until: Duration,
+    key: FoldKey,
+    alert: Alert,
+    process: ProcessEvent,
+}
+
+/// What was found out about contents, for later containers and for the operator.
+#[derive(Default)]
+pub(super) struct ContentMemory {
+    next_check: u64,
+    /// The content seen last at a place.
+    last: HashMap<(ProfileKey, Layer, ByteText), ContentHash>,
+    /// Inodes with an accepted content: a file that is mounted from the host is the same in each container.
+    accepted: HashMap<(ProfileKey, Layer, ByteText), Vec<(FileIdentity, ContentHash)>>,
+}
+
+/// Hands checks to the thread.
+pub(super) struct ContentChecker {
+    checks: std::sync::mpsc::SyncSender<Check>,
+}
+
+struct Check {
+    number: u64,
+    container: u64,
+    layer: Layer,
+    path: ByteText,
+    expected: Option<FileIdentity>,
+    place: Place,
+}
+
+/// Where the thread finds a file.
+enum Place {
+    Upper {
+        overlay: Box<Overlay>,
+        device: u32,
+    },
+    /// By any of these processes that still is in the mount namespace.
+    Volume {
+        pids: Vec<u32>,
+        mount_namespace: u32,
+    },
+}
+
+/// What the thread found.
+pub struct Checked {
+    number: u64,
+    container: u64,
+    layer: Layer,
+    path: ByteText,
+    result: Result<(HashedFile, bool), ContentError>,
+}
+
+impl ContentChecker {
+    /// Starts the thread. It ends when the checker is dropped.
+    pub(super) fn start() -> (Self, mpsc::Receiver<Checked>) {
+        let (checks, waiting) = std::sync::mpsc::sync_channel::<Check>(QUEUE);
+        let (results, checked) = mpsc::channel(QUEUE);
+        let work = move || {
+            for check in waiting {
+                let result = perform(&check);
+                let Check {
+                    number,
+                    container,
+                    layer,
+                    path,
+                    ..
+                } = check;
+                if results
+                    .blocking_send(Checked {
+                        number,
+                        container,
+                        layer,
+                        path,
+                        result,
+                    })
+                    .is_err()
+                {
+                    break;
+                }
+            }
+        };
+        std::thread::Builder::new()
+            .name("content".to_owned())
+            .spawn(work)
+            .expect("a thread can be started");
+        (Self { checks }, checked)
+    }
+
+    fn submit(&self, check: Check) -> bool {
+        self.checks.try_send(check).is_ok()
+    }
+}
+
+/// Hashes a file; tells whether it equals the image's.
+fn perform(check: &Check) -> Result<(HashedFile, bool), ContentError> {
+    let expected = check.expected.as_ref();
+    match &check.place {
+        Place::Upper { overlay, device } => {
+            let location = Location::Upper {
+                directory: &overlay.upper,
+                device: *device,
+            };
+            let file = hash_file(location, &check.path, expected, &LIMITS)?;
+            let is_image = match overlay.compare_with_image(&check.path, &file, &LIMITS) {
+                Ok(found) => found.is_equal(),
+                Err(error) => {
+                    tracing::debug!(error = &error as &dyn std::error::Error, path = %check.path, "not compared");
+                    false
+                }
+            };
+            Ok((file, is_image))
+        }
+        Place::Volume {
+            pids,
+            mount_namespace,
+        } => {
+            let mut failed = None;
+            for &pid in pids {
+                let location = Location::Volume {
+                    pid,
+                    mount_namespace: *mount_namespace,
+                };
+                match hash_file(location, &check.path, expected, &LIMITS) {
+                    Ok(file) => return Ok((file, false)),
+                    Err(error) => failed = Some(error),
+                }
+            }
+            Err(failed.unwrap_or(ContentError::NotInContainer { pid: 0 }))
+        }
+    }
+}
+
+impl Engine {
+    /// Lets the content of a drifted file be looked at before its alert goes out; other alerts go out at once.
+    pub(super) fn check_content_then_offer(
+        &mut self,
+        event: &ExecEvent,
+        deviation: &Deviation,
+        key: FoldKey,
+        alert: Alert,
+    ) {
+        let has_content = deviation.kind == DeviationKind::Drift
+            && matches!(event.layer, Layer::Upper | Layer::Volume)
+            && !event.path.too_long;
+        if has_content
+            && let Some(place) = self.place(event.origin.container, event.layer, Some(&event.process))
+        {
+            let number = self.memory.number();
+            let check = Check {
+                number,
+                container: event.origin.container,
+                layer: event.layer,
+                path: event.path.text.clone(),
+                expected: Some(event.file),
+                place,
+            };
+            if self.checker.submit(check) {
+                let until = since_boot() + HOLD;
+                let process = event.process.clone();
+                self.held.insert(
+                    number,
+                    Held {
+                        until,
+                        key,
+                        alert,
+                        process,
+                    },
+                );
+                return;
+            }
+        }
+        self.offer(key, alert, Some(&event.process));
+    }
+
+    /// Where a file of a container can be read.
+    fn place(&mut self, container: u64, layer: Layer, process: Option<&ProcessEvent>) -> Option<Place> {
+        let tracked = self.containers.get_mut(&container)?;
+        let instance = self.maps.instance(tracked.slot).ok()?;
+        let mut pids: Vec<u32> = process.map(|process| process.pid).into_iter().collect();
+        pids.extend(
+            process
+                .iter()
+                .flat_map(|process| process.ancestors.iter().map(|(pid, _)| *pid)),
+        );
+        pids.extend(tracked.known().and_then(|known| known.info.init_pid));
+        pids.extend(super::container::processes(&self.layout.layout, tracked));
+        pids.dedup();
+        match layer {
+            Layer::Upper => {
+                let overlay = overlay(tracked, &pids, instance.mount_namespace)?;
+                Some(Place::Upper {
+                    overlay: Box::new(overlay),
+                    device: instance.root_device,
+                })
+            }
+            Layer::Volume => Some(Place::Volume {
+                pids,
+                mount_namespace: instance.mount_namespace,
+            }),
+            _ => None,
+        }
+    }
+
+    /// A content is known, or why it is not.
+    pub(super) fn content_checked(&mut self, checked: Checked) {
+        let held = self.held.remove(&checked.number);
+        let (file, is_image) = match checked.result {
+            Ok(found) => found,
+            Err(error) => {
+                tracing::debug!(error = &error as &dyn std::error::Error, path = %checked.path, "content not known");
+                if let Some(held) = held {
+                    self.offer_held(held);
+                }
+                return;
+            }
+        };
+        let mut is_accepted = false;
+        if let Some(known) = self.containers.get(&checked.container).and_then(Tracked::known) {
+            let place = (known.key.clone(), checked.layer, checked.path.clone());
+            is_accepted = self
+                .store
+                .profile(&known.key)
+                .is_some_and(|profile| profile.accepts_drift(checked.layer, &checked.path, &file.sha256));
+            self.memory.remember(place, &file, is_accepted);
+        }
+        let reason = match (is_image, is_accepted) {
+            (true, _) => Some(VERIFIED_AS_IMAGE),
+            (false, true) => Some(VERIFIED_ACCEPTED),
+            (false, false) => None,
+        };
+        if let Some(reason) = reason {
+            self.set_verified(checked.container, &file.identity, &checked.path, reason);
+        }
+        let Some(mut held) = held else { return };
+        if is_accepted && held.alert.action.taken == Action::None {
+            // Accepted, and it ran: nothing departs from the profile.
+            let _ = self.maps.clear_seen(&held.key.behaviour);
+            return;
+        }
+        if let AlertBehaviour::Exec(exec) = &mut held.alert.behaviour {
+            exec.sha256 = Some(file.sha256.to_string());
+            if is_image {
+                exec.note = Some(AlertNote::MetadataOnly);
+            }
+            let rating = rate(Circumstances {
+                kind: held.alert.kind,
+                layer: exec.layer,
+                state: held.alert.process.state,
+                metadata_only: is_image,
+            });
+            held.alert.severity = rating.severity;
+            held.alert.attack = rating.attack.into_iter().map(Into::into).collect();
+        }
+        self.offer_held(held);
+    }
+
+    /// Sends the alerts that have waited long enough.
+    pub(super) fn release_held(&mut self, now: Duration) {
+        let mut due: Vec<u64> = self
+            .held
+            .iter()
+            .filter(|(_, held)| held.until <= now)
+            .map(|(number, _)| *number)
+            .collect();
+        due.sort_unstable();
+        for number in due {
+            if let Some(held) = self.held.remove(&number) {
+                self.offer_held(held);
+            }
+        }
+    }
+
+    fn offer_held(&mut self, held: Held) {
+        self.offer(held.key, held.alert, Some(&held.process));
+    }
+
+    fn set_verified(&mut self, container: u64, file: &FileIdentity, path: &ByteText, reason: u32) {
+        let key = VerifiedKey {
+            container,
+            inode: file.inode,
+            device: file.device,
+            reserved: 0,
+        };
+        let path_hash = hash::path(self.kernel.hash_key, path.as_bytes(), None);
+        let verified = Verified {
+            file: *file,
+            path_hash,
+            reason,
+            reserved: 0,
+        };
+        let set = self.maps.set_verified(&key, &verified);
+        Self::log_map_failure(set);
+    }
+
+    /// Lets a container run what is known to have an accepted content: the same inode in another container.
+    pub(super) fn publish_known_contents(&mut self, container: u64) {
+        let Some(known) = self.containers.get(&container).and_then(Tracked::known) else {
+            return;
+        };
+        let Some(profile) = self.store.profile(&known.key) else {
+            return;
+        };
+        let mut publish = Vec::new();
+        for ((layer, path), accepted) in &profile.drift {
+            let place = (known.key.clone(), *layer, path.clone());
+            for (identity, content) in self.memory.accepted.get(&place).into_iter().flatten() {
+                if accepted.sha256.contains(content) && *layer == Layer::Volume {
+                    publish.push((*identity, path.clone()));
+                }
+            }
+        }
+        for (identity, path) in publish {
+            self.set_verified(container, &identity, &path, VERIFIED_ACCEPTED);
+        }
+    }
+
+    /// Looks for the files that an operator accepted in containers that are new, or whose profile has changed.
+    pub(super) fn verify_accepted(&mut self, now: Duration) {
+        let due: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| {
+                tracked.next_verification.is_some_and(|(due, _)| due <= now) && !tracked.is_removed()
+            })
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for container in due {
+            self.verify_accepted_of(container, now);
+        }
+    }
+
+    fn verify_accepted_of(&mut self, container: u64, now: Duration) {
+        let Some(tracked) = self.containers.get_mut(&container) else {
+            return;
+        };
+        let Some((_, times)) = tracked.next_verification else {
+            return;
+        };
+        let next = VERIFY_AFTER.get(usize::try_from(times).unwrap_or(usize::MAX).saturating_add(1));
+        tracked.next_verification = next.map(|after| (now + *after, times + 1));
+        let Some(known) = tracked.known() else { return };
+        let Some(profile) = self.store.profile(&known.key) else {
+            return;
+        };
+        let files: Vec<(Layer, ByteText)> = profile.drift.keys().cloned().collect();
+        for (layer, path) in files {
+            let Some(place) = self.place(container, layer, None) else {
+                continue;
+            };
+            let number = self.memory.number();
+            // At the bound the next round tries again.
+            self.checker.submit(Check {
+                number,
+                container,
+                layer,
+                path,
+                expected: None,
+                place,
+            });
+        }
+    }
+
+    /// The content that was last seen at a place.
+    pub(super) fn last_content(
+        &self,
+        key: &ProfileKey,
+        layer: Layer,
+        path: &ByteText,
+    ) -> Option<ContentHash> {
+        self.memory.last.get(&(key.clone(), layer, path.clone())).copied()
+    }
+}
+
+impl ContentMemory {
+    fn number(&mut self) -> u64 {
+        self.next_check += 1;
+        self.next_check
+    }
+
+    fn remember(&mut self, place: (ProfileKey, Layer, ByteText), file: &HashedFile, is_accepted: bool) {
+        if self.last.len() >= REMEMBERED_MAX {
+            self.last.clear();
+        }
+        self.last.insert(place.clone(), file.sha256);
+        if is_accepted || place.1 == Layer::Volume {
+            if self.accepted.len() >= REMEMBERED_MAX {
+                self.accepted.clear();
+            }
+            let known = self.accepted.entry(place).or_default();
+            known.retain(|(identity, _)| {
+                (identity.device, identity.inode) != (file.identity.device, file.identity.inode)
+            });
+            // Of the files at one place the latest few: each new volume brings another one.
+            if known.len() >= 16 {
+                known.remove(0);
+            }
+            known.push((file.identity, file.sha256));
+        }
+    }
+}
+
+/// The layers of a container's root filesystem, by any process that has that root.
+fn overlay(tracked: &mut Tracked, pids: &[u32], mount_namespace: u32) -> Option<Overlay> {
+    if let Some(overlay) = &tracked.overlay {
+        return Some(overlay.clone());
+    }
+    let storage = tracked.known()?.info.storage.clone();
+    let found = pids.iter().find_map(|&pid| {
+        let root = root::root_filesystem(pid).ok()?;
+        if root.mount_namespace != mount_namespace {
+            return None;
+        }
+        Overlay::of_docker(root.overlay.as_ref()?, &storage)
+            .map_err(|error| tracing::debug!(error = &error as &dyn std::error::Error, "layers not known"))
+            .ok()
+    })?;
+    tracked.overlay = Some(found.clone());
+    Some(found)
+}

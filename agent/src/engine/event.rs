@@ -1,0 +1,153 @@
+//! Records, in batches: decode, resolve, compare, decide; then what was decided is carried out for the whole batch.
+
+use agent_common::domain::Section;
+use aya::maps::{MapData, RingBuf};
+
+use super::container::{Resolution, WAITING_MAX};
+use super::learn::Learning;
+use super::{BATCH_RECORDS, Engine};
+use crate::alert::time::since_boot;
+use crate::compare::exec::{Deviation, compare};
+use crate::decide::{Decision, decide};
+use crate::decode::decode;
+use crate::event::{Event, ExecEvent};
+
+impl Engine {
+    /// Takes at most a batch of records; returns how many there were.
+    pub(super) fn take_records(&mut self, ring: &mut RingBuf<MapData>) -> usize {
+        let mut taken = 0;
+        let mut learning = Learning::default();
+        while taken < BATCH_RECORDS {
+            let Some(record) = ring.next() else { break };
+            taken += 1;
+            match decode(&record) {
+                Ok(event) => {
+                    drop(record);
+                    self.handle(event, &mut learning);
+                }
+                Err(error) => {
+                    self.counters.undecodable += 1;
+                    tracing::error!(%error, "a record of the kernel programs is not as agreed");
+                }
+            }
+        }
+        self.learn(learning);
+        taken
+    }
+
+    /// Handles one event. What is to be learned is added to `learning`.
+    pub(super) fn handle(&mut self, event: Event, learning: &mut Learning) {
+        match event {
+            Event::Cgroup(event) => self.cgroup_changed(&event, learning),
+            Event::Exit(event) => {
+                let alerts = self.fold.confirm((event.pid, event.started_ns));
+                self.ready.extend(alerts);
+            }
+            Event::Exec(_) | Event::Leave(_) => self.attribute(event, learning),
+        }
+    }
+
+    /// Finds the container of an event; until it is known which image that has, the event waits.
+    fn attribute(&mut self, event: Event, learning: &mut Learning) {
+        let origin = event.origin();
+        if !self.containers.contains_key(&origin.container) {
+            // Its cgroup's own record was lost.
+            self.enter_unseen(origin.container, origin.slot, learning);
+        }
+        let Some(tracked) = self.containers.get_mut(&origin.container) else {
+            self.counters.unattributed += 1;
+            return;
+        };
+        match &tracked.resolution {
+            Resolution::Pending(_) if tracked.waiting.len() < WAITING_MAX => tracked.waiting.push_back(event),
+            // At the bound, and where nothing more is to be found out, what is known must do.
+            _ => self.judge(&event, learning),
+        }
+    }
+
+    /// Compares and decides.
+    pub(super) fn judge(&mut self, event: &Event, learning: &mut Learning) {
+        match event {
+            Event::Exec(event) => self.judge_exec(event, learning),
+            Event::Leave(event) => self.report_leave(event),
+            Event::Cgroup(_) | Event::Exit(_) => {}
+        }
+    }
+
+    fn judge_exec(&mut self, event: &ExecEvent, learning: &mut Learning) {
+        let Some(tracked) = self.containers.get(&event.origin.container) else {
+            return;
+        };
+        let known = tracked.known();
+        let profile = known.and_then(|known| self.store.profile(&known.key));
+        let Some(deviation) = compare(event, profile) else {
+            // Learned since the hook looked; the rule may have come with a profile that was published later.
+            if let (Some(known), true) = (known, event.section == Section::Main) {
+                let behaviour = crate::compare::exec::behaviour(event);
+                let grown = self
+                    .publisher
+                    .grow(&mut self.maps, known.profile, event.section, &behaviour);
+                Self::log_map_failure(grown);
+            }
+            return;
+        };
+        let mode_now = tracked.mode;
+        if let Some(known) = known
+            && deviation.behaviour.applet.is_some()
+            && !event.applet_judged
+        {
+            let behaviour = &deviation.behaviour;
+            let marked = self.publisher.mark_multi_call(
+                &mut self.maps,
+                known.profile,
+                behaviour.layer,
+                &behaviour.path,
+            );
+            Self::log_map_failure(marked);
+        }
+        match decide(&deviation, event.mode, mode_now, event.action) {
+            Decision::Learn => learning.add(event, deviation),
+            Decision::Alert { in_hand } => self.report_exec(event, &deviation, in_hand),
+            Decision::Wait => self.counters.unattributed += 1,
+        }
+    }
+
+    /// The kernel need not send the repeats of this behaviour.
+    pub(super) fn take_in_hand(&mut self, event: &ExecEvent, deviation: &Deviation) {
+        let key = self.seen_key(event, deviation);
+        let set = self.maps.set_seen(&key);
+        Self::log_map_failure(set);
+    }
+
+    pub(super) fn log_map_failure(result: Result<(), crate::kernel::maps::MapsError>) {
+        if let Err(error) = result {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the kernel did not take what was decided"
+            );
+        }
+    }
+
+    /// Handles what had to wait for a container's image.
+    pub(super) fn handle_waiting(&mut self, cgroup: u64, learning: &mut Learning) {
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return;
+        };
+        for event in std::mem::take(&mut tracked.waiting) {
+            self.judge(&event, learning);
+        }
+    }
+
+    /// Number of records that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.containers
+            .values()
+            .map(|tracked| tracked.waiting.len())
+            .sum()
+    }
+
+    /// Time, for what is decided in this batch.
+    pub(super) fn now() -> std::time::Duration {
+        since_boot()
+    }
+}

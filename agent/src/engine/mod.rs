@@ -1,0 +1,232 @@
+//! The engine: the one task that owns the containers, the profile store, the kernel's maps and the folding of alerts.
+//!
+//! Input: records of the ring buffer, requests of the control socket, results of content checks, the passing of time.
+//! Output: rules and policies in the kernel, profiles in the store, alert lines. Everything in here is plain function
+//! calls in the order resolve, compare, decide, then learn, act or alert; only [`Engine::run`] waits.
+//!
+//! Failure: what cannot be decoded or attributed is counted; a store that cannot be written is logged, and what was to be
+//! learned stays unknown, so that the kernel sends it again; an output that nobody reads stops the engine, whereupon the
+//! ring buffer fills and the kernel counts what it loses. A task that ends unexpectedly ends the agent.
+
+mod alert;
+mod container;
+mod content;
+mod event;
+mod learn;
+mod request;
+mod status;
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use aya::maps::{MapData, RingBuf};
+use tokio::io::unix::AsyncFd;
+use tokio::sync::mpsc;
+use tokio::time::MissedTickBehavior;
+
+use crate::alert::fold::{Fold, FoldKey};
+use crate::alert::model::Alert;
+use crate::alert::time::{BootClock, since_boot};
+use crate::config::Config;
+use crate::container::ContainerId;
+use crate::container::docker::Docker;
+use crate::container::layout::Detected;
+use crate::control::connection::EngineRequest;
+use crate::control::feed::AlertFeed;
+use crate::kernel::load::{Kernel, LoadError};
+use crate::kernel::maps::Maps;
+use crate::profile::store::ProfileStore;
+use crate::publish::Publisher;
+use container::Tracked;
+use content::{Checked, ContentChecker, ContentMemory, Held};
+
+/// Records that are handled before the engine looks at anything else.
+const BATCH_RECORDS: usize = 512;
+/// How often the engine looks at what waits and what is due.
+const TICK: Duration = Duration::from_millis(50);
+/// How often the containers that exist are compared with those that are known: the net under lost cgroup records.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// What the engine is made of.
+pub struct Parts {
+    /// The configuration.
+    pub config: Config,
+    /// The attached programs.
+    pub kernel: Kernel,
+    /// Their maps.
+    pub maps: Maps,
+    /// The profile store.
+    pub store: ProfileStore,
+    /// Docker's metadata.
+    pub docker: Docker,
+    /// Where cgroup ids come from.
+    pub layout: Detected,
+    /// Alerts, for the readers of the control socket.
+    pub feed: Arc<AlertFeed>,
+    /// Alerts, for standard output. When it is full the engine waits.
+    pub output: mpsc::Sender<Arc<str>>,
+}
+
+/// The engine.
+pub struct Engine {
+    config: Config,
+    kernel: Kernel,
+    maps: Maps,
+    publisher: Publisher,
+    store: ProfileStore,
+    docker: Docker,
+    layout: Detected,
+    feed: Arc<AlertFeed>,
+    output: mpsc::Sender<Arc<str>>,
+    clock: BootClock,
+    started: Duration,
+    /// By cgroup id.
+    containers: HashMap<u64, Tracked>,
+    /// The cgroup of each container that is known by its runtime's id.
+    by_id: HashMap<ContainerId, u64>,
+    /// Paths of cgroups in which containers appeared, by id.
+    parents: HashMap<u64, Vec<u8>>,
+    /// The agent's own cgroup, which is never enforced upon.
+    own_cgroup: Option<u64>,
+    fold: Fold<FoldKey>,
+    /// Alerts that are ready to go out.
+    ready: VecDeque<Alert>,
+    checker: ContentChecker,
+    held: HashMap<u64, Held>,
+    memory: ContentMemory,
+    counters: EngineCounters,
+    last_sweep: Duration,
+    last_window: u64,
+}
+
+/// What only the engine can count. Only ever incremented.
+#[derive(Clone, Copy, Debug, Default)]
+struct EngineCounters {
+    /// Records that are no records.
+    undecodable: u64,
+    /// Records whose container was never found out, and that were no drift.
+    unattributed: u64,
+    /// Behaviours that could not be learned because their profile is full.
+    not_learned: u64,
+    /// Of containers that are gone.
+    gone: crate::control::view::CountersView,
+}
+
+impl Engine {
+    /// An engine that knows no container yet. Returns it and where the results of content checks come from.
+    #[must_use]
+    pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Checked>) {
+        let (checker, checked) = ContentChecker::start();
+        let own_cgroup = container::own_cgroup(&parts.layout.layout);
+        let now = since_boot();
+        let engine = Self {
+            publisher: Publisher::new(parts.kernel.hash_key),
+            fold: Fold::new(parts.config.limits.fold),
+            config: parts.config,
+            kernel: parts.kernel,
+            maps: parts.maps,
+            store: parts.store,
+            docker: parts.docker,
+            layout: parts.layout,
+            feed: parts.feed,
+            output: parts.output,
+            clock: BootClock::sample(),
+            started: now,
+            containers: HashMap::new(),
+            by_id: HashMap::new(),
+            parents: HashMap::new(),
+            own_cgroup,
+            ready: VecDeque::new(),
+            checker,
+            held: HashMap::new(),
+            memory: ContentMemory::default(),
+            counters: EngineCounters::default(),
+            last_sweep: Duration::ZERO,
+            last_window: learn::window(now),
+        };
+        (engine, checked)
+    }
+
+    /// Attaches the programs and enters the containers that run.
+    ///
+    /// The host's root is noted before anything is judged. Containers that appear from the attachment on are entered by
+    /// the kernel, those before it by the sweep, and their tasks by the iterator.
+    pub fn attach(&mut self) -> Result<(), LoadError> {
+        self.kernel.iterate_tasks()?;
+        self.kernel.attach()?;
+        self.sweep();
+        self.kernel.iterate_tasks()
+    }
+
+    /// Runs until `stop`.
+    pub async fn run(
+        mut self,
+        mut events: AsyncFd<RingBuf<MapData>>,
+        mut checked: mpsc::Receiver<Checked>,
+        mut requests: mpsc::Receiver<EngineRequest>,
+        stop: impl Future<Output = ()>,
+    ) -> std::io::Result<()> {
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        tokio::pin!(stop);
+        loop {
+            tokio::select! {
+                guard = events.readable_mut() => {
+                    let mut guard = guard?;
+                    if self.take_records(guard.get_inner_mut()) < BATCH_RECORDS {
+                        guard.clear_ready();
+                    }
+                }
+                Some((request, answer)) = requests.recv() => {
+                    // The records that were there before the request are part of what it asks about.
+                    while self.take_records(events.get_mut()) == BATCH_RECORDS {}
+                    let response = self.answer(request);
+                    // The client may have gone.
+                    let _ = answer.send(response);
+                }
+                Some(result) = checked.recv() => self.content_checked(result),
+                _ = tick.tick() => self.pass_time(),
+                () = &mut stop => break,
+            }
+            self.send_ready().await;
+        }
+        while self.take_records(events.get_mut()) == BATCH_RECORDS {}
+        self.release_held(Duration::MAX);
+        let last = self.fold.flush();
+        self.ready.extend(last);
+        self.send_ready().await;
+        Ok(())
+    }
+
+    /// Does what is due.
+    fn pass_time(&mut self) {
+        let now = since_boot();
+        self.clock = BootClock::sample();
+        if now.saturating_sub(self.last_sweep) >= SWEEP {
+            self.sweep();
+        }
+        self.resolve_pending(now);
+        self.release_held(now);
+        self.verify_accepted(now);
+        self.end_folds(now);
+        self.count_windows(now);
+        self.remove_gone(now);
+        if let Err(error) = self.publisher.remove_retired(&mut self.maps, now) {
+            tracing::warn!(
+                error = &error as &dyn std::error::Error,
+                "rules of a replaced generation stay in the kernel"
+            );
+        }
+    }
+
+    /// Sends what is ready, in order. Waits while standard output takes no more.
+    async fn send_ready(&mut self) {
+        while let Some(alert) = self.ready.pop_front() {
+            let line: Arc<str> = alert.to_line().into();
+            self.feed.publish(Arc::clone(&line));
+            // The writer ends only with the agent.
+            let _ = self.output.send(line).await;
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Requests of the control socket: what an operator asks, and what is done about it.
+//!
+//! Every change is in the store before it is in the kernel. Failure: a [`Refusal`] that says what to do instead; then
+//! nothing was changed.
+
+use agent_common::domain::{Domain, Mode, Section};
+use agent_common::file::Layer;
+
+use super::Engine;
+use super::container::Tracked;
+use super::status::behaviour_view;
+use crate::behaviour::{ExecBehaviour, is_multi_call};
+use crate::control::protocol::{Accept, ModeTarget, Refusal, Request, Response};
+use crate::control::view::{AcceptView, BehaviourState, BehaviourView, DocumentView};
+use crate::image::ImageDigest;
+use crate::profile::document::ProfileDocument;
+use crate::profile::mode::Scope;
+use crate::profile::model::{ContentHash, ProfileKey, Role};
+use crate::profile::selector::{SelectError, Selector};
+use crate::profile::store::StoreError;
+use crate::text::ByteText;
+
+type Result<T> = std::result::Result<T, Refusal>;
+
+impl Engine {
+    /// Answers one request.
+    pub(super) fn answer(&mut self, request: Request) -> Response {
+        let answer = match request {
+            Request::Status => Ok(Response::ok(&self.status())),
+            Request::Containers => Ok(Response::ok(&self.container_views())),
+            Request::ModeGet => Ok(Response::ok(&self.modes())),
+            Request::ModeSet { mode, target, domain } => self.set_mode(mode, &target, domain),
+            Request::ProfileList => Ok(Response::ok(&self.profile_summaries())),
+            Request::ProfileShow { image, role } => self.show(&image, role.as_deref()),
+            Request::ProfileExport { image } => self.export(&image),
+            Request::ProfileImport { document, source } => self.import(&document, &source),
+            Request::ProfileApprove { image, role } => self.approve(&image, role.as_deref()),
+            Request::ProfileAccept { image, role, accept } => self.accept(&image, role.as_deref(), accept),
+            Request::Doctor => Ok(Response::ok(&self.doctor())),
+            // The server has the alerts itself.
+            Request::Alerts { .. } => Err(Refusal::invalid(
+                "alerts are read from the server, not from the engine",
+            )),
+        };
+        answer.unwrap_or_else(Response::from)
+    }
+
+    fn set_mode(&mut self, mode: Mode, target: &ModeTarget, domain: Option<Domain>) -> Result<Response> {
+        let scope = match target {
+            ModeTarget::Default => Scope::Default,
+            ModeTarget::Image(image) => match self.selector(image, None)?.image(&self.store) {
+                Ok(digest) => Scope::Image(digest.clone()),
+                Err(error) => match image.parse::<ImageDigest>() {
+                    Ok(digest) => Scope::Image(digest),
+                    // An image that has not run here yet can be named by its reference; a digit string cannot.
+                    Err(_) if is_reference(image) => Scope::Reference(image.clone()),
+                    Err(_) => return Err(Refusal::not_found(error.to_string())),
+                },
+            },
+            ModeTarget::Container(name) => Scope::Container(self.container_id(name)?),
+        };
+        self.store.set_mode(scope, domain, Some(mode)).map_err(refuse)?;
+        self.apply_policies();
+        Ok(Response::ok(&self.modes()))
+    }
+
+    /// The full id of a container given by its name, its id, or the beginning of that.
+    fn container_id(&self, text: &str) -> Result<String> {
+        let mut ids: Vec<String> = self
+            .containers
+            .values()
+            .filter(|tracked| !tracked.is_removed())
+            .filter_map(Tracked::known)
+            .filter(|known| {
+                known.info.name.to_string() == text
+                    || (text.len() >= 4 && known.info.id.as_str().starts_with(text))
+            })
+            .map(|known| known.info.id.as_str().to_owned())
+            .collect();
+        ids.sort();
+        match ids.as_slice() {
+            [id] => Ok(id.clone()),
+            [] => Err(
+                Refusal::not_found(format!("no running container fits `{}`", text.escape_debug()))
+                    .hint("`driftlock containers` lists them"),
+            ),
+            _ => Err(Refusal::ambiguous(format!(
+                "`{}` fits several containers: {}",
+                text.escape_debug(),
+                ids.join(", ")
+            ))),
+        }
+    }
+
+    fn selector(&self, image: &str, role: Option<&str>) -> Result<Selector> {
+        let role = match role {
+            None => None,
+            Some(role) => {
+                let text: ByteText = role
+                    .parse()
+                    .map_err(|error: crate::text::UnescapeError| Refusal::invalid(error.to_string()))?;
+                Some(Role::new(text).map_err(|error| Refusal::invalid(error.to_string()))?)
+            }
+        };
+        Ok(Selector {
+            image: image.to_owned(),
+            role,
+        })
+    }
+
+    /// The profiles that a request is about: the one of the role, or all of the image.
+    fn select(&self, image: &str, role: Option<&str>) -> Result<Vec<ProfileKey>> {
+        let selector = self.selector(image, role)?;
+        let profiles = selector
+            .profiles(&self.store)
+            .map_err(|error| unselected(&error))?;
+        Ok(profiles.into_iter().map(|profile| profile.key.clone()).collect())
+    }
+
+    fn show(&self, image: &str, role: Option<&str>) -> Result<Response> {
+        let key = self
+            .selector(image, role)?
+            .profile(&self.store)
+            .map_err(|error| unselected(&error))?;
+        let profile = self
+            .store
+            .profile(&key)
+            .ok_or_else(|| Refusal::not_found(format!("no profile of {key}")))?;
+        Ok(Response::ok(&self.profile_view(profile)))
+    }
+
+    fn export(&self, image: &str) -> Result<Response> {
+        let selector = self.selector(image, None)?;
+        let digest = selector.image(&self.store).map_err(|error| unselected(&error))?;
+        let document = self
+            .store
+            .export(digest)
+            .ok_or_else(|| Refusal::not_found(format!("no profile of {digest}")))?;
+        let document = document
+            .render()
+            .map_err(|error| Refusal::failed(error.to_string()))?;
+        Ok(Response::ok(&DocumentView {
+            digest: digest.clone(),
+            document,
+        }))
+    }
+
+    fn import(&mut self, document: &str, source: &str) -> Result<Response> {
+        let document = ProfileDocument::parse(document.as_bytes(), source)
+            .map_err(|error| Refusal::invalid(error.to_string()))?;
+        let summary = self.store.import(&document).map_err(refuse)?;
+        for (_, profile) in &summary.removed {
+            self.unpublish(*profile);
+        }
+        let profiles: Vec<u32> = self
+            .store
+            .profiles_of(&document.digest)
+            .map(|profile| profile.id)
+            .collect();
+        for profile in profiles {
+            self.republish(profile);
+        }
+        let summaries: Vec<_> = self
+            .store
+            .profiles_of(&summary.digest)
+            .map(|profile| self.profile_summary(profile))
+            .collect();
+        Ok(Response::ok(&summaries))
+    }
+
+    fn approve(&mut self, image: &str, role: Option<&str>) -> Result<Response> {
+        let key = self
+            .selector(image, role)?
+            .profile(&self.store)
+            .map_err(|error| unselected(&error))?;
+        self.store.approve(&key, true).map_err(refuse)?;
+        self.show(image, role)
+    }
+
+    fn accept(&mut self, image: &str, role: Option<&str>, accept: Accept) -> Result<Response> {
+        let keys = self.select(image, role)?;
+        let (behaviour, already) = match accept {
+            Accept::Exec {
+                section,
+                layer,
+                path,
+                applet,
+            } => self.accept_exec(&keys, section, &ExecBehaviour { layer, path, applet })?,
+            Accept::Drift {
+                layer,
+                path,
+                sha256,
+                note,
+            } => self.accept_drift(
+                &keys,
+                layer,
+                path,
+                sha256.as_deref(),
+                note.as_deref().unwrap_or_default(),
+            )?,
+        };
+        let profiles: Vec<u32> = keys
+            .iter()
+            .filter_map(|key| self.store.profile(key))
+            .map(|profile| profile.id)
+            .collect();
+        for profile in profiles {
+            self.republish(profile);
+        }
+        let Some(first) = keys.first() else {
+            return Err(Refusal::not_found("no profile fits"));
+        };
+        Ok(Response::ok(&AcceptView {
+            digest: first.digest.clone(),
+            roles: keys.iter().map(|key| key.role.as_text().clone()).collect(),
+            behaviour,
+            already,
+        }))
+    }
+
+    fn accept_exec(
+        &mut self,
+        keys: &[ProfileKey],
+        section: Section,
+        behaviour: &ExecBehaviour,
+    ) -> Result<(BehaviourView, bool)> {
+        if is_multi_call(behaviour.path.as_bytes()) && behaviour.applet.is_none() {
+            let path = &behaviour.path;
+            return Err(Refusal::invalid(format!(
+                "`{path}` is a multi-call binary: its applet must be given"
+            ))
+            .hint("add `--applet NAME`"));
+        }
+        let mut already = true;
+        for key in keys {
+            let is_new = match section {
+                Section::Main => self.store.accept_exec(key, behaviour),
+                Section::ExecIn => self.store.accept_exec_in(key, behaviour),
+            };
+            already &= !is_new.map_err(refuse)?;
+        }
+        Ok((
+            behaviour_view(section, behaviour, BehaviourState::Accepted, 0),
+            already,
+        ))
+    }
+
+    fn accept_drift(
+        &mut self,
+        keys: &[ProfileKey],
+        layer: Layer,
+        path: ByteText,
+        sha256: Option<&str>,
+        note: &str,
+    ) -> Result<(BehaviourView, bool)> {
+        let mut already = true;
+        let mut accepted = Vec::new();
+        for key in keys {
+            let content: ContentHash = match sha256 {
+                Some(text) => text
+                    .parse()
+                    .map_err(|error: crate::profile::model::ContentHashError| {
+                        Refusal::invalid(error.to_string())
+                    })?,
+                None => match self.last_content(key, layer, &path) {
+                    Some(content) => content,
+                    // It ran in another role.
+                    None if keys.len() > 1 => continue,
+                    None => {
+                        return Err(Refusal::not_found(format!(
+                            "no content of {layer} file `{path}` was seen"
+                        ))
+                        .hint("give it: `--sha256 HEX`, or `--file FILE` for a copy on this host"));
+                    }
+                },
+            };
+            already &= !self
+                .store
+                .accept_drift(key, layer, &path, content, note)
+                .map_err(refuse)?;
+            accepted.push(content.to_string());
+        }
+        if accepted.is_empty() {
+            return Err(
+                Refusal::not_found(format!("no content of {layer} file `{path}` was seen"))
+                    .hint("give it: `--sha256 HEX`, or `--file FILE` for a copy on this host"),
+            );
+        }
+        accepted.sort();
+        accepted.dedup();
+        let view = BehaviourView {
+            section: None,
+            domain: Domain::Exec,
+            layer,
+            path,
+            applet: None,
+            sha256: accepted,
+            state: BehaviourState::Accepted,
+            windows: 0,
+            note: (!note.is_empty()).then(|| note.to_owned()),
+        };
+        Ok((view, already))
+    }
+}
+
+/// Whether a text that fits no known image can be a reference, and not the beginning of a digest.
+fn is_reference(text: &str) -> bool {
+    !text.is_empty()
+        && !text.starts_with("sha256:")
+        && text.len() <= 512
+        && !text.bytes().all(|byte| byte.is_ascii_hexdigit())
+        && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+fn unselected(error: &SelectError) -> Refusal {
+    match error {
+        SelectError::AmbiguousImage { .. } => Refusal::ambiguous(error.to_string()),
+        SelectError::AmbiguousRole { .. } => Refusal::ambiguous(error.to_string()).hint("add `--role ROLE`"),
+        _ => Refusal::not_found(error.to_string()).hint("`driftlock profile list` lists what there is"),
+    }
+}
+
+fn refuse(error: StoreError) -> Refusal {
+    let refusal = match &error {
+        StoreError::Behaviour { .. } | StoreError::PendingMode => Refusal::invalid(error.to_string()),
+        _ => Refusal::failed(error.to_string()),
+    };
+    refusal.hint("nothing was changed")
+}

@@ -1,0 +1,342 @@
+//! The engine's state, as the command line shows it.
+
+use agent_common::ABI_VERSION;
+use agent_common::domain::{Domain, Section};
+use agent_common::file::Layer;
+use agent_common::instance::{Counters, Instance};
+
+use super::Engine;
+use super::container::{Resolution, Tracked};
+use crate::container::layout::CgroupLayout;
+use crate::control::view::{
+    BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
+    DoctorView, DomainModeView, HookView, ModeView, PoliciesView, ProfileSummary, ProfileView, StatusView,
+    TargetModeView,
+};
+use crate::kernel::load::TRACEPOINTS;
+use crate::kernel::support;
+use crate::profile::mode::Scope;
+use crate::profile::model::Profile;
+
+/// Adds what a kernel program counted.
+pub(super) fn add(view: &mut CountersView, counters: &Counters) {
+    view.generated += counters.generated;
+    view.submitted += counters.submitted;
+    view.lost_ring += counters.lost_ring;
+    view.lost_quota += counters.lost_quota;
+    view.kills += counters.killed;
+    view.kills_confirmed += counters.kill_confirmed;
+    view.kills_failed += counters.kill_failed;
+    view.untracked_tasks += counters.untracked_tasks;
+}
+
+impl Engine {
+    pub(super) fn status(&self) -> StatusView {
+        let mut counters = self.counters.gone;
+        for tracked in self.containers.values() {
+            if let Ok(instance) = self.maps.instance(tracked.slot) {
+                add(&mut counters, &instance.counters[Domain::Exec as usize]);
+            }
+        }
+        counters.undecodable = self.counters.undecodable;
+        counters.unattributed = self.counters.unattributed;
+        counters.waiting = self.waiting() as u64;
+        let (default_mode, _) = self.store.policies().mode_for("", None, &[], Domain::Exec);
+        StatusView {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            abi: ABI_VERSION,
+            node: self.config.node.clone(),
+            pid: std::process::id(),
+            uptime_s: Self::now().saturating_sub(self.started).as_secs(),
+            default_mode,
+            policies: PoliciesView {
+                exec_into: self.config.exec_into.as_str().to_owned(),
+                unprofiled: self.config.unprofiled.as_str().to_owned(),
+            },
+            tiers: support::tiers(),
+            cgroups: self.cgroups(),
+            hooks: hooks(),
+            counters,
+            profiles: self.store.profiles().count() as u64,
+            containers: self.containers.len() as u64,
+            store: self.store.path().display().to_string(),
+            alerts: self.feed.emitted(),
+            readers: self.feed.readers(),
+        }
+    }
+
+    fn cgroups(&self) -> CgroupsView {
+        CgroupsView {
+            layout: match &self.layout.layout {
+                CgroupLayout::V2 { .. } => "v2".to_owned(),
+                CgroupLayout::V1 { controller, .. } => format!("v1 ({controller})"),
+            },
+            hierarchy: self.layout.layout.mount().display().to_string(),
+            reason: self.layout.reason.to_string(),
+        }
+    }
+
+    pub(super) fn container_views(&self) -> Vec<ContainerView> {
+        let mut views: Vec<_> = self
+            .containers
+            .values()
+            .filter(|tracked| !tracked.is_removed())
+            .map(|tracked| self.container(tracked))
+            .collect();
+        views.sort_by(|left, right| (&left.name, &left.id).cmp(&(&right.name, &right.id)));
+        views
+    }
+
+    fn container(&self, tracked: &Tracked) -> ContainerView {
+        let instance = self.maps.instance(tracked.slot).unwrap_or_default();
+        let mut counters = CountersView::default();
+        add(&mut counters, &instance.counters[Domain::Exec as usize]);
+        counters.waiting = tracked.waiting.len() as u64;
+        let known = tracked.known();
+        let rules = known.and_then(|known| self.publisher.state(known.profile));
+        let (state, state_reason) = match &tracked.resolution {
+            Resolution::Known(_) => (ContainerState::Resolved, None),
+            Resolution::Pending(search) => (ContainerState::Pending, Some(search.reason.clone())),
+            Resolution::Unresolved(search) => (ContainerState::Unresolved, Some(search.reason.clone())),
+        };
+        let drift_reason = drift_reason(tracked, &instance);
+        ContainerView {
+            id: tracked
+                .id
+                .as_ref()
+                .map_or_else(|| tracked.name.clone(), |id| id.as_str().into()),
+            name: known.map(|known| known.info.name.clone()),
+            runtime: known.map(|known| known.info.runtime.as_str().to_owned()),
+            image: known.and_then(|known| known.info.image.reference.clone()),
+            digest: known.map(|known| known.key.digest.clone()),
+            role: known.map(|known| known.key.role.as_text().clone()),
+            state,
+            state_reason,
+            modes: vec![DomainModeView {
+                domain: Domain::Exec,
+                mode: tracked.mode,
+                source: tracked.mode_source,
+            }],
+            tiers: support::tiers(),
+            init_pid: known.and_then(|known| known.info.init_pid),
+            cgroup: tracked.cgroup,
+            generation: rules.map(|(generation, _)| generation),
+            rules: rules.map_or(0, |(_, rules)| rules as u64),
+            counters,
+            drift_recognisable: drift_reason.is_none(),
+            drift_reason,
+        }
+    }
+
+    pub(super) fn modes(&self) -> ModeView {
+        let mut view = ModeView {
+            default: Vec::new(),
+            images: Vec::new(),
+            containers: Vec::new(),
+        };
+        let policies = self.store.policies();
+        let (mode, source) = (
+            policies.mode_for("", None, &[], Domain::Exec).0,
+            crate::control::view::ModeSource::Default,
+        );
+        view.default.push(DomainModeView {
+            domain: Domain::Exec,
+            mode,
+            source,
+        });
+        for (scope, domain, mode) in policies.modes() {
+            match scope {
+                Scope::Default => {}
+                Scope::Reference(reference) => {
+                    view.images.push(TargetModeView {
+                        id: reference.as_str().into(),
+                        name: None,
+                        domain,
+                        mode,
+                    });
+                }
+                Scope::Image(digest) => {
+                    let name = self
+                        .store
+                        .image(digest)
+                        .and_then(|image| image.references.first());
+                    let name = name.map(|name| name.as_str().into());
+                    view.images.push(TargetModeView {
+                        id: digest.as_str().into(),
+                        name,
+                        domain,
+                        mode,
+                    });
+                }
+                Scope::Container(id) => {
+                    let name = self.containers.values().filter_map(Tracked::known);
+                    let name = name
+                        .filter(|known| known.info.id.as_str() == id)
+                        .map(|known| known.info.name.clone())
+                        .next();
+                    view.containers.push(TargetModeView {
+                        id: id.as_str().into(),
+                        name,
+                        domain,
+                        mode,
+                    });
+                }
+            }
+        }
+        view
+    }
+
+    pub(super) fn profile_summaries(&self) -> Vec<ProfileSummary> {
+        self.store
+            .profiles()
+            .map(|profile| self.profile_summary(profile))
+            .collect()
+    }
+
+    pub(super) fn profile_summary(&self, profile: &Profile) -> ProfileSummary {
+        let image = self.store.image(&profile.key.digest);
+        let own = Scope::Image(profile.key.digest.clone());
+        let mode = self
+            .store
+            .policies()
+            .modes()
+            .filter(|(scope, domain, _)| **scope == own && domain.is_none_or(|domain| domain == Domain::Exec))
+            .map(|(_, domain, mode)| (domain, mode))
+            .max_by_key(|(domain, _)| domain.is_some())
+            .map(|(_, mode)| mode);
+        ProfileSummary {
+            digest: profile.key.digest.clone(),
+            references: image
+                .into_iter()
+                .flat_map(|image| &image.references)
+                .map(|text| text.as_str().into())
+                .collect(),
+            role: profile.key.role.as_text().clone(),
+            generation: self
+                .publisher
+                .state(profile.id)
+                .map_or(0, |(generation, _)| generation),
+            approved: profile.approved,
+            mode,
+            rules: profile.rules().count() as u64,
+            proposals: profile.exec_in.values().filter(|entry| !entry.accepted).count() as u64,
+            instances: profile.counts.instances,
+            windows: profile.counts.windows,
+            windows_lost: profile.counts.lost_windows,
+            coverage: profile.coverage(),
+            changed: None,
+        }
+    }
+
+    pub(super) fn profile_view(&self, profile: &Profile) -> ProfileView {
+        let exec = profile.exec.iter().map(|(behaviour, evidence)| {
+            behaviour_view(
+                Section::Main,
+                behaviour,
+                BehaviourState::Learned,
+                evidence.windows,
+            )
+        });
+        let exec_in = profile.exec_in.iter().map(|(behaviour, entry)| {
+            let state = if entry.accepted {
+                BehaviourState::Accepted
+            } else {
+                BehaviourState::Proposed
+            };
+            behaviour_view(Section::ExecIn, behaviour, state, entry.evidence.windows)
+        });
+        let drift = profile
+            .drift
+            .iter()
+            .map(|((layer, path), accepted)| BehaviourView {
+                section: None,
+                domain: Domain::Exec,
+                layer: *layer,
+                path: path.clone(),
+                applet: None,
+                sha256: accepted.sha256.iter().map(ToString::to_string).collect(),
+                state: BehaviourState::Accepted,
+                windows: 0,
+                note: (!accepted.note.is_empty()).then(|| accepted.note.clone()),
+            });
+        ProfileView {
+            summary: self.profile_summary(profile),
+            behaviours: exec.chain(exec_in).chain(drift).collect(),
+        }
+    }
+
+    pub(super) fn doctor(&self) -> DoctorView {
+        let mut checks = support::machine_checks();
+        checks.push(support::layout_check(&self.layout));
+        checks.extend(support::docker_checks(&self.docker));
+        checks.extend(
+            self.containers
+                .values()
+                .filter(|tracked| !tracked.is_removed())
+                .filter_map(|tracked| {
+                    let instance = self.maps.instance(tracked.slot).ok()?;
+                    let reason = match &tracked.resolution {
+                        Resolution::Unresolved(search) => format!("image unknown: {}", search.reason),
+                        _ => drift_reason(tracked, &instance)?,
+                    };
+                    Some(support::container_check(
+                        tracked.id.as_ref().map_or("", |id| id.short()),
+                        reason,
+                    ))
+                }),
+        );
+        if let Ok(node) = self.maps.node() {
+            checks.push(support::node_check(&node));
+        }
+        DoctorView {
+            checked_by: CheckedBy::Agent,
+            tiers: support::tiers(),
+            checks,
+        }
+    }
+}
+
+pub(super) fn behaviour_view(
+    section: Section,
+    behaviour: &crate::behaviour::ExecBehaviour,
+    state: BehaviourState,
+    windows: u64,
+) -> BehaviourView {
+    BehaviourView {
+        section: Some(section),
+        domain: Domain::Exec,
+        layer: behaviour.layer,
+        path: behaviour.path.clone(),
+        applet: behaviour.applet.clone(),
+        sha256: Vec::new(),
+        state,
+        windows,
+        note: None,
+    }
+}
+
+/// Why drift cannot be told in a container; `None` if it can.
+fn drift_reason(tracked: &Tracked, instance: &Instance) -> Option<String> {
+    if instance.first_exec == 0 {
+        return Some("it has not executed anything yet".to_owned());
+    }
+    let driver = tracked.known().map(|known| known.info.storage.driver.as_str())?;
+    (driver != "overlay2" && driver != "overlayfs").then(|| {
+        format!(
+            "its root filesystem ({driver}) has no layers: every file is `{}`",
+            Layer::Unknown
+        )
+    })
+}
+
+fn hooks() -> Vec<HookView> {
+    TRACEPOINTS
+        .iter()
+        .map(|name| HookView {
+            name: (*name).to_owned(),
+            target: format!("raw tracepoint {name}"),
+            attached: true,
+            detail: None,
+        })
+        .collect()
+}

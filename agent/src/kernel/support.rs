@@ -1,0 +1,254 @@
+//! What this machine and its kernel can do, and why not more: for `doctor`, `status` and the log.
+//!
+//! Input: `/proc`, `/sys`, the embedded object. Output: [`TierView`]s and [`Check`]s. Failure: a check that cannot be made
+//! says so; nothing is taken for granted.
+
+use std::path::Path;
+
+use agent_common::domain::Domain;
+use agent_common::instance::Node;
+
+use super::btf::{KernelTypes, VMLINUX};
+use super::load::{Kernel, LoadOptions, has_object};
+use crate::container::docker::Docker;
+use crate::container::layout::Detected;
+use crate::control::view::{Check, CheckResult, Tier, TierView};
+
+/// The most that can be done, per domain, by what this version attaches.
+#[must_use]
+pub fn tiers() -> Vec<TierView> {
+    Domain::ALL
+        .iter()
+        .map(|&domain| {
+            let (can, reason) = match domain {
+                Domain::Exec => (
+                    Tier::Kill,
+                    "lite tier: killed before its first instruction, not denied; of a script only the interpreter is \
+                     judged, and code that an interpreter or ld.so loads is not seen",
+                ),
+                Domain::Library => (Tier::None, "needs BPF LSM; this version does not watch executable mappings"),
+                Domain::File | Domain::Cap | Domain::Syscall => (Tier::None, "this version does not watch it"),
+            };
+            TierView { domain, can, reason: reason.to_owned() }
+        })
+        .collect()
+}
+
+fn check(name: &str, result: CheckResult, detail: impl Into<String>, hint: Option<&str>) -> Check {
+    Check {
+        name: name.to_owned(),
+        result,
+        detail: detail.into(),
+        hint: hint.map(str::to_owned),
+    }
+}
+
+/// Checks of the machine that need no running agent and change nothing.
+#[must_use]
+pub fn machine_checks() -> Vec<Check> {
+    vec![kernel_release(), object(), types(), capabilities(), lsm()]
+}
+
+/// Loads the programs, attaches none of them, and lets them go.
+#[must_use]
+pub fn load_check(options: &LoadOptions) -> Check {
+    match Kernel::load(options) {
+        Ok(_) => check(
+            "kernel programs",
+            CheckResult::Ok,
+            "all are accepted by this kernel",
+            None,
+        ),
+        Err(error) => {
+            let mut detail = error.to_string();
+            let mut source = std::error::Error::source(&error);
+            while let Some(error) = source {
+                // The verifier's log has many lines; the first says what failed.
+                detail.push_str(": ");
+                detail.push_str(error.to_string().lines().next().unwrap_or_default());
+                source = error.source();
+            }
+            check(
+                "kernel programs",
+                CheckResult::Missing,
+                detail,
+                Some("the agent cannot run without them"),
+            )
+        }
+    }
+}
+
+fn kernel_release() -> Check {
+    let system = rustix::system::uname();
+    check(
+        "kernel",
+        CheckResult::Ok,
+        system.release().to_string_lossy(),
+        None,
+    )
+}
+
+fn object() -> Check {
+    if has_object() {
+        check("kernel object", CheckResult::Ok, "embedded", None)
+    } else {
+        let hint = "build with `cargo xtask build`";
+        check(
+            "kernel object",
+            CheckResult::Missing,
+            "this binary was built without it",
+            Some(hint),
+        )
+    }
+}
+
+fn types() -> Check {
+    match KernelTypes::read(Path::new(VMLINUX)).and_then(|types| types.offsets()) {
+        Ok(_) => check("type information (BTF)", CheckResult::Ok, VMLINUX, None),
+        Err(error) => {
+            let hint = "a kernel with CONFIG_DEBUG_INFO_BTF is needed";
+            check(
+                "type information (BTF)",
+                CheckResult::Missing,
+                error.to_string(),
+                Some(hint),
+            )
+        }
+    }
+}
+
+/// Capabilities by number (include/uapi/linux/capability.h), and what they are needed for.
+const CAPABILITIES: &[(u32, &str, &str)] = &[
+    (21, "CAP_SYS_ADMIN", "reading other processes' files"),
+    (19, "CAP_SYS_PTRACE", "reading other processes' mounts"),
+    (38, "CAP_PERFMON", "attaching"),
+    (39, "CAP_BPF", "loading"),
+];
+
+fn capabilities() -> Check {
+    const NAME: &str = "capabilities";
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let effective = status
+        .lines()
+        .find_map(|line| line.strip_prefix("CapEff:"))
+        .and_then(|digits| u64::from_str_radix(digits.trim(), 16).ok());
+    let Some(effective) = effective else {
+        return check(NAME, CheckResult::Warn, "/proc/self/status does not tell", None);
+    };
+    let missing: Vec<String> = CAPABILITIES
+        .iter()
+        .filter(|(number, ..)| effective & (1 << number) == 0)
+        .map(|(_, name, purpose)| format!("{name} ({purpose})"))
+        .collect();
+    if missing.is_empty() {
+        check(NAME, CheckResult::Ok, "all that are needed", None)
+    } else {
+        check(
+            NAME,
+            CheckResult::Missing,
+            format!("lacking {}", missing.join(", ")),
+            Some("run as root"),
+        )
+    }
+}
+
+/// Whether the kernel could deny; this version does not use it, which the tiers say.
+fn lsm() -> Check {
+    const NAME: &str = "BPF LSM";
+    match std::fs::read_to_string("/sys/kernel/security/lsm") {
+        Ok(list) if list.trim().split(',').any(|name| name == "bpf") => check(
+            NAME,
+            CheckResult::Warn,
+            "listed by this kernel; this version has the lite tier only",
+            None,
+        ),
+        Ok(list) => check(
+            NAME,
+            CheckResult::Warn,
+            format!("not in the list of LSMs ({})", list.trim()),
+            None,
+        ),
+        Err(error) => check(
+            NAME,
+            CheckResult::Warn,
+            format!("not known: /sys/kernel/security/lsm: {error}"),
+            None,
+        ),
+    }
+}
+
+/// Where cgroup ids come from.
+#[must_use]
+pub fn layout_check(layout: &Detected) -> Check {
+    let hierarchy = match layout.layout.controller() {
+        Some(controller) => format!("v1 ({controller})"),
+        None => "v2".to_owned(),
+    };
+    let detail = format!(
+        "{hierarchy} at {}: {}",
+        layout.layout.mount().display(),
+        layout.reason
+    );
+    check("cgroups", CheckResult::Ok, detail, None)
+}
+
+/// Where Docker's metadata is read, and what cannot be read.
+#[must_use]
+pub fn docker_checks(docker: &Docker) -> Vec<Check> {
+    let roots: Vec<String> = docker
+        .data_roots()
+        .map(|path| path.display().to_string())
+        .collect();
+    let mut checks = vec![if roots.is_empty() {
+        let hint = "name its data directory in the configuration: `docker: {data_roots: [...]}`";
+        check(
+            "docker",
+            CheckResult::Warn,
+            "no daemon and no data directory found",
+            Some(hint),
+        )
+    } else {
+        check("docker", CheckResult::Ok, roots.join(", "), None)
+    }];
+    checks.extend(
+        docker
+            .problems()
+            .iter()
+            .map(|problem| check("docker", CheckResult::Warn, problem.to_string(), None)),
+    );
+    checks
+}
+
+/// What stands against telling drift in one container.
+#[must_use]
+pub fn container_check(container: &str, reason: String) -> Check {
+    check(&format!("container {container}"), CheckResult::Warn, reason, None)
+}
+
+/// What the kernel programs could not do for the node.
+#[must_use]
+pub fn node_check(node: &Node) -> Check {
+    const NAME: &str = "coverage of the node";
+    if node.root_dentry == 0 {
+        return check(
+            NAME,
+            CheckResult::Missing,
+            "the host's root is not known: runtimes are judged as containers",
+            None,
+        );
+    }
+    if node.untracked_containers == 0 && node.lost_cgroup_records == 0 {
+        return check(NAME, CheckResult::Ok, "every container was tracked", None);
+    }
+    let detail = format!(
+        "{} containers were not tracked for lack of room, {} records about cgroups were lost",
+        node.untracked_containers, node.lost_cgroup_records
+    );
+    check(NAME, CheckResult::Warn, detail, None)
+}
+
+/// Something that the agent needs and could not find out about.
+#[must_use]
+pub fn failed_check(name: &str, reason: String) -> Check {
+    check(name, CheckResult::Missing, reason, None)
+}

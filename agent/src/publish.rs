@@ -1,0 +1,250 @@
+//! The profile publisher: profiles become rules in the kernel.
+//!
+//! Input: profiles of the store. Output: entries of `RULES`, and the generation to put into `CONTAINERS`. A profile grows by
+//! single inserts; it is replaced by publishing the next generation, letting the caller flip its containers, and removing
+//! the old rules after a grace period, so that a hook that still holds the old generation finds it. (A hook that is slower
+//! than that reads the generation again.)
+//! Failure: a rule that the kernel has no room for is an error; the behaviour then stays unknown to the kernel, which in
+//! `enforce` means that it is killed. A replacement that fails leaves the old generation in force.
+
+use std::collections::{HashMap, VecDeque};
+use std::time::Duration;
+
+use agent_common::domain::{Domain, Section};
+use agent_common::file::Layer;
+use agent_common::hash::{self, HashKey};
+use agent_common::rule::{BehaviourKey, RULE_ALLOW, RULE_APPLET, RuleKey};
+
+use crate::behaviour::ExecBehaviour;
+use crate::kernel::maps::{Maps, MapsError};
+use crate::profile::model::Profile;
+use crate::text::ByteText;
+
+/// How long the rules of a replaced generation stay. A hook runs for microseconds.
+pub const GRACE: Duration = Duration::from_millis(200);
+
+/// What the kernel holds of all profiles.
+pub struct Publisher {
+    key: HashKey,
+    published: HashMap<u32, Published>,
+    retired: VecDeque<(Duration, Vec<RuleKey>)>,
+}
+
+/// What the kernel holds of one profile.
+#[derive(Default)]
+struct Published {
+    generation: u32,
+    /// Without generation; behaviours for those that permit one.
+    rules: HashMap<RuleKey, Rule>,
+}
+
+impl Published {
+    /// As they stand in the map.
+    fn keys(&self) -> Vec<RuleKey> {
+        self.rules
+            .keys()
+            .map(|key| RuleKey {
+                generation: self.generation,
+                ..*key
+            })
+            .collect()
+    }
+}
+
+#[derive(Clone)]
+enum Rule {
+    Allow(ExecBehaviour),
+    /// A multi-call binary, which may or may not be in the profile with some applet.
+    Applet,
+}
+
+impl Rule {
+    fn value(&self) -> u32 {
+        match self {
+            Self::Allow(_) => RULE_ALLOW,
+            Self::Applet => RULE_APPLET,
+        }
+    }
+}
+
+impl Publisher {
+    /// Nothing published yet; `key` is the secret of the loaded programs.
+    #[must_use]
+    pub fn new(key: HashKey) -> Self {
+        Self {
+            key,
+            published: HashMap::new(),
+            retired: VecDeque::new(),
+        }
+    }
+
+    /// The generation of `profile` in the kernel; publishes it if it is not there.
+    pub fn ensure(&mut self, maps: &mut Maps, profile: &Profile) -> Result<u32, MapsError> {
+        match self.published.get(&profile.id) {
+            Some(published) => Ok(published.generation),
+            None => self.replace(maps, profile),
+        }
+    }
+
+    /// Publishes `profile` as its next generation, which is returned. The caller flips its containers, then calls
+    /// [`Publisher::retire`] with the generation before.
+    pub fn replace(&mut self, maps: &mut Maps, profile: &Profile) -> Result<u32, MapsError> {
+        let mut rules = HashMap::new();
+        for (section, behaviour) in profile.rules() {
+            self.add_rules(&mut rules, profile.id, section, behaviour);
+        }
+        // Which files are multi-call binaries was found out by looking; that is not in the profile.
+        let before = self.published.get(&profile.id);
+        for (key, rule) in before.into_iter().flat_map(|published| &published.rules) {
+            if matches!(rule, Rule::Applet) {
+                rules.entry(*key).or_insert_with(|| rule.clone());
+            }
+        }
+        let generation = before.map_or(1, |published| published.generation.wrapping_add(1).max(1));
+        for (index, (key, rule)) in rules.iter().enumerate() {
+            if let Err(error) = maps.insert_rule(&RuleKey { generation, ..*key }, rule.value()) {
+                for key in rules.keys().take(index) {
+                    let _ = maps.remove_rule(&RuleKey { generation, ..*key });
+                }
+                return Err(error);
+            }
+        }
+        let old = self.published.insert(profile.id, Published { generation, rules });
+        if let Some(old) = old {
+            self.retired.push_back((Duration::MAX, old.keys()));
+        }
+        Ok(generation)
+    }
+
+    /// The rules of a profile that no container has any more go with [`Publisher::retire`].
+    pub fn forget(&mut self, profile: u32) {
+        if let Some(old) = self.published.remove(&profile) {
+            self.retired.push_back((Duration::MAX, old.keys()));
+        }
+    }
+
+    /// All containers have been flipped: the rules of earlier generations go after the grace period.
+    pub fn retire(&mut self, now: Duration) {
+        for (due, _) in self.retired.iter_mut().filter(|(due, _)| *due == Duration::MAX) {
+            *due = now + GRACE;
+        }
+    }
+
+    /// Removes the rules whose grace period is over.
+    pub fn remove_retired(&mut self, maps: &mut Maps, now: Duration) -> Result<(), MapsError> {
+        while self.retired.front().is_some_and(|(due, _)| *due <= now) {
+            for key in self.retired.pop_front().map(|(_, keys)| keys).unwrap_or_default() {
+                maps.remove_rule(&key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds one behaviour to the current generation of a published profile.
+    pub fn grow(
+        &mut self,
+        maps: &mut Maps,
+        profile: u32,
+        section: Section,
+        behaviour: &ExecBehaviour,
+    ) -> Result<(), MapsError> {
+        let mut rules = HashMap::new();
+        self.add_rules(&mut rules, profile, section, behaviour);
+        self.insert(maps, profile, rules)
+    }
+
+    /// The file at `path` is a multi-call binary: from now on hooks look at the applet. This permits nothing.
+    pub fn mark_multi_call(
+        &mut self,
+        maps: &mut Maps,
+        profile: u32,
+        layer: Layer,
+        path: &ByteText,
+    ) -> Result<(), MapsError> {
+        let rules = self.applet_rules(profile, layer, path).into_iter().collect();
+        self.insert(maps, profile, rules)
+    }
+
+    /// The behaviour for which a hook counted windows.
+    #[must_use]
+    pub fn behaviour(&self, profile: u32, key: &BehaviourKey) -> Option<&ExecBehaviour> {
+        let rule = RuleKey {
+            hash: key.hash,
+            profile,
+            generation: 0,
+            domain: key.domain,
+            layer: key.layer,
+            section: key.section,
+            reserved: [0; 5],
+        };
+        match self.published.get(&profile)?.rules.get(&rule)? {
+            Rule::Allow(behaviour) => Some(behaviour),
+            Rule::Applet => None,
+        }
+    }
+
+    /// Generation and number of rules of a profile; `None` if it is not in the kernel.
+    #[must_use]
+    pub fn state(&self, profile: u32) -> Option<(u32, usize)> {
+        let published = self.published.get(&profile)?;
+        Some((published.generation, published.rules.len()))
+    }
+
+    fn insert(
+        &mut self,
+        maps: &mut Maps,
+        profile: u32,
+        rules: HashMap<RuleKey, Rule>,
+    ) -> Result<(), MapsError> {
+        let Some(published) = self.published.get_mut(&profile) else {
+            return Ok(());
+        };
+        for (key, rule) in rules {
+            if let std::collections::hash_map::Entry::Vacant(entry) = published.rules.entry(key) {
+                maps.insert_rule(
+                    &RuleKey {
+                        generation: published.generation,
+                        ..key
+                    },
+                    rule.value(),
+                )?;
+                entry.insert(rule);
+            }
+        }
+        Ok(())
+    }
+
+    /// The rules of one behaviour: its own, and for an applet also those that make hooks look at it.
+    fn add_rules(
+        &self,
+        rules: &mut HashMap<RuleKey, Rule>,
+        profile: u32,
+        section: Section,
+        behaviour: &ExecBehaviour,
+    ) {
+        let key = rule_key(profile, behaviour.layer, section, behaviour.hash(self.key));
+        rules.insert(key, Rule::Allow(behaviour.clone()));
+        if behaviour.applet.is_some() {
+            rules.extend(self.applet_rules(profile, behaviour.layer, &behaviour.path));
+        }
+    }
+
+    fn applet_rules(&self, profile: u32, layer: Layer, path: &ByteText) -> [(RuleKey, Rule); 2] {
+        let hash = hash::path(self.key, path.as_bytes(), None);
+        [Section::Main, Section::ExecIn]
+            .map(|section| (rule_key(profile, layer, section, hash), Rule::Applet))
+    }
+}
+
+/// The key of a rule, without generation.
+fn rule_key(profile: u32, layer: Layer, section: Section, hash: u64) -> RuleKey {
+    RuleKey {
+        hash,
+        profile,
+        generation: 0,
+        domain: Domain::Exec as u8,
+        layer: layer as u8,
+        section: section as u8,
+        reserved: [0; 5],
+    }
+}

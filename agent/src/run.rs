@@ -1,0 +1,230 @@
+//! The agent as a process: build the parts, spawn the tasks, wait for a signal, drain.
+//!
+//! Input: the configuration. Output: alerts on standard output, one JSON object per line. Failure: whatever the agent
+//! needs and does not get ends it at once with an error; a task that ends unexpectedly ends the agent.
+//!
+//! Tasks: the engine (owner of all state), the control server, the writer of standard output, and the reader of the kernel
+//! programs' log if there is one. Channels between them are made here.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use agent_common::container::CONTAINER_UNPROFILED_DENY_DRIFT;
+use agent_common::settings::{CGROUP_V1, CGROUP_V2};
+use anyhow::Context as _;
+use tokio::io::AsyncWriteExt as _;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+
+use crate::cli::logging;
+use crate::config::{CgroupHierarchy, Config, Level, Unprofiled};
+use crate::container::docker::{Docker, DockerConfig};
+use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
+use crate::control::feed::AlertFeed;
+use crate::control::server::{Server, ServerOptions};
+use crate::control::view::{CheckedBy, DoctorView, TeardownView};
+use crate::engine::{Engine, Parts};
+use crate::kernel::load::{Kernel, LoadOptions, Loaded};
+use crate::kernel::{readiness, support};
+use crate::profile::store::ProfileStore;
+
+/// Alert lines that standard output may lag behind. At the bound the engine waits.
+const OUTPUT_LINES: usize = 4_096;
+/// Requests that may wait for the engine. At the bound the server's clients wait.
+const REQUESTS: usize = 64;
+
+/// Runs the agent until SIGINT or SIGTERM.
+pub fn run(config: Config) -> anyhow::Result<()> {
+    logging::init(&config).map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?
+        .block_on(serve(config))
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+
+    let store = ProfileStore::open(&config.state_dir)?;
+    let layout = detect(&config)?;
+    tracing::info!(layout = %layout.layout, reason = %layout.reason, "container ids come from this hierarchy");
+    let docker = Docker::discover(&docker_config(&config));
+    let Loaded {
+        mut kernel,
+        maps,
+        events,
+    } = Kernel::load(&load_options(&config, &layout))?;
+    let kernel_log = (config.kernel_log_level != Level::Off)
+        .then(|| kernel.logger())
+        .transpose()?;
+    let events = readiness::of_events(events).context("cannot wait for records")?;
+
+    let feed = AlertFeed::new(config.limits.alerts_kept);
+    let (output, lines) = mpsc::channel(OUTPUT_LINES);
+    let (requests, asked) = mpsc::channel(REQUESTS);
+    let options = ServerOptions {
+        clients: config.limits.clients,
+        ..ServerOptions::new(&config.socket)
+    };
+    let server = Server::bind(options, requests, Arc::clone(&feed))?;
+
+    let socket = config.socket.display().to_string();
+    let parts = Parts {
+        config,
+        kernel,
+        maps,
+        store,
+        docker,
+        layout,
+        feed,
+        output,
+    };
+    let (mut engine, checked) = Engine::new(parts);
+    engine.attach()?;
+    for tier in support::tiers() {
+        tracing::info!(domain = %tier.domain, can = ?tier.can, reason = tier.reason, "tier");
+    }
+    tracing::info!(version = env!("CARGO_PKG_VERSION"), socket, "attached");
+
+    let (stop, stopped) = watch::channel(false);
+    let until = |mut stopped: watch::Receiver<bool>| async move {
+        // The sender outlives the tasks.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+    };
+    let mut writer = tokio::spawn(write_lines(lines));
+    let mut engine = tokio::spawn(engine.run(events, checked, asked, until(stopped.clone())));
+    let mut server = tokio::spawn(server.run(until(stopped.clone())));
+    if let Some(log) = kernel_log {
+        tokio::spawn(read_kernel_log(log));
+    }
+
+    tokio::select! {
+        _ = interrupt.recv() => tracing::info!("interrupted"),
+        _ = terminate.recv() => tracing::info!("told to end"),
+        ended = &mut engine => anyhow::bail!("the engine ended: {ended:?}"),
+        ended = &mut server => anyhow::bail!("the control server ended: {ended:?}"),
+        ended = &mut writer => anyhow::bail!("standard output cannot be written: {ended:?}"),
+    }
+    // Drained in the order of the data: no more requests, then the records that are there, then the alerts they led to.
+    stop.send_replace(true);
+    server.await.context("the control server failed")?;
+    engine.await.context("the engine failed")??;
+    writer.await.context("the writer failed")??;
+    Ok(())
+}
+
+/// Writes alert lines to standard output until the engine ends.
+async fn write_lines(mut lines: mpsc::Receiver<Arc<str>>) -> std::io::Result<()> {
+    let mut stdout = tokio::io::stdout();
+    while let Some(line) = lines.recv().await {
+        stdout.write_all(line.as_bytes()).await?;
+        stdout.flush().await?;
+    }
+    Ok(())
+}
+
+/// Carries the kernel programs' own log into the agent's.
+async fn read_kernel_log(log: aya_log::EbpfLogger<&'static dyn log::Log>) {
+    let mut log = match readiness::of_log(log) {
+        Ok(log) => log,
+        Err(error) => return tracing::error!(%error, "the kernel programs' log cannot be read"),
+    };
+    while let Ok(mut guard) = log.readable_mut().await {
+        guard.get_inner_mut().flush();
+        guard.clear_ready();
+    }
+}
+
+fn detect(config: &Config) -> anyhow::Result<Detected> {
+    let choice = match config.cgroup_hierarchy {
+        CgroupHierarchy::Auto => LayoutChoice::Auto,
+        CgroupHierarchy::V2 => LayoutChoice::V2,
+        CgroupHierarchy::V1 => LayoutChoice::V1(None),
+    };
+    Ok(layout::detect(&choice)?)
+}
+
+fn docker_config(config: &Config) -> DockerConfig {
+    DockerConfig {
+        data_roots: config.docker_data_roots.clone(),
+        find_daemons: true,
+    }
+}
+
+fn load_options(config: &Config, layout: &Detected) -> LoadOptions {
+    let (cgroup_source, cgroup_v1) = match &layout.layout {
+        CgroupLayout::V2 { .. } => (CGROUP_V2, None),
+        CgroupLayout::V1 {
+            controller,
+            hierarchy_id,
+            ..
+        } => (CGROUP_V1, Some((*hierarchy_id, controller.clone()))),
+    };
+    let for_test = |name| std::env::var_os(name).is_some_and(|value| value == "1");
+    LoadOptions {
+        cgroup_source,
+        cgroup_v1,
+        pending_flags: match config.unprofiled {
+            Unprofiled::AlertDrift => 0,
+            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
+        },
+        log_level: match config.kernel_log_level {
+            Level::Off => 0,
+            Level::Error => 1,
+            Level::Warn => 2,
+            Level::Info => 3,
+            Level::Debug => 4,
+            Level::Trace => 5,
+        },
+        // They make the agent weaker or no stronger, and only its own environment can say so.
+        stale_generation: for_test("DRIFTLOCK_TEST_STALE_GENERATION"),
+        no_reread: for_test("DRIFTLOCK_TEST_NO_REREAD"),
+    }
+}
+
+/// What this machine can do, found out without an agent.
+pub fn doctor(config: &Config) -> anyhow::Result<DoctorView> {
+    let mut checks = support::machine_checks();
+    match detect(config) {
+        Ok(layout) => {
+            checks.push(support::layout_check(&layout));
+            checks.push(support::load_check(&load_options(config, &layout)));
+        }
+        Err(error) => checks.push(support::failed_check("cgroups", format!("{error:#}"))),
+    }
+    checks.extend(support::docker_checks(&Docker::discover(&docker_config(config))));
+    Ok(DoctorView {
+        checked_by: CheckedBy::Command,
+        tiers: support::tiers(),
+        checks,
+    })
+}
+
+/// Removes what is pinned under the agent's directory in bpffs. This version pins nothing itself: everything ends with
+/// the agent.
+pub fn teardown(config: &Config) -> anyhow::Result<TeardownView> {
+    let mut view = TeardownView::default();
+    remove_tree(&config.bpffs, &mut view.removed)?;
+    Ok(view)
+}
+
+fn remove_tree(path: &Path, removed: &mut Vec<String>) -> anyhow::Result<()> {
+    let what = || format!("cannot remove {}", path.display());
+    let metadata = match std::fs::symlink_metadata(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        other => other.with_context(what)?,
+    };
+    if metadata.is_dir() {
+        for entry in std::fs::read_dir(path).with_context(what)? {
+            remove_tree(&entry.with_context(what)?.path(), removed)?;
+        }
+        std::fs::remove_dir(path).with_context(what)?;
+    } else {
+        std::fs::remove_file(path).with_context(what)?;
+    }
+    removed.push(path.display().to_string());
+    Ok(())
+}
