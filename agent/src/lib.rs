@@ -2,6 +2,7 @@
 
 pub mod alert;
 pub mod behaviour;
+pub mod cli;
 pub mod config;
 pub mod container;
 pub mod control;
