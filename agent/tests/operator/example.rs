@@ -1,0 +1,252 @@
+//! Views as an agent with a few containers would give them.
+
+use agent_common::domain::{Domain, Mode, Section};
+use agent_common::file::Layer;
+use driftlock::control::view::*;
+use driftlock::image::ImageDigest;
+use driftlock::text::ByteText;
+
+pub fn digest() -> ImageDigest {
+    format!("sha256:{}", "0123456789abcdef".repeat(4))
+        .parse()
+        .expect("a digest")
+}
+
+pub fn tiers() -> Vec<TierView> {
+    vec![
+        TierView {
+            domain: Domain::Exec,
+            can: Tier::Kill,
+            reason: "raw tracepoint sched_process_exec; BPF LSM is not active".to_owned(),
+        },
+        TierView {
+            domain: Domain::File,
+            can: Tier::None,
+            reason: "not built yet".to_owned(),
+        },
+    ]
+}
+
+pub fn counters() -> CountersView {
+    CountersView {
+        generated: 1000,
+        submitted: 990,
+        lost_ring: 3,
+        lost_quota: 7,
+        undecodable: 0,
+        unattributed: 1,
+        waiting: 2,
+        kills: 5,
+        kills_confirmed: 5,
+        kills_failed: 0,
+        untracked_tasks: 0,
+    }
+}
+
+pub fn status() -> StatusView {
+    StatusView {
+        version: "0.1.0".to_owned(),
+        abi: 1,
+        node: "worker-1".to_owned(),
+        pid: 4242,
+        uptime_s: 7260,
+        default_mode: Mode::Learn,
+        policies: PoliciesView {
+            exec_into: "alert".to_owned(),
+            unprofiled: "alert-drift".to_owned(),
+        },
+        tiers: tiers(),
+        cgroups: CgroupsView {
+            layout: "hybrid".to_owned(),
+            hierarchy: "/sys/fs/cgroup/unified".to_owned(),
+            reason: "containers are placed in the v2 hierarchy".to_owned(),
+        },
+        hooks: vec![
+            HookView {
+                name: "exec".to_owned(),
+                target: "sched_process_exec".to_owned(),
+                attached: true,
+                detail: None,
+            },
+            HookView {
+                name: "fork".to_owned(),
+                target: "sched_process_fork".to_owned(),
+                attached: false,
+                detail: Some("the tracepoint is missing".to_owned()),
+            },
+        ],
+        counters: counters(),
+        profiles: 1,
+        containers: 3,
+        store: "/var/lib/driftlock/profiles.redb".to_owned(),
+        alerts: 12,
+        readers: 1,
+    }
+}
+
+pub fn containers() -> Vec<ContainerView> {
+    let shop = ContainerView {
+        id: ByteText::from("4f2d8c1a9b7e4f2d8c1a9b7e4f2d8c1a9b7e4f2d8c1a9b7e4f2d8c1a9b7e4f2d"),
+        name: Some("shop".into()),
+        runtime: Some("docker".to_owned()),
+        image: Some("registry.example/shop:1".into()),
+        digest: Some(digest()),
+        role: Some("/bin/shop".into()),
+        state: ContainerState::Resolved,
+        state_reason: None,
+        modes: vec![DomainModeView {
+            domain: Domain::Exec,
+            mode: Mode::Enforce,
+            source: ModeSource::Image,
+        }],
+        tiers: tiers(),
+        init_pid: Some(4300),
+        cgroup: 77,
+        generation: Some(3),
+        rules: 12,
+        counters: CountersView {
+            kills: 5,
+            kills_confirmed: 5,
+            ..CountersView::default()
+        },
+        drift_recognisable: true,
+        drift_reason: None,
+    };
+    let hostile = ContainerView {
+        name: Some((&b"evil\x1b[2J\n\xff"[..]).into()),
+        image: None,
+        id: ByteText::from("a".repeat(64).as_str()),
+        drift_recognisable: false,
+        drift_reason: Some("the root filesystem is btrfs, which has no layers".to_owned()),
+        modes: vec![DomainModeView {
+            domain: Domain::Exec,
+            mode: Mode::Learn,
+            source: ModeSource::Default,
+        }],
+        counters: counters(),
+        ..shop.clone()
+    };
+    let lost = ContainerView {
+        id: ByteText::from(format!("docker-{}.scope", "b".repeat(64)).as_str()),
+        name: None,
+        runtime: None,
+        image: None,
+        digest: None,
+        role: None,
+        state: ContainerState::Unresolved,
+        state_reason: Some("no Docker data directory holds it".to_owned()),
+        modes: vec![],
+        tiers: vec![],
+        ..shop.clone()
+    };
+    vec![shop, hostile, lost]
+}
+
+pub fn modes() -> ModeView {
+    ModeView {
+        default: vec![DomainModeView {
+            domain: Domain::Exec,
+            mode: Mode::Learn,
+            source: ModeSource::Default,
+        }],
+        images: vec![TargetModeView {
+            id: digest().as_str().into(),
+            name: Some("shop:1".into()),
+            domain: None,
+            mode: Mode::Enforce,
+        }],
+        containers: vec![TargetModeView {
+            id: "4f2d8c1a9b7e".into(),
+            name: None,
+            domain: Some(Domain::Exec),
+            mode: Mode::Monitor,
+        }],
+    }
+}
+
+pub fn summary() -> ProfileSummary {
+    ProfileSummary {
+        digest: digest(),
+        references: vec!["shop:1".into(), "registry.example/shop:1".into()],
+        role: "/bin/shop".into(),
+        generation: 3,
+        approved: true,
+        mode: Some(Mode::Enforce),
+        rules: 2,
+        proposals: 1,
+        instances: 1,
+        windows: 40,
+        windows_lost: 2,
+        coverage: Some(0.987),
+        changed: Some("2026-03-01T12:00:00Z".parse().expect("a date")),
+    }
+}
+
+pub fn behaviour(section: Section, path: &str, state: BehaviourState) -> BehaviourView {
+    BehaviourView {
+        section: Some(section),
+        domain: Domain::Exec,
+        layer: Layer::Image,
+        path: path.into(),
+        applet: None,
+        sha256: vec![],
+        state,
+        windows: 40,
+        note: None,
+    }
+}
+
+pub fn profile() -> ProfileView {
+    let drift = BehaviourView {
+        section: None,
+        layer: Layer::Volume,
+        sha256: vec!["ab".repeat(32)],
+        windows: 0,
+        note: Some("the runtime's init".to_owned()),
+        ..behaviour(Section::Main, "/sbin/docker-init", BehaviourState::Accepted)
+    };
+    let applet = BehaviourView {
+        applet: Some("sh".into()),
+        ..behaviour(Section::ExecIn, "/bin/busybox", BehaviourState::Proposed)
+    };
+    ProfileView {
+        summary: summary(),
+        behaviours: vec![
+            behaviour(Section::Main, "/bin/shop", BehaviourState::Learned),
+            applet,
+            drift,
+        ],
+    }
+}
+
+pub fn accepted() -> AcceptView {
+    AcceptView {
+        digest: digest(),
+        roles: vec!["/bin/shop".into()],
+        behaviour: behaviour(Section::ExecIn, "/bin/health", BehaviourState::Accepted),
+        already: false,
+    }
+}
+
+pub fn doctor(result: CheckResult) -> DoctorView {
+    DoctorView {
+        checked_by: CheckedBy::Agent,
+        tiers: tiers(),
+        checks: vec![
+            Check {
+                name: "BTF".to_owned(),
+                result: CheckResult::Ok,
+                detail: "/sys/kernel/btf/vmlinux".to_owned(),
+                hint: None,
+            },
+            Check {
+                name: "BPF LSM".to_owned(),
+                result,
+                detail: "bpf is not in the list of active security modules".to_owned(),
+                hint: Some("boot with lsm=...,bpf".to_owned()),
+            },
+        ],
+    }
+}
+
+pub const DOCUMENT: &str = "apiVersion: driftlock/v1\nkind: ImageProfile\n";
