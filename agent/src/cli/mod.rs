@@ -1,7 +1,7 @@
 //! The command line: what `driftlock` does with its arguments.
 //!
-//! [`args`] are the arguments as typed, [`resolve`] brings them together with environment and file, [`ask`] has the
-//! commands that ask the agent, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
+//! [`args`] are the arguments as typed, [`resolve`] brings them together with environment and file, `ask` has the commands
+//! that ask the agent, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
 //! [`logging`] starts the agent's log.
 //! Input: the program's arguments, and what the program does by itself ([`Host`]). Output: text or JSON on standard
 //! output. Failure: a message on standard error and an exit code of [`failure`].
@@ -87,6 +87,12 @@ fn doctor(global: &Global, output: Output, host: &Host) -> Result<(), Failure> {
 
 fn teardown(global: &Global, output: Output, host: &Host) -> Result<(), Failure> {
     let config = resolve::config(global, &Run::default())?;
+    if crate::control::client::is_running(&config.socket) {
+        let socket = config.socket.display();
+        return Err(Failure::Host(anyhow::anyhow!(
+            "an agent answers on {socket}: end it first"
+        )));
+    }
     let view = (host.teardown)(&config).map_err(Failure::Host)?;
     print(output, &view, |view, _| {
         if view.removed.is_empty() {

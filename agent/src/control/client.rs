@@ -73,6 +73,12 @@ struct Answered {
     value: serde_json::Value,
 }
 
+/// Whether somebody listens on the socket.
+#[must_use]
+pub fn is_running(socket: &Path) -> bool {
+    UnixStream::connect(socket).is_ok()
+}
+
 /// Asks for a view.
 ///
 /// # Errors

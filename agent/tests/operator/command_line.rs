@@ -259,7 +259,11 @@ fn helps_are_as_reviewed() {
         let output = command(Path::new("/nonexistent"), &arguments)
             .output()
             .expect("runs");
-        insta::assert_snapshot!(words, text(&output.stdout));
+        let name = words.trim_end_matches("--help").trim_end().replace(' ', "_");
+        insta::assert_snapshot!(
+            format!("help {name}").trim_end().replace(' ', "_"),
+            text(&output.stdout)
+        );
     }
 }
 
@@ -413,6 +417,18 @@ fn refusals_have_their_exit_codes() {
     assert!(text(&output.stdout).contains("\"result\": \"missing\""));
 }
 
+/// What a running agent has pinned is not pulled away from under it.
+#[test]
+fn teardown_waits_for_the_agents_end() {
+    let agent = Agent::start();
+    let pinned = agent.directory.path().join("bpf");
+    std::fs::create_dir(&pinned).expect("created");
+    let output = agent.run(&["teardown", "--bpffs", pinned.to_str().expect("text")]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(text(&output.stderr).contains("end it first"), "{output:?}");
+    assert!(pinned.exists());
+}
+
 #[test]
 fn alerts_are_followed_to_the_agents_end() {
     let mut agent = Agent::start();
@@ -468,7 +484,10 @@ fn another_user_is_exit_code_4() {
     let agent = Agent::start();
     // A copy that the other user can reach.
     let binary = agent.directory.path().join("driftlock");
-    std::fs::copy(BINARY, &binary).expect("copied");
+    // By a process of its own: what this one holds open for writing, a child of another test's could inherit, and
+    // then nobody can execute it.
+    let copied = Command::new("cp").arg(BINARY).arg(&binary).status();
+    assert!(copied.expect("cp is there").success());
     let open = |path: &Path| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("changed");
     };
