@@ -1,5 +1,9 @@
 //! A path as the kernel programs take it from dentries: components from the leaf to the root, each NUL-terminated and
 //! zero-padded to whole 64-bit words.
+#![allow(
+    clippy::inline_always,
+    reason = "in the kernel programs a call costs the verifier a frame and the hook time"
+)]
 
 #[cfg(feature = "user")]
 use crate::hash::{HashKey, Hasher, Subject};

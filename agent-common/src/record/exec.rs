@@ -79,4 +79,4 @@ pub const EXEC_VERIFIED_AS_IMAGE: u8 = 1 << 4;
 pub const EXEC_IDENTITY_UNREADABLE: u8 = 1 << 5;
 
 plain_old_data!(ExecRecord);
-const _: () = assert!(size_of::<ExecRecord>() % 8 == 0);
+const _: () = assert!(size_of::<ExecRecord>().is_multiple_of(8));

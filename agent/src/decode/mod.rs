@@ -142,8 +142,8 @@ mod tests {
         target[..text.len()].copy_from_slice(text);
     }
 
-    fn word(text: &[u8; 8]) -> u64 {
-        u64::from_le_bytes(*text)
+    fn word(text: [u8; 8]) -> u64 {
+        u64::from_le_bytes(text)
     }
 
     #[test]
@@ -156,10 +156,10 @@ mod tests {
         record.mode = Mode::Enforce as u8;
         record.process.state = TaskState::Main as u8;
         record.flags = EXEC_SCRIPT;
-        record.path.words[0] = word(b"busybox\0");
-        record.path.words[1] = word(b"bin\0\0\0\0\0");
+        record.path.words[0] = word(*b"busybox\0");
+        record.path.words[1] = word(*b"bin\0\0\0\0\0");
         record.path.used = 2;
-        record.applet[0] = word(b"sh\0\0\0\0\0\0");
+        record.applet[0] = word(*b"sh\0\0\0\0\0\0");
         put(&mut record.filename, b"/tmp/x.sh");
         put(&mut record.interpreter, b"/bin/sh");
         put(&mut record.args, b"/bin/sh\0/tmp/x.sh\0\0");

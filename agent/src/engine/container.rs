@@ -200,7 +200,7 @@ impl Engine {
     ) {
         let tracked = Tracked::new(cgroup, slot, name, path, Self::now());
         if let Some(id) = &tracked.id {
-            self.by_id.insert(id.clone(), cgroup);
+            self.by_id.insert(*id, cgroup);
         }
         self.containers.insert(cgroup, tracked);
         self.resolve(cgroup, learning);

@@ -117,7 +117,7 @@ impl Engine {
     /// An engine that knows no container yet. Returns it and where the results of content checks come from.
     #[must_use]
     pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Checked>) {
-        let (checker, checked) = ContentChecker::start();
+        let (checker, results) = ContentChecker::start();
         let own_cgroup = container::own_cgroup(&parts.layout.layout);
         let now = since_boot();
         let engine = Self {
@@ -145,7 +145,7 @@ impl Engine {
             last_sweep: Duration::ZERO,
             last_window: learn::window(now),
         };
-        (engine, checked)
+        (engine, results)
     }
 
     /// Attaches the programs and enters the containers that run.

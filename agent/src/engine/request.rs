@@ -48,7 +48,7 @@ impl Engine {
     fn set_mode(&mut self, mode: Mode, target: &ModeTarget, domain: Option<Domain>) -> Result<Response> {
         let scope = match target {
             ModeTarget::Default => Scope::Default,
-            ModeTarget::Image(image) => match self.selector(image, None)?.image(&self.store) {
+            ModeTarget::Image(image) => match Self::selector(image, None)?.image(&self.store) {
                 Ok(digest) => Scope::Image(digest.clone()),
                 Err(error) => match image.parse::<ImageDigest>() {
                     Ok(digest) => Scope::Image(digest),
@@ -59,7 +59,9 @@ impl Engine {
             },
             ModeTarget::Container(name) => Scope::Container(self.container_id(name)?),
         };
-        self.store.set_mode(scope, domain, Some(mode)).map_err(refuse)?;
+        self.store
+            .set_mode(scope, domain, Some(mode))
+            .map_err(|error| refuse(&error))?;
         self.apply_policies();
         Ok(Response::ok(&self.modes()))
     }
@@ -92,7 +94,7 @@ impl Engine {
         }
     }
 
-    fn selector(&self, image: &str, role: Option<&str>) -> Result<Selector> {
+    fn selector(image: &str, role: Option<&str>) -> Result<Selector> {
         let role = match role {
             None => None,
             Some(role) => {
@@ -110,7 +112,7 @@ impl Engine {
 
     /// The profiles that a request is about: the one of the role, or all of the image.
     fn select(&self, image: &str, role: Option<&str>) -> Result<Vec<ProfileKey>> {
-        let selector = self.selector(image, role)?;
+        let selector = Self::selector(image, role)?;
         let profiles = selector
             .profiles(&self.store)
             .map_err(|error| unselected(&error))?;
@@ -118,8 +120,7 @@ impl Engine {
     }
 
     fn show(&self, image: &str, role: Option<&str>) -> Result<Response> {
-        let key = self
-            .selector(image, role)?
+        let key = Self::selector(image, role)?
             .profile(&self.store)
             .map_err(|error| unselected(&error))?;
         let profile = self
@@ -130,7 +131,7 @@ impl Engine {
     }
 
     fn export(&self, image: &str) -> Result<Response> {
-        let selector = self.selector(image, None)?;
+        let selector = Self::selector(image, None)?;
         let digest = selector.image(&self.store).map_err(|error| unselected(&error))?;
         let document = self
             .store
@@ -148,7 +149,7 @@ impl Engine {
     fn import(&mut self, document: &str, source: &str) -> Result<Response> {
         let document = ProfileDocument::parse(document.as_bytes(), source)
             .map_err(|error| Refusal::invalid(error.to_string()))?;
-        let summary = self.store.import(&document).map_err(refuse)?;
+        let summary = self.store.import(&document).map_err(|error| refuse(&error))?;
         for (_, profile) in &summary.removed {
             self.unpublish(*profile);
         }
@@ -169,11 +170,10 @@ impl Engine {
     }
 
     fn approve(&mut self, image: &str, role: Option<&str>) -> Result<Response> {
-        let key = self
-            .selector(image, role)?
+        let key = Self::selector(image, role)?
             .profile(&self.store)
             .map_err(|error| unselected(&error))?;
-        self.store.approve(&key, true).map_err(refuse)?;
+        self.store.approve(&key, true).map_err(|error| refuse(&error))?;
         self.show(image, role)
     }
 
@@ -237,7 +237,7 @@ impl Engine {
                 Section::Main => self.store.accept_exec(key, behaviour),
                 Section::ExecIn => self.store.accept_exec_in(key, behaviour),
             };
-            already &= !is_new.map_err(refuse)?;
+            already &= !is_new.map_err(|error| refuse(&error))?;
         }
         Ok((
             behaviour_view(section, behaviour, BehaviourState::Accepted, 0),
@@ -277,7 +277,7 @@ impl Engine {
             already &= !self
                 .store
                 .accept_drift(key, layer, &path, content, note)
-                .map_err(refuse)?;
+                .map_err(|error| refuse(&error))?;
             accepted.push(content.to_string());
         }
         if accepted.is_empty() {
@@ -320,8 +320,8 @@ fn unselected(error: &SelectError) -> Refusal {
     }
 }
 
-fn refuse(error: StoreError) -> Refusal {
-    let refusal = match &error {
+fn refuse(error: &StoreError) -> Refusal {
+    let refusal = match error {
         StoreError::Behaviour { .. } | StoreError::PendingMode => Refusal::invalid(error.to_string()),
         _ => Refusal::failed(error.to_string()),
     };
