@@ -94,8 +94,7 @@ fn answer(request: &Request) -> Response {
         Request::Status => Response::ok(&example::status()),
         Request::Containers => Response::ok(&example::containers()),
         Request::ModeGet | Request::ModeSet { .. } => Response::ok(&example::modes()),
-        Request::ProfileList => Response::ok(&[example::summary()]),
-        Request::ProfileImport { .. } => Response::ok(&[example::summary()]),
+        Request::ProfileList | Request::ProfileImport { .. } => Response::ok(&[example::summary()]),
         Request::ProfileExport { .. } => Response::ok(&DocumentView {
             digest: example::digest(),
             document: example::DOCUMENT.to_owned(),
