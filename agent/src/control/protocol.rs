@@ -65,7 +65,7 @@ pub enum Request {
         /// Digest, its beginning, or reference.
         image: String,
     },
-    /// Takes over a profile document: [`super::view::ProfileSummary`].
+    /// Takes over a profile document: `Vec<`[`super::view::ProfileSummary`]`>`, one for each role.
     ProfileImport {
         /// The YAML text.
         document: String,
