@@ -139,7 +139,7 @@ fn patiently(step: &str, command: &mut Command) -> Result<()> {
         let locked = outcome
             .lines
             .iter()
-            .any(|line| line.contains("Could not get lock"));
+            .any(|line| line.starts_with("E: Could not get lock"));
         if !locked || started.elapsed() > LOCK_PATIENCE {
             bail!(
                 "{step}: `{}` failed: {}\n{}",
