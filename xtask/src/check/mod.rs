@@ -49,8 +49,15 @@ pub fn run() -> Result<()> {
         program(
             "documentation",
             cargo()
-                .args(["doc", "--workspace", "--no-deps", "--locked"])
-                .env("RUSTDOCFLAGS", "-Dwarnings"),
+                .args([
+                    "doc",
+                    "--workspace",
+                    "--no-deps",
+                    "--document-private-items",
+                    "--locked",
+                ])
+                // Links to private items lead somewhere, as those are documented too.
+                .env("RUSTDOCFLAGS", "-Dwarnings -Arustdoc::private_intra_doc_links"),
         ),
         program(
             "dependencies",
