@@ -14,7 +14,7 @@ use agent_common::settings::{CGROUP_V1, CGROUP_V2};
 use anyhow::Context as _;
 use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::logging;
 use crate::config::{CgroupHierarchy, Config, Level, Unprofiled};
@@ -89,14 +89,11 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket, "attached");
 
-    let (stop, stopped) = watch::channel(false);
-    let until = |mut stopped: watch::Receiver<bool>| async move {
-        // The sender outlives the tasks.
-        let _ = stopped.wait_for(|stopped| *stopped).await;
-    };
+    let (stop_engine, engine_stopped) = stop_signal();
+    let (stop_server, server_stopped) = stop_signal();
     let mut writer = tokio::spawn(write_lines(lines));
-    let mut engine = tokio::spawn(engine.run(events, checked, asked, until(stopped.clone())));
-    let mut server = tokio::spawn(server.run(until(stopped.clone())));
+    let mut engine = tokio::spawn(engine.run(events, checked, asked, engine_stopped));
+    let mut server = tokio::spawn(server.run(server_stopped));
     if let Some(log) = kernel_log {
         tokio::spawn(read_kernel_log(log));
     }
@@ -108,12 +105,24 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ended = &mut server => anyhow::bail!("the control server ended: {ended:?}"),
         ended = &mut writer => anyhow::bail!("standard output cannot be written: {ended:?}"),
     }
-    // Drained in the order of the data: no more requests, then the records that are there, then the alerts they led to.
-    stop.send_replace(true);
-    server.await.context("the control server failed")?;
+    // Drained in the order of the data: the records that are in the ring, the alerts they led to, their readers.
+    stop_engine();
     engine.await.context("the engine failed")??;
     writer.await.context("the writer failed")??;
+    stop_server();
+    server.await.context("the control server failed")?;
     Ok(())
+}
+
+/// What tells a task to stop, and what the task waits for.
+fn stop_signal() -> (impl FnOnce(), impl Future<Output = ()>) {
+    let (stop, stopped) = oneshot::channel::<()>();
+    let wait = async {
+        // Dropping the other end without a word means the same.
+        let _ = stopped.await;
+    };
+    // Nobody waits any more if the task has ended.
+    (move || drop(stop.send(())), wait)
 }
 
 /// Writes alert lines to standard output until the engine ends.
