@@ -121,8 +121,11 @@ fn stop_signal() -> (impl FnOnce(), impl Future<Output = ()>) {
         // Dropping the other end without a word means the same.
         let _ = stopped.await;
     };
-    // Nobody waits any more if the task has ended.
-    (move || drop(stop.send(())), wait)
+    let tell = move || {
+        // Nobody waits any more if the task has ended.
+        let _ = stop.send(());
+    };
+    (tell, wait)
 }
 
 /// Writes alert lines to standard output until the engine ends.
