@@ -1,6 +1,6 @@
 //! The profile store: every profile, mode and policy of this node, in one file that survives kill -9.
 //!
-//! Purpose: keep [`State`] in memory and in `profiles.redb` alike. Input: what the engine observed and what an operator
+//! Purpose: keep what it holds in memory and in `profiles.redb` alike. Input: what the engine observed and what an operator
 //! said. Output: profiles and modes. One process has the file open at a time.
 //! Failure: a mutation is one transaction, on disk before memory changes and before the call returns; one that fails
 //! changes nothing that can be seen. After a failed write the file is opened and read again before the next mutation,
