@@ -6,7 +6,7 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use agent_common::container::{CONTAINER_EXEC_INTO_DENY, CONTAINER_UNPROFILED_DENY_DRIFT, Container};
+use agent_common::container::Container;
 use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use agent_common::instance::Instance;
 use agent_common::record::cgroup::CgroupChange;
@@ -14,26 +14,24 @@ use agent_common::record::cgroup::CgroupChange;
 use super::learn::Learning;
 use super::{Engine, SWEEP};
 use crate::alert::time::Time;
-use crate::config::Unprofiled;
 use crate::container::layout::CgroupLayout;
 use crate::container::overlay::Overlay;
 use crate::container::tree::{self, ContainerCgroup};
 use crate::container::{ContainerId, ContainerInfo, container_id_in, root};
 use crate::control::view::ModeSource;
 use crate::event::{CgroupEvent, Event};
-use crate::profile::mode::{self, ExecInto};
-use crate::profile::model::{ObservationCounts, ProfileKey, Role};
+use crate::profile::model::ProfileKey;
 use crate::text::ByteText;
 
 /// Most events of one container that wait for its image. Further ones are judged by what is known: drift is reported,
 /// what is only unknown is counted as unattributed.
 pub(super) const WAITING_MAX: usize = 256;
 /// How long a container may be looked up before its events wait no longer. It is looked up further, less often.
-const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
 /// How soon a container that was not found is looked up again, at first.
 const RETRY: Duration = Duration::from_millis(20);
 /// How soon at most.
-const RETRY_MAX: Duration = Duration::from_secs(15);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(15);
 /// Most parents whose path is remembered. At the bound all are forgotten.
 const PARENTS_MAX: usize = 256;
 /// How long a container that is gone is kept at least, for records about it that are still on their way.
@@ -60,7 +58,7 @@ pub(super) struct Tracked {
     /// When accepted files are looked for next, and how often that was done.
     pub(super) next_verification: Option<(Duration, u32)>,
     /// When its cgroup went.
-    removed: Option<Duration>,
+    pub(super) removed: Option<Duration>,
     pub(super) lost_before_window: u64,
     pub(super) lost_before_alert: u64,
     pub(super) last_alert: Option<Time>,
@@ -78,9 +76,11 @@ pub(super) enum Resolution {
 
 /// A look-up that has not succeeded yet.
 pub(super) struct Search {
-    since: Duration,
-    next: Duration,
-    retry: Duration,
+    pub(super) since: Duration,
+    /// When it is tried again.
+    pub(super) next: Duration,
+    /// How long it was waited for that.
+    pub(super) retry: Duration,
     pub(super) reason: String,
 }
 
@@ -329,7 +329,11 @@ impl Engine {
             ..Instance::default()
         };
         let init = match self.docker.find(&found.container) {
-            Ok(Some(info)) if info.running => info.init_pid,
+            // The id may be from an earlier run, and another process's by now.
+            Ok(Some(info)) if info.running => info.init_pid.filter(|pid| {
+                let cgroup = self.layout.layout.cgroup_of(*pid).ok().flatten();
+                cgroup.is_some_and(|cgroup| cgroup.starts_with(&found.cgroup.path))
+            }),
             _ => None,
         };
         let Some(pid) = init else { return instance };
@@ -350,253 +354,6 @@ impl Engine {
             }
         }
         instance
-    }
-
-    /// Looks up what is due.
-    pub(super) fn resolve_pending(&mut self, now: Duration) {
-        let due: Vec<u64> = self
-            .containers
-            .values()
-            .filter(|tracked| match &tracked.resolution {
-                Resolution::Pending(search) | Resolution::Unresolved(search) => search.next <= now,
-                Resolution::Known(_) => false,
-            })
-            .map(|tracked| tracked.cgroup)
-            .collect();
-        if due.is_empty() {
-            return;
-        }
-        self.docker.refresh();
-        let mut learning = Learning::default();
-        for cgroup in due {
-            self.resolve(cgroup, &mut learning);
-        }
-        self.learn(learning);
-    }
-
-    /// Looks up a container's image; puts its policy in force and handles what waited for it.
-    fn resolve(&mut self, cgroup: u64, learning: &mut Learning) {
-        let now = Self::now();
-        let Some(tracked) = self.containers.get(&cgroup) else {
-            return;
-        };
-        let found = match &tracked.id {
-            Some(id) => self.docker.find(id).map_err(|error| error.to_string()),
-            None => Err("its cgroup's name holds no container id".to_owned()),
-        };
-        let known = found.and_then(|info| {
-            let info = info.ok_or("no known runtime has a container of this id")?;
-            self.know(info).map_err(|error| error.to_string())
-        });
-        match known {
-            Ok(known) => {
-                tracing::info!(container = %known.info.id.short(), name = %known.info.name, image = %known.key.digest.short(), role = %known.key.role, "container known");
-                if let Some(tracked) = self.containers.get_mut(&cgroup) {
-                    tracked.resolution = Resolution::Known(Box::new(known));
-                    tracked.next_verification = Some((now, 0));
-                }
-                self.publish_known_contents(cgroup);
-                self.apply_policy(cgroup);
-                self.handle_waiting(cgroup, learning);
-            }
-            Err(reason) => self.search_further(cgroup, reason, now, learning),
-        }
-    }
-
-    /// Takes note of a container's image and role in the store.
-    fn know(&mut self, info: ContainerInfo) -> Result<Known, crate::profile::store::StoreError> {
-        // A container without a command has no role of its own; `/` is no program's path.
-        let role = Role::new(info.role.clone())
-            .or_else(|_| Role::new("/".into()))
-            .expect("one byte that is no NUL is a role");
-        let key = ProfileKey {
-            digest: info.image.digest.clone(),
-            role,
-        };
-        let profile = self.store.ensure(&key)?;
-        let references: Vec<String> = info
-            .image
-            .reference
-            .iter()
-            .chain(&info.image.references)
-            .map(ToString::to_string)
-            .collect();
-        for reference in &references {
-            self.store.add_reference(&key.digest, Some(reference), None)?;
-        }
-        self.store.count_windows(
-            &key,
-            ObservationCounts {
-                instances: 1,
-                ..ObservationCounts::default()
-            },
-        )?;
-        Ok(Known {
-            info,
-            key,
-            profile,
-            references,
-        })
-    }
-
-    fn search_further(&mut self, cgroup: u64, reason: String, now: Duration, learning: &mut Learning) {
-        let Some(tracked) = self.containers.get_mut(&cgroup) else {
-            return;
-        };
-        let (Resolution::Pending(search) | Resolution::Unresolved(search)) = &mut tracked.resolution else {
-            return;
-        };
-        let retry = search.retry;
-        let search = Search {
-            since: search.since,
-            next: now + retry,
-            retry: (retry * 2).min(RETRY_MAX),
-            reason,
-        };
-        if now.saturating_sub(search.since) < RESOLVE_WITHIN && tracked.removed.is_none() {
-            tracked.resolution = Resolution::Pending(search);
-            return;
-        }
-        if matches!(tracked.resolution, Resolution::Pending(_)) {
-            tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
-        }
-        tracked.resolution = Resolution::Unresolved(search);
-        self.handle_waiting(cgroup, learning);
-    }
-
-    fn pending_flags(&self) -> u32 {
-        match self.config.unprofiled {
-            Unprofiled::AlertDrift => 0,
-            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
-        }
-    }
-
-    /// Puts mode, profile and policy of a known container in force, in one update.
-    pub(super) fn apply_policy(&mut self, cgroup: u64) {
-        let Some(tracked) = self.containers.get_mut(&cgroup) else {
-            return;
-        };
-        let Resolution::Known(known) = &tracked.resolution else {
-            return;
-        };
-        let policies = self.store.policies();
-        let id = known.info.id.as_str();
-        let digest = Some(&known.key.digest);
-        let (mut mode, source) = policies.mode_for(id, digest, &known.references, Domain::Exec);
-        let mut source = mode_source(source);
-        if self.own_cgroup == Some(cgroup) && mode == Mode::Enforce {
-            (mode, source) = (Mode::Monitor, ModeSource::Protected);
-        }
-        let exec_into = policies
-            .exec_into_for(id, digest, &known.references)
-            .unwrap_or(self.config.exec_into);
-        let Some(profile) = self.store.profile_by_id(known.profile) else {
-            return;
-        };
-        let generation = match self.publisher.ensure(&mut self.maps, profile) {
-            Ok(generation) => generation,
-            Err(error) => {
-                // The container keeps what it had: pending, or the policy before.
-                tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "profile not in force");
-                return;
-            }
-        };
-        let mut modes = [Mode::Pending as u8; DOMAIN_SLOTS];
-        for &domain in Domain::ALL {
-            let (mode, _) = policies.mode_for(id, digest, &known.references, domain);
-            modes[domain as usize] = mode as u8;
-        }
-        modes[Domain::Exec as usize] = mode as u8;
-        let mut flags = match self.config.unprofiled {
-            Unprofiled::AlertDrift => 0,
-            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
-        };
-        if exec_into == ExecInto::Deny {
-            flags |= CONTAINER_EXEC_INTO_DENY;
-        }
-        let entry = Container {
-            cgroup,
-            container: cgroup,
-            slot: tracked.slot,
-            profile: known.profile,
-            generation,
-            flags,
-            modes,
-        };
-        let set = self.maps.set_container(&entry);
-        let has_changed = set.is_ok() && tracked.mode != mode;
-        if set.is_ok() {
-            (tracked.mode, tracked.mode_source) = (mode, source);
-        }
-        Self::log_map_failure(set);
-        if has_changed {
-            // What was in hand in one mode may be news in another.
-            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
-            Self::log_map_failure(cleared);
-        }
-    }
-
-    /// Puts the policy of all containers in force that are known.
-    pub(super) fn apply_policies(&mut self) {
-        let known: Vec<u64> = self
-            .containers
-            .values()
-            .filter(|tracked| tracked.known().is_some())
-            .map(|tracked| tracked.cgroup)
-            .collect();
-        for cgroup in known {
-            self.apply_policy(cgroup);
-        }
-    }
-
-    /// Publishes a profile anew and flips its containers.
-    pub(super) fn republish(&mut self, profile: u32) {
-        let Some(profile_now) = self.store.profile_by_id(profile) else {
-            return;
-        };
-        if self.publisher.state(profile).is_none() {
-            return;
-        }
-        let replaced = self.publisher.replace(&mut self.maps, profile_now).map(drop);
-        Self::log_map_failure(replaced);
-        let its: Vec<u64> = self
-            .containers
-            .values()
-            .filter(|tracked| tracked.known().is_some_and(|known| known.profile == profile))
-            .map(|tracked| tracked.cgroup)
-            .collect();
-        for cgroup in its {
-            self.apply_policy(cgroup);
-            // What the profile no longer holds is to be told, whether or not it was before.
-            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
-            Self::log_map_failure(cleared);
-            self.publish_known_contents(cgroup);
-            if let Some(tracked) = self.containers.get_mut(&cgroup) {
-                tracked.next_verification = Some((Self::now(), 0));
-            }
-        }
-        self.publisher.retire(Self::now());
-    }
-
-    /// A profile is gone from the store: containers of its role begin a new one, and its rules go.
-    pub(super) fn unpublish(&mut self, profile: u32) {
-        for tracked in self.containers.values_mut() {
-            let Resolution::Known(known) = &mut tracked.resolution else {
-                continue;
-            };
-            if known.profile != profile {
-                continue;
-            }
-            match self.store.ensure(&known.key) {
-                Ok(number) => known.profile = number,
-                Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");
-                }
-            }
-        }
-        self.apply_policies();
-        self.publisher.forget(profile);
-        self.publisher.retire(Self::now());
     }
 
     /// Forgets containers that are gone, once none of their processes is left anywhere.
@@ -643,14 +400,5 @@ impl Engine {
         }
         self.containers.remove(&cgroup);
         Ok(())
-    }
-}
-
-fn mode_source(source: mode::ModeSource) -> ModeSource {
-    match source {
-        mode::ModeSource::Container => ModeSource::Container,
-        mode::ModeSource::Image => ModeSource::Image,
-        mode::ModeSource::Reference => ModeSource::Reference,
-        mode::ModeSource::Default => ModeSource::Default,
     }
 }

@@ -13,7 +13,9 @@ mod container;
 mod content;
 mod event;
 mod learn;
+mod policy;
 mod request;
+mod resolve;
 mod status;
 
 use std::collections::{HashMap, VecDeque};

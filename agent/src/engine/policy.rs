@@ -1,0 +1,156 @@
+//! Which mode, profile and policy hold for a container, and putting them in force in the kernel.
+//!
+//! Each container's entry is replaced in one update. Failure: the container keeps what it had, which is logged.
+
+use agent_common::container::{CONTAINER_EXEC_INTO_DENY, CONTAINER_UNPROFILED_DENY_DRIFT, Container};
+use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
+
+use super::Engine;
+use super::container::Resolution;
+use crate::config::Unprofiled;
+use crate::control::view::ModeSource;
+use crate::profile::mode::{self, ExecInto};
+
+impl Engine {
+    /// The policy bits of a container that is not known yet.
+    pub(super) fn pending_flags(&self) -> u32 {
+        match self.config.unprofiled {
+            Unprofiled::AlertDrift => 0,
+            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
+        }
+    }
+
+    /// Puts mode, profile and policy of a known container in force, in one update.
+    pub(super) fn apply_policy(&mut self, cgroup: u64) {
+        let mut flags = self.pending_flags();
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return;
+        };
+        let Resolution::Known(known) = &tracked.resolution else {
+            return;
+        };
+        let policies = self.store.policies();
+        let id = known.info.id.as_str();
+        let digest = Some(&known.key.digest);
+        let (mut mode, source) = policies.mode_for(id, digest, &known.references, Domain::Exec);
+        let mut source = mode_source(source);
+        if self.own_cgroup == Some(cgroup) && mode == Mode::Enforce {
+            (mode, source) = (Mode::Monitor, ModeSource::Protected);
+        }
+        let exec_into = policies
+            .exec_into_for(id, digest, &known.references)
+            .unwrap_or(self.config.exec_into);
+        let Some(profile) = self.store.profile_by_id(known.profile) else {
+            return;
+        };
+        let generation = match self.publisher.ensure(&mut self.maps, profile) {
+            Ok(generation) => generation,
+            Err(error) => {
+                // The container keeps what it had: pending, or the policy before.
+                tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "profile not in force");
+                return;
+            }
+        };
+        let mut modes = [Mode::Pending as u8; DOMAIN_SLOTS];
+        for &domain in Domain::ALL {
+            let (mode, _) = policies.mode_for(id, digest, &known.references, domain);
+            modes[domain as usize] = mode as u8;
+        }
+        modes[Domain::Exec as usize] = mode as u8;
+        if exec_into == ExecInto::Deny {
+            flags |= CONTAINER_EXEC_INTO_DENY;
+        }
+        let entry = Container {
+            cgroup,
+            container: cgroup,
+            slot: tracked.slot,
+            profile: known.profile,
+            generation,
+            flags,
+            modes,
+        };
+        let set = self.maps.set_container(&entry);
+        let has_changed = set.is_ok() && tracked.mode != mode;
+        if set.is_ok() {
+            (tracked.mode, tracked.mode_source) = (mode, source);
+        }
+        Self::log_map_failure(set);
+        if has_changed {
+            // What was in hand in one mode may be news in another.
+            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
+            Self::log_map_failure(cleared);
+        }
+    }
+
+    /// Puts the policy of all containers in force that are known.
+    pub(super) fn apply_policies(&mut self) {
+        let known: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| tracked.known().is_some())
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for cgroup in known {
+            self.apply_policy(cgroup);
+        }
+    }
+
+    /// Publishes a profile anew and flips its containers.
+    pub(super) fn republish(&mut self, profile: u32) {
+        let Some(profile_now) = self.store.profile_by_id(profile) else {
+            return;
+        };
+        if self.publisher.state(profile).is_none() {
+            return;
+        }
+        let replaced = self.publisher.replace(&mut self.maps, profile_now).map(drop);
+        Self::log_map_failure(replaced);
+        let its: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| tracked.known().is_some_and(|known| known.profile == profile))
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for cgroup in its {
+            self.apply_policy(cgroup);
+            // What the profile no longer holds is to be told, whether or not it was before.
+            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
+            Self::log_map_failure(cleared);
+            self.publish_known_contents(cgroup);
+            if let Some(tracked) = self.containers.get_mut(&cgroup) {
+                tracked.next_verification = Some((Self::now(), 0));
+            }
+        }
+        self.publisher.retire(Self::now());
+    }
+
+    /// A profile is gone from the store: containers of its role begin a new one, and its rules go.
+    pub(super) fn unpublish(&mut self, profile: u32) {
+        for tracked in self.containers.values_mut() {
+            let Resolution::Known(known) = &mut tracked.resolution else {
+                continue;
+            };
+            if known.profile != profile {
+                continue;
+            }
+            match self.store.ensure(&known.key) {
+                Ok(number) => known.profile = number,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");
+                }
+            }
+        }
+        self.apply_policies();
+        self.publisher.forget(profile);
+        self.publisher.retire(Self::now());
+    }
+}
+
+fn mode_source(source: mode::ModeSource) -> ModeSource {
+    match source {
+        mode::ModeSource::Container => ModeSource::Container,
+        mode::ModeSource::Image => ModeSource::Image,
+        mode::ModeSource::Reference => ModeSource::Reference,
+        mode::ModeSource::Default => ModeSource::Default,
+    }
+}

@@ -1,0 +1,127 @@
+//! From a container's id to its image and role: looked up until it is found, then its policy is put in force and what
+//! waited for it is judged.
+//!
+//! Failure: after [`RESOLVE_WITHIN`] nothing waits any more; the container is looked up further, less often.
+
+use std::time::Duration;
+
+use super::Engine;
+use super::container::{Known, RESOLVE_WITHIN, RETRY_MAX, Resolution, Search};
+use super::learn::Learning;
+use crate::container::ContainerInfo;
+use crate::profile::model::{ObservationCounts, ProfileKey, Role};
+use crate::profile::store::StoreError;
+
+impl Engine {
+    /// Looks up what is due.
+    pub(super) fn resolve_pending(&mut self, now: Duration) {
+        let due: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| match &tracked.resolution {
+                Resolution::Pending(search) | Resolution::Unresolved(search) => search.next <= now,
+                Resolution::Known(_) => false,
+            })
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        if due.is_empty() {
+            return;
+        }
+        self.docker.refresh();
+        let mut learning = Learning::default();
+        for cgroup in due {
+            self.resolve(cgroup, &mut learning);
+        }
+        self.learn(learning);
+    }
+
+    /// Looks up a container's image; puts its policy in force and handles what waited for it.
+    pub(super) fn resolve(&mut self, cgroup: u64, learning: &mut Learning) {
+        let now = Self::now();
+        let Some(tracked) = self.containers.get(&cgroup) else {
+            return;
+        };
+        let found = match &tracked.id {
+            Some(id) => self.docker.find(id).map_err(|error| error.to_string()),
+            None => Err("its cgroup's name holds no container id".to_owned()),
+        };
+        let known = found.and_then(|info| {
+            let info = info.ok_or("no known runtime has a container of this id")?;
+            self.know(info).map_err(|error| error.to_string())
+        });
+        match known {
+            Ok(known) => {
+                tracing::info!(container = %known.info.id.short(), name = %known.info.name, image = %known.key.digest.short(), role = %known.key.role, "container known");
+                if let Some(tracked) = self.containers.get_mut(&cgroup) {
+                    tracked.resolution = Resolution::Known(Box::new(known));
+                    tracked.next_verification = Some((now, 0));
+                }
+                self.publish_known_contents(cgroup);
+                self.apply_policy(cgroup);
+                self.handle_waiting(cgroup, learning);
+            }
+            Err(reason) => self.search_further(cgroup, reason, now, learning),
+        }
+    }
+
+    /// Takes note of a container's image and role in the store.
+    fn know(&mut self, info: ContainerInfo) -> Result<Known, StoreError> {
+        // A container without a command has no role of its own; `/` is no program's path.
+        let role = Role::new(info.role.clone())
+            .or_else(|_| Role::new("/".into()))
+            .expect("one byte that is no NUL is a role");
+        let key = ProfileKey {
+            digest: info.image.digest.clone(),
+            role,
+        };
+        let profile = self.store.ensure(&key)?;
+        let references: Vec<String> = info
+            .image
+            .reference
+            .iter()
+            .chain(&info.image.references)
+            .map(ToString::to_string)
+            .collect();
+        for reference in &references {
+            self.store.add_reference(&key.digest, Some(reference), None)?;
+        }
+        self.store.count_windows(
+            &key,
+            ObservationCounts {
+                instances: 1,
+                ..ObservationCounts::default()
+            },
+        )?;
+        Ok(Known {
+            info,
+            key,
+            profile,
+            references,
+        })
+    }
+
+    fn search_further(&mut self, cgroup: u64, reason: String, now: Duration, learning: &mut Learning) {
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return;
+        };
+        let (Resolution::Pending(search) | Resolution::Unresolved(search)) = &mut tracked.resolution else {
+            return;
+        };
+        let retry = search.retry;
+        let search = Search {
+            since: search.since,
+            next: now + retry,
+            retry: (retry * 2).min(RETRY_MAX),
+            reason,
+        };
+        if now.saturating_sub(search.since) < RESOLVE_WITHIN && tracked.removed.is_none() {
+            tracked.resolution = Resolution::Pending(search);
+            return;
+        }
+        if matches!(tracked.resolution, Resolution::Pending(_)) {
+            tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
+        }
+        tracked.resolution = Resolution::Unresolved(search);
+        self.handle_waiting(cgroup, learning);
+    }
+}
