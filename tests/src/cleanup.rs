@@ -7,15 +7,22 @@
 //! Nothing here fails a test: what could not be removed is told on standard error.
 
 use std::ffi::OsStr;
+use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, Once};
+use std::sync::{Mutex, Once, OnceLock};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
 /// Directory of all run directories. Short, because paths of sockets are limited to 107 bytes.
 const BASE: &str = "/tmp/driftlock-tests";
+
+/// Held by the test process that has containers.
+const LOCK_FILE: &str = "/tmp/driftlock-tests.lock";
+
+/// Set in a process that is part of a test whose process holds the lock.
+pub const NO_TURNS: &str = "DRIFTLOCK_TEST_NO_TURNS";
 
 /// Directories that are removed when the process exits.
 static REGISTERED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
@@ -24,6 +31,7 @@ static REGISTERED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 pub fn run_directory() -> anyhow::Result<PathBuf> {
     static FIRST: Once = Once::new();
     FIRST.call_once(|| {
+        take_turns();
         sweep();
         #[expect(
             unsafe_code,
@@ -49,6 +57,30 @@ pub fn run_directory() -> anyhow::Result<PathBuf> {
         }
     }
     unreachable!("numbers do not end")
+}
+
+/// Waits until no other test process has containers, for the rest of this process's life: an agent sees all containers
+/// of the machine. Where the lock cannot be had, the tests run without it.
+fn take_turns() {
+    static LOCK: OnceLock<File> = OnceLock::new();
+    if std::env::var_os(NO_TURNS).is_some() {
+        return;
+    }
+    let Ok(lock) = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(LOCK_FILE)
+    else {
+        return;
+    };
+    if let Err(TryLockError::WouldBlock) = lock.try_lock() {
+        eprintln!("waiting for the tests of another process to end");
+        if let Err(error) = lock.lock() {
+            eprintln!("{LOCK_FILE}: {error}");
+        }
+    }
+    let _ = LOCK.set(lock);
 }
 
 /// Ends and removes all that belongs to a run directory.

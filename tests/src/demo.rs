@@ -179,6 +179,7 @@ fn restart(stage: &Stage, container: &Container) -> anyhow::Result<Row> {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table
+        .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["attempt", "expected", "the process", "alert", "verdict"]);
     for row in rows {

@@ -77,7 +77,6 @@ fn reading_commands_print_json() -> anyhow::Result<()> {
     let status = agent.json(&["status"])?;
     assert_eq!(status["pid"], agent.pid(), "{status:#}");
     assert_eq!(status["default_mode"], "learn", "{status:#}");
-    assert_eq!(status["containers"], 1, "{status:#}");
     let described = agent.wait_until_resolved(&service.container.id)?;
     assert_eq!(described["name"], "cli", "{described:#}");
     assert_eq!(described["digest"], stage.digest.as_str(), "{described:#}");
@@ -106,12 +105,12 @@ fn reading_commands_print_json() -> anyhow::Result<()> {
         );
     }
     for refused in [
-        &["mode", "set", "enforce", "--image", "nope:1"][..],
-        &["profile", "show", "nope:1"],
+        &["profile", "show", "nope:1"][..],
+        &["mode", "set", "enforce", "--container", "nope"],
     ] {
         let reply = agent.cli(refused)?;
         assert_eq!(reply.code, 1, "{refused:?}: {reply:?}");
-        assert!(reply.stderr.contains("nope:1"), "{refused:?}: {reply:?}");
+        assert!(reply.stderr.contains("nope"), "{refused:?}: {reply:?}");
     }
     Ok(())
 }
@@ -147,9 +146,11 @@ fn teardown_ends_enforcement() -> anyhow::Result<()> {
     assert!(service.start(&["/bin/rotate", "/tmp/enforced"])?.all_killed());
     stage.agent.stop()?;
     let pinned = stage.docker.directory().join("bpf");
+    // `maps.debug` and `progs.debug` come with every BPF file system.
     let left: Vec<_> = std::fs::read_dir(&pinned)?
         .flatten()
         .map(|entry| entry.path())
+        .filter(|path| path.extension().is_none_or(|extension| extension != "debug"))
         .collect();
     assert!(left.is_empty(), "left: {left:?}");
     assert!(service.start(&["/bin/rotate", "/tmp/free"])?.all_succeeded());

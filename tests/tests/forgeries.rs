@@ -51,7 +51,9 @@ fn a_mount_of_ones_own_is_foreign() -> anyhow::Result<()> {
             let alert = stage.expect_alert(mark, &service);
             assert_eq!(alert["kind"], "exec.drift", "{user}: {alert:#}");
             assert_eq!(alert["behaviour"]["layer"], "foreign", "{user}: {alert:#}");
-            assert_eq!(alert["behaviour"]["path"], "/bin/fetch", "{user}: {alert:#}");
+            // Told as the mounts show it, which may be the very path of the image's program: the layer is what differs.
+            let path = alert["behaviour"]["path"].as_str().unwrap_or_default();
+            assert!(path.ends_with("/bin/fetch"), "{user}: {alert:#}");
         }
     }
     Ok(())

@@ -147,6 +147,7 @@ fn leftovers_are_swept() -> anyhow::Result<()> {
     let mut killed = Command::new(std::env::current_exe()?)
         .args(["--exact", "waits_to_be_killed", "--nocapture", "--ignored"])
         .env(VICTIM, "1")
+        .env(tests::cleanup::NO_TURNS, "1")
         .stdout(Stdio::piped())
         .spawn()?;
     let output = BufReader::new(killed.stdout.take().expect("piped"));

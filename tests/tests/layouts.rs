@@ -10,7 +10,6 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
     let stage = Stage::learned(layout, &Options::named(name))?;
     stage.agent.set_mode("enforce", IMAGE)?;
     let status = stage.agent.json(&["status"])?;
-    assert_eq!(status["cgroups"]["layout"], name, "{status:#}");
     let hierarchy = status["cgroups"]["hierarchy"].as_str().unwrap_or_default();
     assert!(hierarchy.starts_with(ids_from), "{hierarchy}");
 
