@@ -59,7 +59,7 @@ pub fn instance(container: &Container) -> Option<&'static mut Instance> {
 
 /// The entry of a process, unless it is left from an earlier process with the same id.
 #[inline(always)]
-fn task_entry(task: TaskStruct, pid: u32) -> Option<Task> {
+pub fn task_entry(task: TaskStruct, pid: u32) -> Option<Task> {
     // SAFETY: as in `container`: a copy, checked by the start time.
     let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
     (entry.started_ns == task.leader().started_ns()).then_some(entry)

@@ -28,9 +28,7 @@ pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn inherit(ctx: &RawTracePointContext) -> Option<()> {
     let parent_pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let entry = TASKS.get_ptr(parent_pid)?;
-    // SAFETY: the entry of the running process, which is removed only at its exit.
-    let parent = unsafe { core::ptr::read_volatile(entry) };
+    let parent = state::task_entry(TaskStruct(ctx.arg(0)), parent_pid)?;
     let child = TaskStruct(ctx.arg(1));
     let pid = child.pid();
     if pid == parent_pid {
