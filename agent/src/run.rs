@@ -25,7 +25,7 @@ use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
 use crate::engine::{Engine, Parts};
 use crate::kernel::load::{Kernel, LoadOptions, Loaded};
-use crate::kernel::{readiness, support};
+use crate::kernel::{memory, readiness, support};
 use crate::profile::store::ProfileStore;
 
 /// Alert lines that standard output may lag behind. At the bound the engine waits.
@@ -84,6 +84,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     };
     let (mut engine, checked) = Engine::new(parts);
     engine.attach()?;
+    memory::give_back();
     for tier in support::tiers() {
         tracing::info!(domain = %tier.domain, can = ?tier.can, reason = tier.reason, "tier");
     }

@@ -3,30 +3,60 @@
 //! Input: level and format of the configuration. Output: the process's one subscriber. Failure: [`init`] says no if
 //! there is one already.
 
-use tracing_subscriber::filter::LevelFilter;
-use tracing_subscriber::fmt;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{Layer, Registry, fmt};
 
 use crate::config::{Config, Level, LogFormat};
 
-/// Starts logging.
+/// Where the kernel programs' own messages come from: the modules of their hooks.
+const KERNEL_PROGRAMS: &str = "driftlock::program";
+/// The library that loads them says much about each instruction.
+const LOADER: &str = "aya_obj";
+
+/// Starts logging. The kernel programs have a level of their own, which was chosen when they were loaded.
 ///
 /// # Errors
 /// If the process logs already.
 pub fn init(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let level = match config.log_level {
+    let level = filter(config.log_level);
+    let targets = Targets::new()
+        .with_default(level)
+        .with_target(KERNEL_PROGRAMS, filter(config.kernel_log_level))
+        .with_target(
+            LOADER,
+            if level == LevelFilter::TRACE {
+                level
+            } else {
+                level.min(LevelFilter::WARN)
+            },
+        );
+    let output: Box<dyn Layer<Registry> + Send + Sync> = match config.log_format {
+        LogFormat::Text => {
+            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
+            Box::new(fmt::layer().with_writer(std::io::stderr).with_ansi(colour))
+        }
+        LogFormat::Json => Box::new(
+            fmt::layer()
+                .with_writer(std::io::stderr)
+                .json()
+                .flatten_event(true),
+        ),
+    };
+    Ok(tracing_subscriber::registry()
+        .with(output)
+        .with(targets)
+        .try_init()?)
+}
+
+fn filter(level: Level) -> LevelFilter {
+    match level {
         Level::Off => LevelFilter::OFF,
         Level::Error => LevelFilter::ERROR,
         Level::Warn => LevelFilter::WARN,
         Level::Info => LevelFilter::INFO,
         Level::Debug => LevelFilter::DEBUG,
         Level::Trace => LevelFilter::TRACE,
-    };
-    let builder = fmt().with_max_level(level).with_writer(std::io::stderr);
-    match config.log_format {
-        LogFormat::Text => {
-            let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
-            builder.with_ansi(colour).try_init()
-        }
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
     }
 }

@@ -8,5 +8,6 @@ pub mod btf;
 pub mod lease;
 pub mod load;
 pub mod maps;
+pub mod memory;
 pub mod readiness;
 pub mod support;
