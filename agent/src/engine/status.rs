@@ -13,7 +13,7 @@ use crate::control::view::{
     DoctorView, DomainModeView, HookView, ModeView, PoliciesView, ProfileSummary, ProfileView, StatusView,
     TargetModeView,
 };
-use crate::kernel::load::TRACEPOINTS;
+use crate::kernel::load::Hook;
 use crate::kernel::support;
 use crate::profile::mode::Scope;
 use crate::profile::model::Profile;
@@ -55,7 +55,7 @@ impl Engine {
             },
             tiers: support::tiers(),
             cgroups: self.cgroups(),
-            hooks: hooks(),
+            hooks: self.hooks(),
             counters,
             profiles: self.store.profiles().count() as u64,
             containers: self.containers.len() as u64,
@@ -63,6 +63,22 @@ impl Engine {
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
         }
+    }
+
+    fn hooks(&self) -> Vec<HookView> {
+        let view = |hook: Hook| HookView {
+            name: hook.name.to_owned(),
+            target: format!("raw tracepoint {}", hook.name),
+            attached: hook.attached,
+            detail: match hook.missed {
+                None => Some("this kernel does not tell whether it was skipped".to_owned()),
+                Some(0) => None,
+                Some(missed) => Some(format!(
+                    "skipped {missed} times by the kernel: what happened then was not seen"
+                )),
+            },
+        };
+        self.kernel.hooks().into_iter().map(view).collect()
     }
 
     fn cgroups(&self) -> CgroupsView {
@@ -327,16 +343,4 @@ fn drift_reason(tracked: &Tracked, instance: &Instance) -> Option<String> {
             Layer::Unknown
         )
     })
-}
-
-fn hooks() -> Vec<HookView> {
-    TRACEPOINTS
-        .iter()
-        .map(|name| HookView {
-            name: (*name).to_owned(),
-            target: format!("raw tracepoint {name}"),
-            attached: true,
-            detail: None,
-        })
-        .collect()
 }

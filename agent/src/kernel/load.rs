@@ -1,12 +1,13 @@
 //! Loading and attaching the kernel programs.
 
 use std::io::Read as _;
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 
 use agent_common::hash::HashKey;
 use agent_common::settings::Settings;
 use aya::maps::{MapData, RingBuf};
-use aya::programs::{Iter, ProgramError, RawTracePoint};
+use aya::programs::{Iter, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 
 use super::btf::{BtfError, KernelTypes, VMLINUX};
@@ -32,6 +33,8 @@ const ITERATOR: &str = "iterate_tasks";
 /// The loaded programs. Everything detaches when it is dropped.
 pub struct Kernel {
     ebpf: Ebpf,
+    /// Programs whose attachment succeeded.
+    attached: Vec<&'static str>,
     /// The secret that this load's hashes are keyed with.
     pub hash_key: HashKey,
 }
@@ -44,6 +47,17 @@ pub struct Loaded {
     pub maps: Maps,
     /// The records.
     pub events: RingBuf<MapData>,
+}
+
+/// A kernel program, as `status` shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Hook {
+    /// Name of the program and of its tracepoint.
+    pub name: &'static str,
+    /// Whether it is attached.
+    pub attached: bool,
+    /// How often it was called and not run; `None` where the kernel does not tell.
+    pub missed: Option<u64>,
 }
 
 /// Where cgroup ids come from and what new containers start with: [`Settings`] without what is drawn at load.
@@ -148,7 +162,11 @@ impl Kernel {
         let maps = Maps::new(&mut ebpf)?;
         let events = maps::events(&mut ebpf)?;
         Ok(Loaded {
-            kernel: Self { ebpf, hash_key },
+            kernel: Self {
+                ebpf,
+                attached: Vec::new(),
+                hash_key,
+            },
             maps,
             events,
         })
@@ -160,6 +178,7 @@ impl Kernel {
             tracepoint(&mut self.ebpf, program)?
                 .attach(program)
                 .map_err(failed("attach", program))?;
+            self.attached.push(program);
         }
         Ok(())
     }
@@ -177,6 +196,28 @@ impl Kernel {
         let mut output = Vec::new();
         file.read_to_end(&mut output).map_err(LoadError::Iterate)?;
         Ok(())
+    }
+
+    /// The programs that are to be attached, and how each is.
+    #[must_use]
+    pub fn hooks(&self) -> Vec<Hook> {
+        let hook = |name: &'static str| Hook {
+            name,
+            attached: self.attached.contains(&name),
+            missed: self.missed(name),
+        };
+        TRACEPOINTS.iter().copied().map(hook).collect()
+    }
+
+    /// How often the kernel did not run a program, because it was running on that CPU already (Linux 5.12 and later).
+    fn missed(&self, program: &str) -> Option<u64> {
+        let Some(Program::RawTracePoint(program)) = self.ebpf.program(program) else {
+            return None;
+        };
+        let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
+        info.lines()
+            .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
     }
 
     /// The programs' own log, to be flushed when it is readable.
