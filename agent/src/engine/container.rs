@@ -3,7 +3,7 @@
 //! A container is entered in the kernel before anything is known about it: by the kernel programs when its cgroup
 //! appears, or by the sweep if it was there before. Its image is then looked up; until that is known its events wait.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use agent_common::container::Container;
@@ -253,17 +253,13 @@ impl Engine {
             }
         }
         self.learn(learning);
-        if !listing.truncated {
-            let exists = |tracked: &Tracked| {
-                listing
-                    .found
-                    .iter()
-                    .any(|found| found.cgroup.id == tracked.cgroup)
-            };
-            for tracked in self.containers.values_mut() {
-                if tracked.removed.is_none() && !exists(tracked) {
-                    tracked.removed = Some(now);
-                }
+        if listing.truncated {
+            return;
+        }
+        let existing: HashSet<u64> = listing.found.iter().map(|found| found.cgroup.id).collect();
+        for tracked in self.containers.values_mut() {
+            if tracked.removed.is_none() && !existing.contains(&tracked.cgroup) {
+                tracked.removed = Some(now);
             }
         }
     }
