@@ -30,6 +30,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("repeat", "usr/bin/repeat"),
     ("memfd", "usr/bin/memfd"),
     ("detached", "usr/bin/detached"),
+    ("from_thread", "usr/bin/from_thread"),
     ("userns_overlay", "usr/bin/userns_overlay"),
 ];
 

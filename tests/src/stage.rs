@@ -28,6 +28,7 @@ const LEARNED_STARTS: &[&[&str]] = &[
     &["/usr/bin/detached"],
     &["/usr/bin/userns_overlay"],
     &["/usr/bin/repeat"],
+    &["/usr/bin/from_thread"],
 ];
 
 /// What the profile's main section holds after that.
@@ -42,6 +43,7 @@ pub const LEARNED: &[&str] = &[
     "/usr/bin/detached",
     "/usr/bin/userns_overlay",
     "/usr/bin/repeat",
+    "/usr/bin/from_thread",
 ];
 
 /// How long an alert may take to come: a kill's waits for its confirmation.
