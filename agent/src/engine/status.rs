@@ -301,6 +301,7 @@ impl Engine {
                     ))
                 }),
         );
+        checks.push(support::memory_check());
         if let Ok(node) = self.maps.node() {
             checks.push(support::node_check(&node));
         }

@@ -1,4 +1,4 @@
-//! Giving memory back after start.
+//! Memory: what the kernel holds for this agent, and giving back what its start took.
 #![expect(unsafe_code, reason = "the allocator's own function is foreign")]
 
 /// Returns memory that is free to the system. Parsing the kernel's type information takes about 80 MiB in small pieces,
@@ -10,4 +10,21 @@ pub fn give_back() {
     unsafe {
         libc::malloc_trim(0);
     }
+}
+
+/// Bytes that the kernel holds for the maps of this process, as it accounts for them (`memlock` in `/proc/self/fdinfo`);
+/// maps that grow on demand are counted as they are now. `None` if the descriptors cannot be listed.
+#[must_use]
+pub fn of_maps() -> Option<u64> {
+    let descriptors = std::fs::read_dir("/proc/self/fdinfo").ok()?;
+    let bytes = descriptors
+        .flatten()
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+        .filter(|info| info.contains("map_type:"))
+        .filter_map(|info| {
+            let line = info.lines().find_map(|line| line.strip_prefix("memlock:"))?;
+            line.trim().parse::<u64>().ok()
+        })
+        .sum();
+    Some(bytes)
 }

@@ -10,6 +10,7 @@ use agent_common::instance::Node;
 
 use super::btf::{KernelTypes, VMLINUX};
 use super::load::{Kernel, LoadOptions, has_object};
+use super::memory;
 use crate::container::docker::Docker;
 use crate::container::layout::Detected;
 use crate::control::view::{Check, CheckResult, Tier, TierView};
@@ -245,6 +246,20 @@ pub fn node_check(node: &Node) -> Check {
         node.untracked_containers, node.lost_cgroup_records
     );
     check(NAME, CheckResult::Warn, detail, None)
+}
+
+/// What the maps of this process take in the kernel.
+#[must_use]
+pub fn memory_check() -> Check {
+    const NAME: &str = "kernel memory";
+    match memory::of_maps() {
+        Some(bytes) => {
+            let tenths = bytes * 10 / (1 << 20);
+            let detail = format!("{}.{} MiB in maps", tenths / 10, tenths % 10);
+            check(NAME, CheckResult::Ok, detail, None)
+        }
+        None => check(NAME, CheckResult::Warn, "/proc/self/fdinfo cannot be read", None),
+    }
 }
 
 /// Something that the agent needs and could not find out about.
