@@ -179,7 +179,7 @@ fn restart(stage: &Stage, container: &Container) -> anyhow::Result<Row> {
 fn table(rows: &[Row]) -> Table {
     let mut table = Table::new();
     table
-        .load_style(comfy_table::presets::UTF8_HORIZONTAL_ONLY)
+        .load_style(comfy_table::presets::UTF8_FULL_CONDENSED)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(["attempt", "expected", "the process", "alert", "verdict"]);
     for row in rows {

@@ -20,6 +20,7 @@ fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
     })?;
     stage.agent.accept_probe(IMAGE, "/bin/fetch")?;
     let mark = stage.agent.mark();
+    let before = descriptors(&stage)?;
     let (kills, docker) = (stage.agent.counter("kills")?, &stage.docker);
     let faults = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -48,7 +49,24 @@ fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
     let alert = stage.agent.wait_for_alert(mark, Duration::from_secs(3), |_| true);
     assert_eq!(alert, None);
     assert_eq!(stage.agent.counter("kills")?, kills);
+    // Containers that are gone leave nothing in the agent.
+    let mut left = stage.agent.json(&["containers"])?;
+    for _ in 0..100 {
+        if left.as_array().is_some_and(Vec::is_empty) {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+        left = stage.agent.json(&["containers"])?;
+    }
+    assert_eq!(left, serde_json::json!([]));
+    let after = descriptors(&stage)?;
+    assert!(after <= before + 4, "open files: {before} before, {after} after");
     Ok(())
+}
+
+/// How many files the agent has open.
+fn descriptors(stage: &Stage) -> anyhow::Result<usize> {
+    Ok(std::fs::read_dir(format!("/proc/{}/fd", stage.agent.pid()))?.count())
 }
 
 /// Five operations on one container.

@@ -226,7 +226,8 @@ impl Drop for Agent {
 
 fn configuration(docker: &Docker, options: &Options) -> String {
     let mut text = format!(
-        "node: test\ndocker:\n  data_roots: [{}]\nlog:\n  level: info\n",
+        "node: {}\ndocker:\n  data_roots: [{}]\nlog:\n  level: info\n",
+        options.name,
         docker.data_root().display()
     );
     if !options.policies.is_empty() {
