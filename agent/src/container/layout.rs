@@ -202,15 +202,23 @@ fn is_mounted(path: &Path, is_v2: bool) -> bool {
     rustix::fs::statfs(path).is_ok_and(|filesystem| filesystem.f_type == magic)
 }
 
-/// Whether a runtime with this mount table places containers in v2; `None` if it sees no cgroups at all.
-fn runtime_uses_v2(table: &MountTable) -> Option<bool> {
+/// In which hierarchies a runtime with this mount table places containers; none if it sees no cgroups at all. On a hybrid
+/// host it places them in v1 and v2.
+fn placement(table: &MountTable) -> Option<Placement> {
     let root = table.at(CGROUP_ROOT)?;
-    let hybrid = || {
-        table
-            .at(CGROUP_HYBRID)
-            .is_some_and(|mount| mount.filesystem == b"cgroup2")
-    };
-    Some(root.filesystem == b"cgroup2" || hybrid())
+    let is_pure_v2 = root.filesystem == b"cgroup2";
+    let hybrid = table.at(CGROUP_HYBRID);
+    let is_hybrid = hybrid.is_some_and(|mount| mount.filesystem == b"cgroup2");
+    Some(Placement {
+        v1: !is_pure_v2,
+        v2: is_pure_v2 || is_hybrid,
+    })
+}
+
+/// Where a runtime places containers.
+struct Placement {
+    v1: bool,
+    v2: bool,
 }
 
 // === impl Evidence ===
@@ -221,26 +229,28 @@ impl Evidence {
         if total > 0 {
             return Ok(self.choose_by_containers(total));
         }
-        let votes: Vec<bool> = self
+        let placements: Vec<Placement> = self
             .runtimes
             .iter()
-            .filter_map(|(_, table)| runtime_uses_v2(table))
+            .filter_map(|(_, table)| placement(table))
             .collect();
-        let for_v2 = votes.iter().filter(|uses_v2| **uses_v2).count();
-        let for_v1 = votes.len() - for_v2;
-        if votes.is_empty() {
-            let hierarchy = match runtime_uses_v2(&self.own_mounts) {
-                Some(false) => self.first_controller(None)?,
-                Some(true) | None => Hierarchy::V2,
+        if placements.is_empty() {
+            let hierarchy = match placement(&self.own_mounts) {
+                Some(Placement { v2: false, .. }) => self.first_controller(None)?,
+                Some(_) | None => Hierarchy::V2,
             };
             return Ok((hierarchy, Reason::OwnMounts));
         }
-        let (hierarchy, agreeing) = if for_v2 >= for_v1 {
-            (Hierarchy::V2, for_v2)
+        // Whichever holds the containers of more runtimes: one that is v1 alone beside hybrid ones makes it v1, in which
+        // all of them place theirs.
+        let in_v1 = placements.iter().filter(|placement| placement.v1).count();
+        let in_v2 = placements.iter().filter(|placement| placement.v2).count();
+        let (hierarchy, agreeing) = if in_v2 >= in_v1 {
+            (Hierarchy::V2, in_v2)
         } else {
-            (self.first_controller(None)?, for_v1)
+            (self.first_controller(None)?, in_v1)
         };
-        let total = votes.len();
+        let total = placements.len();
         Ok((hierarchy, Reason::Runtimes { agreeing, total }))
     }
 

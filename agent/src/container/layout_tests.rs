@@ -136,6 +136,36 @@ fn without_containers_the_runtimes_mounts_decide() {
 }
 
 #[test]
+fn the_hierarchy_that_serves_most_runtimes_wins() {
+    let hybrid = || runtime(7, HYBRID_MOUNTS);
+    let of = |runtimes| {
+        decide_auto(&Evidence {
+            runtimes,
+            ..hybrid_host()
+        })
+    };
+    let v2 = of(vec![hybrid(), hybrid()]);
+    assert_eq!(
+        v2.reason,
+        Reason::Runtimes {
+            agreeing: 2,
+            total: 2
+        }
+    );
+    assert_ne!(v2.layout, memory());
+    // All of these place their containers in v1.
+    let v1 = of(vec![hybrid(), hybrid(), runtime(8, &v1_mounts())]);
+    assert_eq!(v1.layout, memory());
+    assert_eq!(
+        v1.reason,
+        Reason::Runtimes {
+            agreeing: 3,
+            total: 3
+        }
+    );
+}
+
+#[test]
 fn without_a_runtime_the_own_mounts_decide() {
     assert_eq!(decide_auto(&hybrid_host()).reason, Reason::OwnMounts);
     assert_eq!(decide_auto(&hybrid_host()).layout.hierarchy_id(), 0);
