@@ -39,6 +39,7 @@ pub(crate) fn alert(time: Time) -> Alert {
             image: Some(AlertImage {
                 reference: Some("shop:1".into()),
                 config_digest: digest.clone(),
+                manifests: Vec::new(),
             }),
             labels: [("team".into(), "a\nb".into())].into(),
             pod: None,

@@ -128,6 +128,9 @@ pub struct AlertImage {
     pub reference: Option<ByteText>,
     /// Digest of the image's config: its identity.
     pub config_digest: ImageDigest,
+    /// The manifests that name the config, as the runtime has them (`name@sha256:...`).
+    #[serde(default)]
+    pub manifests: Vec<ByteText>,
 }
 
 /// The process, as it was when it happened.

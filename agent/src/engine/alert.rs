@@ -258,6 +258,7 @@ fn container(tracked: &Tracked) -> AlertContainer {
         image: Some(AlertImage {
             reference: info.image.reference.clone(),
             config_digest: info.image.digest.clone(),
+            manifests: info.image.manifests.clone(),
         }),
         labels: info.labels.clone(),
         pod: None,
