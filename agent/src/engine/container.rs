@@ -317,6 +317,28 @@ impl Engine {
         self.enter(cgroup, slot, name, Some(found.cgroup.path.clone()), learning);
     }
 
+    /// The first process of a container that runs: the one that its runtime names, else the oldest of those in its cgroup
+    /// that have a mount namespace of their own.
+    fn first_process(&self, found: &ContainerCgroup) -> Option<u32> {
+        let layout = &self.layout.layout;
+        if let Ok(Some(info)) = self.docker.find(&found.container) {
+            // The id may be from an earlier run, and another process's by now.
+            let is_its = |pid: &u32| {
+                let cgroup = layout.cgroup_of(*pid).ok().flatten();
+                cgroup.is_some_and(|cgroup| cgroup.starts_with(&found.cgroup.path))
+            };
+            return info.init_pid.filter(is_its).filter(|_| info.running);
+        }
+        let hosts = root::mount_namespace(1)
+            .or_else(|_| root::mount_namespace(std::process::id()))
+            .ok()?;
+        let mut processes = tree::processes(&layout.directory(&found.cgroup.path)).ok()?;
+        processes.sort_unstable();
+        processes
+            .into_iter()
+            .find(|pid| root::mount_namespace(*pid).is_ok_and(|namespace| namespace != hosts))
+    }
+
     /// What the kernel programs would have found out about a container that runs. Without a process that has the
     /// container's root they find it out themselves at its first exec.
     fn describe_running(&self, found: &ContainerCgroup) -> Instance {
@@ -324,15 +346,9 @@ impl Engine {
             cgroup: found.cgroup.id,
             ..Instance::default()
         };
-        let init = match self.docker.find(&found.container) {
-            // The id may be from an earlier run, and another process's by now.
-            Ok(Some(info)) if info.running => info.init_pid.filter(|pid| {
-                let cgroup = self.layout.layout.cgroup_of(*pid).ok().flatten();
-                cgroup.is_some_and(|cgroup| cgroup.starts_with(&found.cgroup.path))
-            }),
-            _ => None,
+        let Some(pid) = self.first_process(found) else {
+            return instance;
         };
-        let Some(pid) = init else { return instance };
         match root::root_filesystem(pid) {
             Ok(root) => {
                 instance.root_device = root.device;
