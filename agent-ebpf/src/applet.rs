@@ -11,7 +11,7 @@
 use agent_common::path::has_nul;
 use agent_common::record::exec::{APPLET_WORDS, ARGS_BYTES, EXEC_APPLET_TOO_LONG, ExecRecord};
 
-use crate::scratch::{load, set, store};
+use crate::volatile::{load, set, store};
 
 /// Bytes of an argument that are searched for its end.
 const SEARCH_BYTES: usize = 256;

@@ -16,7 +16,7 @@ use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 
 use crate::kernel::TaskStruct;
 use crate::maps::{EVENTS, TASKS};
-use crate::scratch::store;
+use crate::volatile::store;
 
 /// How much a record matters when there is little room.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -9,7 +9,7 @@ use agent_common::record::exec::ExecRecord;
 
 use crate::kernel::{File, is_error, mount_namespace_number};
 use crate::path::walk;
-use crate::scratch::{load, store};
+use crate::volatile::{load, store};
 
 /// Fills in the layer of `file`, its inode and its path.
 #[inline(always)]

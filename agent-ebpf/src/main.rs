@@ -21,6 +21,7 @@ mod program;
 mod scratch;
 mod state;
 mod verdict;
+mod volatile;
 
 #[cfg(not(test))]
 #[panic_handler]

@@ -12,7 +12,7 @@ use agent_common::path::{PATH_STEPS, PATH_TOO_LONG, PATH_WORDS, PathWords, has_n
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::kernel::{Dentry, Path, VfsMount, setting};
-use crate::scratch::{load, store};
+use crate::volatile::{load, store};
 
 /// Work space of the walk and the hash.
 #[repr(C)]

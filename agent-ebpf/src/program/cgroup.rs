@@ -19,8 +19,9 @@ use aya_log_ebpf::debug;
 use crate::emit::{self, Weight};
 use crate::kernel::{Cgroup, KernfsNode, TaskStruct, setting};
 use crate::maps::{CONTAINERS, FREE_SLOTS, INSTANCES, NODE, TASKS};
-use crate::scratch::{CGROUP_SCRATCH, CgroupScratch, LEAVE_SCRATCH, element, load, store};
+use crate::scratch::{CGROUP_SCRATCH, CgroupScratch, LEAVE_SCRATCH, element};
 use crate::state;
+use crate::volatile::{load, store};
 
 /// Digits of a container id.
 const ID_DIGITS: u32 = 64;

@@ -27,9 +27,10 @@ use crate::emit::{self, Weight};
 use crate::kernel::{BinPrm, TaskStruct, setting};
 use crate::maps::TASKS;
 use crate::path;
-use crate::scratch::{EXEC_SCRATCH, ExecScratch, element, load, set, store};
+use crate::scratch::{EXEC_SCRATCH, ExecScratch, element};
 use crate::state::{self, Member};
 use crate::verdict::{self, Question, Verification};
+use crate::volatile::{load, set, store};
 use crate::{applet, identity};
 
 const SIGKILL: u32 = 9;

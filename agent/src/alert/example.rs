@@ -4,9 +4,10 @@ use agent_common::domain::{Domain, Mode};
 use agent_common::file::Layer;
 use agent_common::task::TaskState;
 
+use super::kind::AlertKind;
 use super::model::{
     Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertId, AlertImage,
-    AlertKind, AlertProcess, AlertProfile, SCHEMA, device_text,
+    AlertProcess, AlertProfile, SCHEMA, device_text,
 };
 use super::severity::{Circumstances, rate};
 use super::time::Time;

@@ -19,7 +19,8 @@ use std::time::Duration;
 
 use agent_common::rule::{Action, BehaviourKey};
 
-use super::model::{Alert, AlertId, AlertKind, AlertLost};
+use super::kind::AlertKind;
+use super::model::{Alert, AlertId, AlertLost};
 use super::time::Time;
 
 /// Most kills that wait for their confirmation at once.

@@ -9,6 +9,7 @@
 #[cfg(test)]
 pub(crate) mod example;
 pub mod fold;
+pub mod kind;
 pub mod model;
 pub mod severity;
 pub mod time;

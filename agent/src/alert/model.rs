@@ -14,6 +14,7 @@ use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::kind::AlertKind;
 use super::severity::Severity;
 use super::time::Time;
 use crate::image::ImageDigest;
@@ -71,23 +72,6 @@ pub struct Alert {
 /// An alert's id.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct AlertId(Uuid);
-
-/// What is wrong. More kinds come with more domains.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub enum AlertKind {
-    /// A program that did not come with the image.
-    #[serde(rename = "exec.drift")]
-    ExecDrift,
-    /// A program of the image that the profile does not hold.
-    #[serde(rename = "exec.unknown")]
-    ExecUnknown,
-    /// Something entered from outside that the profile's `exec_in` does not hold.
-    #[serde(rename = "exec.into")]
-    ExecInto,
-    /// A process moved out of its container's cgroup. It stays tracked.
-    #[serde(rename = "exec.left_cgroup")]
-    ExecLeftCgroup,
-}
 
 /// What was done, and whether it is certain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -307,35 +291,6 @@ impl<'de> Deserialize<'de> for AlertId {
     }
 }
 
-// === impl AlertKind ===
-
-impl AlertKind {
-    /// All kinds.
-    pub const ALL: &'static [Self] = &[
-        Self::ExecDrift,
-        Self::ExecUnknown,
-        Self::ExecInto,
-        Self::ExecLeftCgroup,
-    ];
-
-    /// The word in alerts and tables.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::ExecDrift => "exec.drift",
-            Self::ExecUnknown => "exec.unknown",
-            Self::ExecInto => "exec.into",
-            Self::ExecLeftCgroup => "exec.left_cgroup",
-        }
-    }
-}
-
-impl std::fmt::Display for AlertKind {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.pad(self.as_str())
-    }
-}
-
 // === impl AlertAction ===
 
 impl AlertAction {
@@ -405,14 +360,6 @@ mod tests {
             serde_json::from_str::<Alert>(&alert.to_line()).expect("read back"),
             alert
         );
-    }
-
-    #[test]
-    fn kinds_are_written_as_they_are_named() {
-        for kind in AlertKind::ALL {
-            let text = serde_json::to_string(kind).expect("json");
-            assert_eq!(text, format!("\"{kind}\""));
-        }
     }
 
     #[test]

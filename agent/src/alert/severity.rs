@@ -15,7 +15,7 @@ use agent_common::file::Layer;
 use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
 
-use super::model::AlertKind;
+use super::kind::AlertKind;
 
 /// How grave a deviation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

@@ -19,11 +19,31 @@ use tokio::time::timeout;
 use super::feed::{AlertFeed, Reading, missed_line};
 use super::line::{LineError, read_line};
 use super::protocol::{Hello, PROTOCOL, Refusal, RefusalKind, Request, Response};
-use super::server::Timeouts;
 
 /// What the engine receives: a request, and where its answer goes. If the answer is not wanted any more, that end is
 /// closed.
 pub type EngineRequest = (Request, oneshot::Sender<Response>);
+
+/// How long is waited for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    /// For a whole line of a client.
+    pub read: Duration,
+    /// For a client to take a part of its answer.
+    pub write: Duration,
+    /// For the engine.
+    pub answer: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            read: Duration::from_secs(10),
+            write: Duration::from_secs(10),
+            answer: Duration::from_mins(1),
+        }
+    }
+}
 
 /// What every connection needs.
 #[derive(Clone, Debug)]

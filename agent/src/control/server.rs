@@ -20,7 +20,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::connection::{self, EngineRequest, Shared};
+use super::connection::{self, EngineRequest, Shared, Timeouts};
 use super::feed::AlertFeed;
 use super::protocol::{Refusal, Response};
 
@@ -28,17 +28,6 @@ use super::protocol::{Refusal, Response};
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long the server pauses when no connection can be accepted, as when the agent has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-
-/// How long is waited for what.
-#[derive(Clone, Copy, Debug)]
-pub struct Timeouts {
-    /// For a whole line of a client.
-    pub read: Duration,
-    /// For a client to take a part of its answer.
-    pub write: Duration,
-    /// For the engine.
-    pub answer: Duration,
-}
 
 /// What the server is started with.
 #[derive(Clone, Debug)]
@@ -89,17 +78,7 @@ pub struct Server {
     clients: Arc<Semaphore>,
 }
 
-// === impl Timeouts, ServerOptions ===
-
-impl Default for Timeouts {
-    fn default() -> Self {
-        Self {
-            read: Duration::from_secs(10),
-            write: Duration::from_secs(10),
-            answer: Duration::from_mins(1),
-        }
-    }
-}
+// === impl ServerOptions ===
 
 impl ServerOptions {
     /// The defaults for `socket`.

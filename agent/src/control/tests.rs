@@ -12,12 +12,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::client::{self, ClientError};
-use super::connection::EngineRequest;
+use super::connection::{EngineRequest, Timeouts};
 use super::feed::{AlertFeed, BACKLOG_LINES};
 use super::protocol::{
     Hello, IMPORT_LINE_BYTES_MAX, LINE_BYTES_MAX, MISSED_SCHEMA, Refusal, RefusalKind, Request, Response,
 };
-use super::server::{Server, ServerError, ServerOptions, Timeouts};
+use super::server::{Server, ServerError, ServerOptions};
 
 const SHORT: Duration = Duration::from_millis(300);
 

@@ -5,6 +5,7 @@
 
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
+use agent_common::instance::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::time::Time;
@@ -133,6 +134,20 @@ pub struct CountersView {
     pub kills_failed: u64,
     /// Tasks whose state could not be kept.
     pub untracked_tasks: u64,
+}
+
+impl CountersView {
+    /// Adds what the kernel programs counted.
+    pub fn add(&mut self, counters: &Counters) {
+        self.generated += counters.generated;
+        self.submitted += counters.submitted;
+        self.lost_ring += counters.lost_ring;
+        self.lost_quota += counters.lost_quota;
+        self.kills += counters.killed;
+        self.kills_confirmed += counters.kill_confirmed;
+        self.kills_failed += counters.kill_failed;
+        self.untracked_tasks += counters.untracked_tasks;
+    }
 }
 
 /// One of `driftlock containers`.

@@ -9,9 +9,10 @@ use agent_common::rule::{Action, BehaviourKey};
 use super::Engine;
 use super::container::Tracked;
 use crate::alert::fold::FoldKey;
+use crate::alert::kind::AlertKind;
 use crate::alert::model::{
     Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertId, AlertImage,
-    AlertKind, AlertLeftCgroup, AlertLost, AlertNote, AlertProcess, AlertProfile, SCHEMA, device_text,
+    AlertLeftCgroup, AlertLost, AlertNote, AlertProcess, AlertProfile, SCHEMA, device_text,
 };
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::Time;

@@ -404,7 +404,7 @@ impl Engine {
         self.maps.clear_seen_of(cgroup)?;
         self.maps.clear_verified_of(cgroup)?;
         self.maps.give_slot(tracked.slot)?;
-        super::status::add(&mut self.counters.gone, &instance.counters[Domain::Exec as usize]);
+        self.counters.gone.add(&instance.counters[Domain::Exec as usize]);
         if let Some(id) = &tracked.id
             && self.by_id.get(id) == Some(&cgroup)
         {

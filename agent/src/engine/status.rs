@@ -3,7 +3,7 @@
 use agent_common::ABI_VERSION;
 use agent_common::domain::{Domain, Section};
 use agent_common::file::Layer;
-use agent_common::instance::{Counters, Instance};
+use agent_common::instance::Instance;
 
 use super::Engine;
 use super::container::{Resolution, Tracked};
@@ -18,24 +18,12 @@ use crate::kernel::support;
 use crate::profile::mode::Scope;
 use crate::profile::model::Profile;
 
-/// Adds what a kernel program counted.
-pub(super) fn add(view: &mut CountersView, counters: &Counters) {
-    view.generated += counters.generated;
-    view.submitted += counters.submitted;
-    view.lost_ring += counters.lost_ring;
-    view.lost_quota += counters.lost_quota;
-    view.kills += counters.killed;
-    view.kills_confirmed += counters.kill_confirmed;
-    view.kills_failed += counters.kill_failed;
-    view.untracked_tasks += counters.untracked_tasks;
-}
-
 impl Engine {
     pub(super) fn status(&self) -> StatusView {
         let mut counters = self.counters.gone;
         for tracked in self.containers.values() {
             if let Ok(instance) = self.maps.instance(tracked.slot) {
-                add(&mut counters, &instance.counters[Domain::Exec as usize]);
+                counters.add(&instance.counters[Domain::Exec as usize]);
             }
         }
         counters.undecodable = self.counters.undecodable;
@@ -106,7 +94,7 @@ impl Engine {
     fn container(&self, tracked: &Tracked) -> ContainerView {
         let instance = self.maps.instance(tracked.slot).unwrap_or_default();
         let mut counters = CountersView::default();
-        add(&mut counters, &instance.counters[Domain::Exec as usize]);
+        counters.add(&instance.counters[Domain::Exec as usize]);
         counters.waiting = tracked.waiting.len() as u64;
         let known = tracked.known();
         let rules = known.and_then(|known| self.publisher.state(known.profile));
