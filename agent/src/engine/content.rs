@@ -20,6 +20,7 @@ use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::since_boot;
 use crate::compare::exec::{Deviation, DeviationKind};
 use crate::container::content::{ContentError, ContentLimits, HashedFile, Location, hash_file};
+use crate::container::lowers::ImageMatch;
 use crate::container::overlay::Overlay;
 use crate::container::root;
 use crate::event::{ExecEvent, ProcessEvent};
@@ -99,7 +100,8 @@ pub struct Checked {
     container: u64,
     layer: Layer,
     path: ByteText,
-    result: Result<(HashedFile, bool), ContentError>,
+    /// The content, and for a file of the upper layer how it compares with the image's.
+    result: Result<(HashedFile, Option<ImageMatch>), ContentError>,
 }
 
 impl ContentChecker {
@@ -143,8 +145,8 @@ impl ContentChecker {
     }
 }
 
-/// Hashes a file; tells whether it equals the image's.
-fn perform(check: &Check) -> Result<(HashedFile, bool), ContentError> {
+/// Hashes a file, and compares one of the upper layer with the image's.
+fn perform(check: &Check) -> Result<(HashedFile, Option<ImageMatch>), ContentError> {
     let expected = check.expected.as_ref();
     match &check.place {
         Place::Upper { overlay, device } => {
@@ -153,14 +155,11 @@ fn perform(check: &Check) -> Result<(HashedFile, bool), ContentError> {
                 device: *device,
             };
             let file = hash_file(location, &check.path, expected, &LIMITS)?;
-            let is_image = match overlay.compare_with_image(&check.path, &file, &LIMITS) {
-                Ok(found) => found.is_equal(),
-                Err(error) => {
-                    tracing::debug!(error = &error as &dyn std::error::Error, path = %check.path, "not compared");
-                    false
-                }
-            };
-            Ok((file, is_image))
+            let comparison = overlay.compare_with_image(&check.path, &file, &LIMITS);
+            let comparison = comparison.inspect_err(|error| {
+                tracing::debug!(error = error as &dyn std::error::Error, path = %check.path, "not compared");
+            });
+            Ok((file, comparison.ok()))
         }
         Place::Volume {
             pids,
@@ -173,7 +172,7 @@ fn perform(check: &Check) -> Result<(HashedFile, bool), ContentError> {
                     mount_namespace: *mount_namespace,
                 };
                 match hash_file(location, &check.path, expected, &LIMITS) {
-                    Ok(file) => return Ok((file, false)),
+                    Ok(file) => return Ok((file, None)),
                     Err(error) => failed = Some(error),
                 }
             }
@@ -256,7 +255,7 @@ impl Engine {
     /// A content is known, or why it is not.
     pub(super) fn content_checked(&mut self, checked: Checked) {
         let held = self.held.remove(&checked.number);
-        let (file, is_image) = match checked.result {
+        let (file, comparison) = match checked.result {
             Ok(found) => found,
             Err(error) => {
                 tracing::debug!(error = &error as &dyn std::error::Error, path = %checked.path, "content not known");
@@ -266,6 +265,7 @@ impl Engine {
                 return;
             }
         };
+        let is_image = comparison.is_some_and(ImageMatch::is_equal);
         let mut is_accepted = false;
         if let Some(known) = self.containers.get(&checked.container).and_then(Tracked::known) {
             let place = (known.key.clone(), checked.layer, checked.path.clone());
@@ -291,9 +291,13 @@ impl Engine {
         }
         if let AlertBehaviour::Exec(exec) = &mut held.alert.behaviour {
             exec.sha256 = Some(file.sha256.to_string());
-            if is_image {
-                exec.note = Some(AlertNote::MetadataOnly);
-            }
+            exec.note = match comparison {
+                Some(ImageMatch::Equal) => Some(AlertNote::MetadataOnly),
+                Some(ImageMatch::OtherContent | ImageMatch::MorePrivileged) => {
+                    Some(AlertNote::ContentChanged)
+                }
+                Some(_) | None => exec.note,
+            };
             let rating = rate(Circumstances {
                 kind: held.alert.kind,
                 layer: exec.layer,

@@ -8,6 +8,7 @@ use agent_common::instance::Instance;
 use super::Engine;
 use super::container::{Resolution, Tracked};
 use crate::container::layout::CgroupLayout;
+use crate::container::process;
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
     DoctorView, DomainModeView, HookView, ModeView, PoliciesView, ProfileSummary, ProfileView, StatusView,
@@ -72,9 +73,16 @@ impl Engine {
     fn cgroups(&self) -> CgroupsView {
         CgroupsView {
             layout: match &self.layout.layout {
-                CgroupLayout::V2 { .. } => "v2".to_owned(),
-                CgroupLayout::V1 { controller, .. } => format!("v1 ({controller})"),
-            },
+                CgroupLayout::V1 { .. } => "v1",
+                // Beside v2 there are hierarchies with controllers.
+                CgroupLayout::V2 { .. }
+                    if process::memberships(std::process::id()).is_ok_and(|all| all.len() > 1) =>
+                {
+                    "hybrid"
+                }
+                CgroupLayout::V2 { .. } => "v2",
+            }
+            .to_owned(),
             hierarchy: self.layout.layout.mount().display().to_string(),
             reason: self.layout.reason.to_string(),
         }
