@@ -130,6 +130,22 @@ pub fn daemon(profile: Profile) -> Result<PathBuf> {
     Ok(binary)
 }
 
+/// Builds the daemon as [`daemon`] does in release, but linked statically, for a machine that holds nothing else, and
+/// returns its file.
+pub fn static_daemon() -> Result<PathBuf> {
+    let target = host()?;
+    let directory = workspace().join("target");
+    let mut command = cargo();
+    command
+        .args(["build", "--locked", "--package", "agent", "--release"])
+        .args(["--target", &target, "--target-dir"])
+        .arg(&directory)
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
+        .env_remove(OBJECT_VARIABLE);
+    process::show(&mut command).context("building the daemon for virtual machines")?;
+    Ok(directory.join(target).join("release/driftlock"))
+}
+
 /// Builds the static programs that run inside test containers and returns their directory.
 ///
 /// A target is named even though it is the host's, as otherwise the flag for static linking would reach procedural

@@ -10,6 +10,7 @@ mod environment;
 mod process;
 mod setup;
 mod test;
+mod vm;
 
 use std::process::ExitCode;
 
@@ -45,6 +46,8 @@ enum Command {
     Check,
     /// Run the unit tests, then the tests against this machine's kernel and real containers (as root).
     Test(test::Arguments),
+    /// Run tests on other kernels, in a virtual machine without acceleration.
+    Vm(vm::Arguments),
     /// Learn a real container, switch to enforcing, attack it, and show what happened (as root).
     Demo,
 }
@@ -69,6 +72,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(if release { Profile::Release } else { Profile::Debug })?,
         Command::Check => check::run()?,
         Command::Test(arguments) => return test::run(&arguments),
+        Command::Vm(arguments) => return vm::run(&arguments),
         Command::Demo => return demo::run(),
     }
     Ok(ExitCode::SUCCESS)

@@ -30,13 +30,18 @@ pub enum Tone {
     Plain,
 }
 
+/// The width to fit into. A serial port says 0 if nobody told it otherwise: that is no limit.
+fn usable(width: Option<u16>, terminal: bool) -> Option<u16> {
+    width.filter(|&width| terminal && width > 0)
+}
+
 impl Screen {
     /// Standard output.
     #[must_use]
     pub fn of_stdout() -> Self {
         let terminal = std::io::stdout().is_terminal();
         Self {
-            width: Table::new().width().filter(|_| terminal),
+            width: usable(Table::new().width(), terminal),
             // https://no-color.org
             colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         }
@@ -141,6 +146,13 @@ pub fn duration(duration: Duration) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_terminal_without_a_width_has_no_limit() {
+        assert_eq!(usable(Some(0), true), None);
+        assert_eq!(usable(Some(80), true), Some(80));
+        assert_eq!(usable(Some(80), false), None);
+    }
 
     #[test]
     fn durations_have_two_units() {

@@ -209,6 +209,17 @@ impl Kernel {
         TRACEPOINTS.iter().copied().map(hook).collect()
     }
 
+    /// How many instructions the verifier went through for each program; empty before Linux 5.16, which does not tell.
+    #[must_use]
+    pub fn verified_instructions(&self) -> Vec<(&'static str, u32)> {
+        let count = |name: &str| self.ebpf.program(name)?.info().ok()?.verified_instruction_count();
+        TRACEPOINTS
+            .iter()
+            .chain([&ITERATOR])
+            .filter_map(|&name| Some((name, count(name)?)))
+            .collect()
+    }
+
     /// How often the kernel did not run a program, because it was running on that CPU already (Linux 5.12 and later).
     fn missed(&self, program: &str) -> Option<u64> {
         let Some(Program::RawTracePoint(program)) = self.ebpf.program(program) else {

@@ -54,12 +54,16 @@ pub fn machine_checks() -> Vec<Check> {
 #[must_use]
 pub fn load_check(options: &LoadOptions) -> Check {
     match Kernel::load(options) {
-        Ok(_) => check(
-            "kernel programs",
-            CheckResult::Ok,
-            "all are accepted by this kernel",
-            None,
-        ),
+        Ok(loaded) => {
+            let mut detail = "all are accepted by this kernel".to_owned();
+            let counts = loaded.kernel.verified_instructions();
+            if !counts.is_empty() {
+                let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
+                detail += "; instructions that its verifier went through: ";
+                detail += &counts.collect::<Vec<_>>().join(", ");
+            }
+            check("kernel programs", CheckResult::Ok, detail, None)
+        }
         Err(error) => {
             let mut detail = error.to_string();
             let mut source = std::error::Error::source(&error);

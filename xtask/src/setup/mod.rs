@@ -24,7 +24,7 @@ pub use cargo_tools::cargo;
 use debian::Apt;
 pub use ebpf_toolchain::Compiler;
 use needs::Need;
-pub use path::{is_root, workspace};
+pub use path::{is_root, tools as cache, workspace};
 
 /// What the machine is prepared for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -37,11 +37,13 @@ pub enum Purpose {
     Test,
     /// `cargo xtask demo`: the toolchain and a container runtime.
     Demo,
+    /// `cargo xtask vm`: the toolchain and a virtual machine.
+    Vm,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Build, Self::Check, Self::Test, Self::Demo];
+    pub const ALL: [Self; 5] = [Self::Build, Self::Check, Self::Test, Self::Demo, Self::Vm];
 
     fn needs_linker(self) -> bool {
         self != Self::Check
@@ -49,6 +51,10 @@ impl Purpose {
 
     fn needs_containers(self) -> bool {
         matches!(self, Self::Test | Self::Demo)
+    }
+
+    fn needs_busybox(self) -> bool {
+        self.needs_containers() || self == Self::Vm
     }
 }
 
@@ -90,7 +96,7 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
     for need in machine_needs(purposes) {
         setup.need(need)?;
     }
-    if any(Purpose::needs_containers) {
+    if any(Purpose::needs_busybox) {
         tools.busybox = Some(setup.busybox()?);
     }
     let count = setup.installed;
@@ -103,18 +109,24 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
 
 /// What Debian packages bring, apart from the eBPF toolchain.
 fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
-    if purposes.iter().any(|purpose| purpose.needs_containers()) {
-        vec![
-            &needs::STATIC_LIBC,
+    let any = |wanted: fn(Purpose) -> bool| purposes.iter().any(|purpose| wanted(*purpose));
+    let mut needs = Vec::new();
+    if any(Purpose::needs_busybox) {
+        needs.push(&needs::STATIC_LIBC);
+    }
+    if any(Purpose::needs_containers) {
+        needs.extend([
             &needs::DOCKERD,
             &needs::DOCKER,
             &needs::RUNC,
             &needs::TAR,
             &needs::UNSHARE,
-        ]
-    } else {
-        Vec::new()
+        ]);
     }
+    if any(|purpose| purpose == Purpose::Vm) {
+        needs.extend([&needs::QEMU, &needs::XZ]);
+    }
+    needs
 }
 
 /// One run of setup.

@@ -63,10 +63,26 @@ pub const UNSHARE: Need = Need {
     probe: || path::on_path("unshare"),
 };
 
+/// Runs other kernels.
+pub const QEMU: Need = Need {
+    name: "QEMU",
+    why: "runs other kernels",
+    packages: &["qemu-system-x86"],
+    probe: || path::on_path("qemu-system-x86_64"),
+};
+
+/// Unpacks their modules.
+pub const XZ: Need = Need {
+    name: "xz",
+    why: "unpacks modules of other kernels",
+    packages: &["xz-utils"],
+    probe: || path::on_path("xz"),
+};
+
 /// The C library for static linking, of the programs that run inside containers.
 pub const STATIC_LIBC: Need = Need {
     name: "static C library",
-    why: "links the programs that run inside containers",
+    why: "links the programs that run inside containers and virtual machines",
     packages: &["libc6-dev"],
     probe: || {
         // cc prints the bare name if it does not know the file.
