@@ -1,6 +1,6 @@
 # A program that was dropped into a container's upper layer is killed before its first instruction, each time; a
 # program of the image is not. Without the agent both run: the container is one in which the attack works.
-ROUNDS=25
+ROUNDS=1000
 lower=/srv/lower
 alerts=/tmp/alerts
 log=/tmp/agent.log
