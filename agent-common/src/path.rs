@@ -31,8 +31,6 @@ pub struct PathWords {
 
 /// The path has more bytes or more components than there is room for: only its end (the leaf's side) is here.
 pub const PATH_TOO_LONG: u32 = 1 << 0;
-/// The walk ended at a root that is not the one of the container's mount namespace (a detached mount).
-pub const PATH_DETACHED: u32 = 1 << 1;
 
 /// Whether a word holds a NUL byte (the exact test from "Bit Twiddling Hacks", S. E. Anderson: no false positive
 /// below the first NUL).

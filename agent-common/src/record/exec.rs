@@ -75,8 +75,6 @@ pub const EXEC_ARGS_UNREADABLE: u8 = 1 << 2;
 pub const EXEC_APPLET_TOO_LONG: u8 = 1 << 3;
 /// The content was verified by the daemon earlier: an upper file equal to the image's, judged as `image`.
 pub const EXEC_VERIFIED_AS_IMAGE: u8 = 1 << 4;
-/// The kernel could not tell the file's identity (a read failed): treated as drift.
-pub const EXEC_IDENTITY_UNREADABLE: u8 = 1 << 5;
 
 plain_old_data!(ExecRecord);
 const _: () = assert!(size_of::<ExecRecord>().is_multiple_of(8));

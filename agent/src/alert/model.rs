@@ -213,8 +213,6 @@ pub enum AlertNote {
     MetadataOnly,
     /// Its content differs from the image's file at the same path.
     ContentChanged,
-    /// The kernel could not tell what file it is; it is treated as drift.
-    IdentityUnreadable,
 }
 
 /// The profile that it was compared with.

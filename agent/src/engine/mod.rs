@@ -187,7 +187,10 @@ impl Engine {
                     // The client may have gone.
                     let _ = answer.send(response);
                 }
-                Some(result) = checked.recv() => self.content_checked(result),
+                result = checked.recv() => {
+                    let ended = || std::io::Error::other("the thread that reads contents has ended");
+                    self.content_checked(result.ok_or_else(ended)?);
+                }
                 _ = tick.tick() => self.pass_time(),
                 () = &mut stop => break,
             }
