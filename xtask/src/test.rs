@@ -1,23 +1,24 @@
 //! `cargo xtask test`: unit tests, then tests against this machine's kernel and real containers.
 //!
-//! Input: the sources and, if given, a part of the names of the tests wanted. Output: cargo's and the tests' own, whose
-//! summary comes last. Failure: what could not be set up or built, else a test that failed.
+//! Input: the sources and, if given, a file of tests or a part of their names. Output: cargo's and the tests' own, whose
+//! summary comes last. Failure: what could not be set up or built, a filter that fits no test, else a test
+//! that failed.
 //!
 //! The runner is cargo's: another one would have to be compiled on every new machine, which takes longer than the
 //! unit tests and their build.
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 use anyhow::{Result, ensure};
 
 use crate::environment::Environment;
 use crate::process;
-use crate::setup::{self, Purpose, cargo, is_root};
+use crate::setup::{self, Purpose, cargo, is_root, workspace};
 
 /// What the command line says.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// Only tests whose name contains this.
+    /// Only the tests of this file in tests/tests, or those whose name contains this.
     filter: Option<String>,
     /// Also the tests that are marked as ignored because they take long.
     #[arg(long)]
@@ -32,27 +33,66 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     );
     let tools = setup::run(&[Purpose::Test])?;
     let environment = Environment::build(&tools)?;
-    let mut options: Vec<&str> = arguments.filter.as_deref().into_iter().collect();
+    // One failure hides no other, neither in a stage nor of the next stage.
+    let unit_tests = ["--workspace", "--exclude", "tests"];
+    let kernel_tests = arguments.kernel_tests();
+    let mut options = Vec::new();
+    if let (Some(filter), false) = (&arguments.filter, arguments.names_a_file()) {
+        ensure!(
+            is_in_a_name(filter, &unit_tests)? || is_in_a_name(filter, &kernel_tests)?,
+            "no test's name contains `{filter}`, and there is no tests/tests/{filter}.rs"
+        );
+        options.push(filter.as_str());
+    }
     if arguments.full {
         options.push("--include-ignored");
     }
 
-    // One failure hides no other, neither in a stage nor of the next stage.
-    let test = ["test", "--locked", "--no-fail-fast"];
-    let mut unit = cargo();
-    unit.args(test)
-        .args(["--workspace", "--exclude", "tests", "--"])
-        .args(&options);
-    let unit = process::show(&mut unit);
-
-    let mut kernel = cargo();
+    let unit = if arguments.names_a_file() {
+        Ok(())
+    } else {
+        process::show(test(&unit_tests).arg("--").args(&options))
+    };
+    let mut kernel = test(&kernel_tests);
     environment.give(&mut kernel)?;
     // One at a time: each has the machine's kernel to itself, and some measure it.
-    kernel
-        .args(test)
-        .args(["--package", "tests", "--tests", "--", "--test-threads=1"])
-        .args(&options);
+    kernel.args(["--", "--test-threads=1"]).args(&options);
     let kernel = process::pass_on(&mut kernel)?;
     unit?;
     Ok(kernel)
+}
+
+impl Arguments {
+    /// Whether the filter is the name of a file of tests against the kernel, which is then run as a whole.
+    fn names_a_file(&self) -> bool {
+        let is_file = |name: &String| {
+            workspace()
+                .join("tests/tests")
+                .join(name)
+                .with_extension("rs")
+                .is_file()
+        };
+        self.filter.as_ref().is_some_and(is_file)
+    }
+
+    /// Which tests against the kernel are meant, in cargo's words.
+    fn kernel_tests(&self) -> Vec<&str> {
+        match &self.filter {
+            Some(file) if self.names_a_file() => vec!["--package", "tests", "--test", file],
+            _ => vec!["--package", "tests", "--tests"],
+        }
+    }
+}
+
+/// Whether a test among these has `filter` in its name. A filter that fits nothing would pass without a test.
+fn is_in_a_name(filter: &str, tests: &[&str]) -> Result<bool> {
+    let list = process::capture(test(tests).args(["--", "--list"]).arg(filter))?;
+    Ok(list.lines().any(|line| line.ends_with(": test")))
+}
+
+/// `cargo test` for some tests.
+fn test(tests: &[&str]) -> Command {
+    let mut command = cargo();
+    command.args(["test", "--locked", "--no-fail-fast"]).args(tests);
+    command
 }
