@@ -4,7 +4,7 @@
 //! Bounds: [`QUEUE`] checks wait at once; at the bound an alert goes out without hash. An alert waits for its hash at most
 //! [`HOLD`]. A file that could not be vouched for stays drift.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use agent_common::file::{FileIdentity, Layer, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Verified, VerifiedKey};
@@ -348,7 +348,8 @@ impl Engine {
         Self::log_map_failure(set);
     }
 
-    /// Lets a container run what is known to have an accepted content: the same inode in another container.
+    /// Lets a container run what is known to have an accepted content (the same inode in another container), and no
+    /// longer what was accepted once and is not any more.
     pub(super) fn publish_known_contents(&mut self, container: u64) {
         let Some(known) = self.containers.get(&container).and_then(Tracked::known) else {
             return;
@@ -356,15 +357,23 @@ impl Engine {
         let Some(profile) = self.store.profile(&known.key) else {
             return;
         };
+        let mut kept = HashSet::new();
         let mut publish = Vec::new();
         for ((layer, path), accepted) in &profile.drift {
             let place = (known.key.clone(), *layer, path.clone());
             for (identity, content) in self.memory.accepted.get(&place).into_iter().flatten() {
-                if accepted.sha256.contains(content) && *layer == Layer::Volume {
+                if !accepted.sha256.contains(content) {
+                    continue;
+                }
+                kept.insert((identity.inode, identity.device));
+                // An upper file is one container's own.
+                if *layer == Layer::Volume {
                     publish.push((*identity, path.clone()));
                 }
             }
         }
+        let retained = self.maps.retain_accepted_of(container, &kept);
+        Self::log_map_failure(retained);
         for (identity, path) in publish {
             self.set_verified(container, &identity, &path, VERIFIED_ACCEPTED);
         }

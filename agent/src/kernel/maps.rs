@@ -2,8 +2,10 @@
 //!
 //! Failure: every operation names the map; what happens to the daemon's own state when one fails is the caller's to say.
 
+use std::collections::HashSet;
+
 use agent_common::container::Container;
-use agent_common::file::{Verified, VerifiedKey};
+use agent_common::file::{VERIFIED_ACCEPTED, Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
 use agent_common::rule::{BehaviourKey, Evidence, RuleKey, Seen};
 use aya::Ebpf;
@@ -221,6 +223,24 @@ impl Maps {
         self.verified
             .insert(key, value, 0)
             .map_err(failed("write to", "VERIFIED"))
+    }
+
+    /// Forgets the accepted contents of one container, other than those in `kept` (inode and device).
+    pub fn retain_accepted_of(&mut self, container: u64, kept: &HashSet<(u64, u32)>) -> Result<()> {
+        let entries: Vec<(VerifiedKey, Verified)> = self
+            .verified
+            .iter()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "VERIFIED"))?;
+        let is_gone = |(key, value): &&(VerifiedKey, Verified)| {
+            key.container == container
+                && value.reason == VERIFIED_ACCEPTED
+                && !kept.contains(&(key.inode, key.device))
+        };
+        for (key, _) in entries.iter().filter(is_gone) {
+            removed(self.verified.remove(key), "VERIFIED")?;
+        }
+        Ok(())
     }
 
     /// Forgets what was verified for one container.
