@@ -75,6 +75,14 @@ pub struct Counters {
     pub untracked_tasks: u64,
 }
 
+impl Counters {
+    /// Records that were lost, whatever the cause.
+    #[must_use]
+    pub const fn lost(&self) -> u64 {
+        self.lost_ring + self.lost_quota
+    }
+}
+
 /// Records of ordinary novelty that one container may send in a second.
 pub const QUOTA_PER_SECOND: u64 = 1_000;
 /// Records of drift that one container may send in a second, apart from the above.

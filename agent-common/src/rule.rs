@@ -11,7 +11,8 @@ tag! {
         Unknown = 1 => "unknown",
         /// It did not come with the image.
         Drift = 2 => "drift",
-        /// Its path or applet is longer than the buffer: it cannot be compared, and is treated as unknown.
+        /// Its path or applet is longer than the buffer, or its applet cannot be read: it cannot be compared, and is
+        /// treated as unknown.
         TooLong = 3 => "too_long",
     }
 }

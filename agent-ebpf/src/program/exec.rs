@@ -186,7 +186,9 @@ fn compare(member: &mut Member, scratch: &mut ExecScratch, task: TaskStruct, pro
         _ => return Verdict::Unknown,
     }
     read_args(record, task);
-    if !applet::resolve(record, &mut scratch.applet) {
+    // An applet that is not known is never the lack of one.
+    let is_unreadable = load(&record.flags) & EXEC_ARGS_UNREADABLE != 0;
+    if is_unreadable || !applet::resolve(record, &mut scratch.applet) {
         return Verdict::TooLong;
     }
     question.hash = path::with_applet(&mut scratch.path, &record.applet);

@@ -228,8 +228,7 @@ impl Engine {
     /// The blind window since the container's last alert, if it lost records.
     fn lost_since_last_alert(&mut self, origin: Origin, time: Time) -> Option<AlertLost> {
         let tracked = self.containers.get_mut(&origin.container)?;
-        let counters = self.maps.instance(tracked.slot).ok()?.counters[Domain::Exec as usize];
-        let lost = counters.lost_ring + counters.lost_quota;
+        let lost = self.maps.instance(tracked.slot).ok()?.counters[Domain::Exec as usize].lost();
         let records = lost.saturating_sub(std::mem::replace(&mut tracked.lost_before_alert, lost));
         let from = tracked.last_alert.replace(time).unwrap_or(time);
         (records > 0).then_some(AlertLost {

@@ -199,9 +199,6 @@ impl Engine {
         learning: &mut Learning,
     ) {
         let tracked = Tracked::new(cgroup, slot, name, path, Self::now());
-        if let Some(id) = &tracked.id {
-            self.by_id.insert(*id, cgroup);
-        }
         self.containers.insert(cgroup, tracked);
         self.resolve(cgroup, learning);
     }
@@ -281,7 +278,14 @@ impl Engine {
             Ok(None) => {}
             Err(error) => return Self::log_map_failure(Err(error)),
         }
-        let instance = self.describe_running(found);
+        let nested = self
+            .layout
+            .layout
+            .nested(&found.cgroup.path)
+            .map(|listing| listing.found)
+            .unwrap_or_default();
+        let mut instance = self.describe_running(found);
+        instance.nested_cgroups = nested.len() as u64;
         let slot = match self.maps.take_slot(&instance) {
             Ok(Some(slot)) => slot,
             Ok(None) => {
@@ -299,12 +303,6 @@ impl Engine {
             ..Container::default()
         };
         let mut entries = vec![entry];
-        let nested = self
-            .layout
-            .layout
-            .nested(&found.cgroup.path)
-            .map(|listing| listing.found)
-            .unwrap_or_default();
         for nested in nested {
             let mut entry = entry;
             entry.cgroup = nested.id;
@@ -355,11 +353,6 @@ impl Engine {
                 instance.mount_namespace = root.mount_namespace;
                 instance.first_exec = 1;
                 instance.init_pid = pid;
-                instance.nested_cgroups = self
-                    .layout
-                    .layout
-                    .nested(&found.cgroup.path)
-                    .map_or(0, |listing| listing.found.len() as u64);
             }
             Err(error) => {
                 tracing::warn!(container = %found.container, error = &error as &dyn std::error::Error, "root unknown");
@@ -405,11 +398,6 @@ impl Engine {
         self.maps.clear_verified_of(cgroup)?;
         self.maps.give_slot(tracked.slot)?;
         self.counters.gone.add(&instance.counters[Domain::Exec as usize]);
-        if let Some(id) = &tracked.id
-            && self.by_id.get(id) == Some(&cgroup)
-        {
-            self.by_id.remove(id);
-        }
         self.containers.remove(&cgroup);
         Ok(())
     }

@@ -112,10 +112,7 @@ impl Engine {
         let mut has_lost = std::collections::HashSet::new();
         for tracked in self.containers.values_mut() {
             let lost = match self.maps.instance(tracked.slot) {
-                Ok(instance) => {
-                    let counters = instance.counters[Domain::Exec as usize];
-                    counters.lost_ring + counters.lost_quota
-                }
+                Ok(instance) => instance.counters[Domain::Exec as usize].lost(),
                 Err(_) => continue,
             };
             let lost_now = lost.saturating_sub(std::mem::replace(&mut tracked.lost_before_window, lost));

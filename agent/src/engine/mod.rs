@@ -31,7 +31,6 @@ use crate::alert::fold::{Fold, FoldKey};
 use crate::alert::model::Alert;
 use crate::alert::time::{BootClock, since_boot};
 use crate::config::Config;
-use crate::container::ContainerId;
 use crate::container::docker::Docker;
 use crate::container::layout::Detected;
 use crate::control::connection::EngineRequest;
@@ -85,8 +84,6 @@ pub struct Engine {
     started: Duration,
     /// By cgroup id.
     containers: HashMap<u64, Tracked>,
-    /// The cgroup of each container that is known by its runtime's id.
-    by_id: HashMap<ContainerId, u64>,
     /// Paths of cgroups in which containers appeared, by id.
     parents: HashMap<u64, Vec<u8>>,
     /// The agent's own cgroup, which is never enforced upon.
@@ -136,7 +133,6 @@ impl Engine {
             clock: BootClock::sample(),
             started: now,
             containers: HashMap::new(),
-            by_id: HashMap::new(),
             parents: HashMap::new(),
             own_cgroup,
             ready: VecDeque::new(),
