@@ -29,3 +29,5 @@ pub mod image;
 pub mod service;
 #[cfg(feature = "harness")]
 pub mod stage;
+#[cfg(feature = "harness")]
+pub mod support;

@@ -15,6 +15,9 @@ use serde_json::Value;
 
 use crate::docker::{Container, Docker};
 
+/// The number of the error `EACCES`, as the fixtures print it.
+const EACCES: &str = "13";
+
 /// A container whose first process is the fixture `service`, with its standard input and output in hand.
 #[derive(Debug)]
 pub struct Service {
@@ -34,7 +37,9 @@ pub struct Outcomes {
     pub failed: u64,
     /// Starts that were ended by SIGKILL.
     pub killed: u64,
-    /// Starts that ended in another way or could not be made at all.
+    /// Starts that were refused with `EACCES`: what a shell calls "Permission denied".
+    pub denied: u64,
+    /// Starts that ended in another way or could not be made for another reason.
     pub other: u64,
 }
 
@@ -144,6 +149,7 @@ impl Outcomes {
                     ("exited", "0") => outcomes.succeeded += count,
                     ("exited", _) => outcomes.failed += count,
                     ("signalled", "9") => outcomes.killed += count,
+                    ("refused", number) if number == EACCES => outcomes.denied += count,
                     _ => outcomes.other += count,
                 }
             }
@@ -163,9 +169,15 @@ impl Outcomes {
         self.killed > 0 && self.total() == self.killed
     }
 
+    /// All starts were refused with `EACCES`, and there was at least one.
+    #[must_use]
+    pub fn all_denied(&self) -> bool {
+        self.denied > 0 && self.total() == self.denied
+    }
+
     /// Number of starts.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.succeeded + self.failed + self.killed + self.other
+        self.succeeded + self.failed + self.killed + self.denied + self.other
     }
 }

@@ -64,6 +64,7 @@ fn a_flip_neither_kills_nor_spares() -> anyhow::Result<()> {
                     succeeded: sum.succeeded + more.succeeded,
                     failed: sum.failed + more.failed,
                     killed: sum.killed + more.killed,
+                    denied: sum.denied + more.denied,
                     other: sum.other + more.other,
                 })
             });

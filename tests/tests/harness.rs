@@ -38,7 +38,7 @@ fn containers_run_on_every_layout() -> anyhow::Result<()> {
         assert_eq!(
             refused,
             Outcomes {
-                other: 1,
+                denied: 1,
                 ..Outcomes::default()
             },
             "the payload may not run where it lies"

@@ -7,6 +7,7 @@ mod build;
 mod check;
 mod demo;
 mod environment;
+mod not_here;
 mod process;
 mod setup;
 mod test;

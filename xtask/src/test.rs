@@ -1,7 +1,7 @@
 //! `cargo xtask test`: unit tests, then tests against this machine's kernel and real containers.
 //!
-//! Input: the sources and, if given, a file of tests or a part of their names. Output: cargo's and the tests' own, whose
-//! summary comes last. Failure: what could not be set up or built, a filter that fits no test, else a test
+//! Input: the sources and, if given, a file of tests or a part of their names. Output: cargo's and the tests' own, then what
+//! they could not try on this kernel. Failure: what could not be set up or built, a filter that fits no test, else a test
 //! that failed.
 //!
 //! The runner is cargo's: another one would have to be compiled on every new machine, which takes longer than the
@@ -12,6 +12,7 @@ use std::process::{Command, ExitCode};
 use anyhow::{Result, ensure};
 
 use crate::environment::Environment;
+use crate::not_here::{self, NotHere};
 use crate::process;
 use crate::setup::{self, Purpose, cargo, is_root, workspace};
 
@@ -55,9 +56,14 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut kernel = test(&kernel_tests);
     environment.give(&mut kernel)?;
+    let not_here = NotHere::start(&workspace().join("target/kernel-tests"))?;
+    not_here.give(&mut kernel);
     // One at a time: each has the machine's kernel to itself, and some measure it.
     kernel.args(["--", "--test-threads=1"]).args(&options);
     let kernel = process::pass_on(&mut kernel)?;
+    for line in not_here.lines()? {
+        eprintln!("{}{line}", not_here::PREFIX);
+    }
     unit?;
     Ok(kernel)
 }
