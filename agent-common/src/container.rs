@@ -32,6 +32,11 @@ pub const CONTAINER_PARENT: u32 = 1 << 0;
 pub const CONTAINER_EXEC_INTO_DENY: u32 = 1 << 1;
 /// Policy `unprofiled: deny-drift`: drift is killed while the container is pending.
 pub const CONTAINER_UNPROFILED_DENY_DRIFT: u32 = 1 << 2;
+/// The profile tells of scripts too: those of the image are compared with it, not only told from drift.
+pub const CONTAINER_SCRIPTS_JUDGED: u32 = 1 << 3;
+
+/// Key of the container that the daemon's self-test takes place in; no cgroup has this id.
+pub const SELF_TEST: u64 = u64::MAX;
 
 impl Container {
     /// The mode of `domain`; [`Mode::Pending`] when the byte has no meaning, which judges drift only.

@@ -2,6 +2,7 @@
 
 use crate::domain::DOMAIN_SLOTS;
 use crate::plain_old_data;
+use crate::settings::Settings;
 
 /// Most containers at once. At the bound a new container is not tracked, which `UNTRACKED` counts.
 pub const INSTANCES_MAX: u32 = 4_096;
@@ -49,6 +50,14 @@ pub struct Node {
     pub untracked_containers: u64,
     /// Records about cgroups that the ring buffer had no room for; the daemon's next sweep finds what they told.
     pub lost_cgroup_records: u64,
+    /// Thread group id of the daemon's self-test, which the iterator enters in the container [`crate::container::SELF_TEST`];
+    /// 0 while there is none.
+    pub self_test_pid: u32,
+    /// Always zero.
+    pub reserved: u32,
+    /// What the programs were loaded with: the next daemon's programs must hash by the same secret. Written once, before
+    /// anything is attached.
+    pub settings: Settings,
 }
 
 /// What became of a container's records and of the processes that were acted on. Only ever incremented, by
@@ -71,6 +80,10 @@ pub struct Counters {
     pub kill_confirmed: u64,
     /// Kills that the kernel refused to send.
     pub kill_failed: u64,
+    /// Operations that were refused.
+    pub denied: u64,
+    /// Executions that could not be looked at before they happened, for lack of work space. The program is judged after.
+    pub unchecked: u64,
     /// Tasks whose state could not be kept because a table was full; they are judged by their cgroup alone.
     pub untracked_tasks: u64,
 }
@@ -89,5 +102,5 @@ pub const QUOTA_PER_SECOND: u64 = 1_000;
 pub const QUOTA_DRIFT_PER_SECOND: u64 = 1_000;
 
 plain_old_data!(Instance, Counters, Node);
-const _: () = assert!(size_of::<Counters>() == 64);
-const _: () = assert!(size_of::<Instance>() == 64 + DOMAIN_SLOTS * 64);
+const _: () = assert!(size_of::<Counters>() == 80);
+const _: () = assert!(size_of::<Instance>() == 64 + DOMAIN_SLOTS * 80);

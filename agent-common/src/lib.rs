@@ -20,7 +20,7 @@ pub mod settings;
 pub mod task;
 
 /// Version of everything in this crate. The daemon refuses kernel objects of another version.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;
 
 /// Marks types as plain old data for the daemon: byte-wise decoding (`bytemuck`) and map access (`aya`).
 macro_rules! plain_old_data {

@@ -80,6 +80,15 @@ offsets! {
     super_block_magic: "super_block.s_magic";
     file_path: "file.f_path" | "file.__f_path";
     file_inode: "file.f_inode";
+    file_flags: "file.f_flags";
+    file_mode: "file.f_mode";
+    /// The path that the user opened, of a file behind an overlay: before Linux 6.7 its ordinary path.
+    backing_file_user_path: "backing_file.user_path" | "file.f_path" | "file.__f_path";
+    bprm_buf: "linux_binprm.buf";
+    mm_end_code: "mm_struct.end_code";
+    mm_exe_file: "mm_struct.exe_file";
+    area_file: "vm_area_struct.vm_file";
+    area_flags: "vm_area_struct.vm_flags";
     bprm_file: "linux_binprm.file";
     bprm_filename: "linux_binprm.filename";
     bprm_interp: "linux_binprm.interp";

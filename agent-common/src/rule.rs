@@ -1,5 +1,7 @@
 //! `RULES`, `SEEN` and `LEARN`: what a profile holds, what was already sent, and how often it was seen.
 
+use crate::container::{CONTAINER_EXEC_INTO_DENY, CONTAINER_UNPROFILED_DENY_DRIFT};
+use crate::domain::{Mode, Section};
 use crate::{plain_old_data, tag};
 
 tag! {
@@ -26,6 +28,23 @@ tag! {
         Denied = 1 => "denied",
         /// The process was killed.
         Killed = 2 => "killed",
+    }
+}
+
+/// Whether a deviation is denied or killed: by the `CONTAINER_*` bits of its container, a [`Mode`], a [`Verdict`] other
+/// than conforming, and a [`Section`]. The tags are raw numbers: a verifier would follow each value of an enumeration apart.
+#[inline(always)]
+#[must_use]
+pub const fn is_enforced(container_flags: u32, mode: u8, verdict: u8, section: u8) -> bool {
+    const ENFORCE: u8 = Mode::Enforce as u8;
+    const PENDING: u8 = Mode::Pending as u8;
+    let is_drift = verdict == Verdict::Drift as u8;
+    match mode {
+        ENFORCE => {
+            is_drift || section == Section::Main as u8 || container_flags & CONTAINER_EXEC_INTO_DENY != 0
+        }
+        PENDING => is_drift && container_flags & CONTAINER_UNPROFILED_DENY_DRIFT != 0,
+        _ => false,
     }
 }
 

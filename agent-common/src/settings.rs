@@ -10,8 +10,6 @@ use crate::plain_old_data;
 pub struct Settings {
     /// The secret of [`crate::hash`].
     pub hash_key: HashKey,
-    /// Thread group id of the agent, which is never judged.
-    pub agent_pid: u32,
     /// [`CGROUP_V2`], or [`CGROUP_V1`]: where cgroup ids come from.
     pub cgroup_source: u32,
     /// `hierarchy_id` of the hierarchy that the ids come from (0 for v2).
@@ -20,13 +18,15 @@ pub struct Settings {
     pub cgroup_subsystem: u32,
     /// `CONTAINER_*` bits that a new container starts with, before the daemon has seen it.
     pub pending_flags: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// 1: the kernel has `bpf_task_pt_regs` (5.15 and later), by which arguments are read before an exec.
+    pub has_task_registers: u32,
     /// 1: the first read of a container's generation is taken as one before it, as if a flip had come between read
     /// and lookup. For the test of that race.
     pub stale_generation: u32,
     /// 1: a miss is judged without reading the generation again. For the test that shows what the re-read is for.
     pub no_reread: u32,
+    /// Always zero.
+    pub reserved: u32,
 }
 
 /// Ids are those of the v2 hierarchy.

@@ -39,6 +39,9 @@ pub struct Task {
 
 /// A kill was sent to this task; its death is reported so that the alert can say "confirmed".
 pub const TASK_KILLED: u8 = 1 << 0;
+/// A binary passed the check and is being loaded: the next file that is opened for execution is its interpreter
+/// (`PT_INTERP`), and what is mapped until then is the execution's own.
+pub const TASK_LOADING: u8 = 1 << 1;
 
 /// Most thread groups in containers at once. At the bound a task's state is not kept (counted per container): it
 /// is then judged by its cgroup and its parent at each exec.

@@ -1,65 +1,64 @@
 //! What a file is: its layer, its inode and its path (DESIGN, "What a file is").
 //!
-//! Input: an open file and the instance of the container that uses it. Output: layer, inode and path in the record, where
-//! they are read back from: what the verifier does not know of a layer, it need not follow apart. Failure: a superblock or a mount that cannot be read equals nobody's, which makes the file `foreign`.
+//! Input: an open file and the instance of the container that uses it. Output: its layer; and inode and path in the record.
+//! The layer is read back from the record: what the verifier does not know of it, it need not follow apart. Failure: a superblock or a mount that cannot be read equals nobody's, which makes the file `foreign`.
 
 use agent_common::file::{FileIdentity, Layer};
 use agent_common::instance::Instance;
-use agent_common::record::exec::ExecRecord;
+use agent_common::path::PathWords;
 
-use crate::kernel::{File, is_error, mount_namespace_number};
+use crate::kernel::{Inode, Path, is_error, mount_namespace_number};
 use crate::path::walk;
 use crate::volatile::{load, store};
 
-/// Fills in the layer of `file`, its inode and its path.
+/// The layer of the file with `inode` that was opened by `path`.
 #[inline(always)]
-pub fn identify(file: File, instance: &Instance, record: &mut ExecRecord) {
-    let path = file.path();
-    let inode = file.inode();
+pub fn layer(path: Path, inode: Inode, instance: &Instance) -> Layer {
     let superblock = inode.superblock();
-    let device = superblock.device();
-    let mut real_inode = inode;
-
-    let layer = if inode.links() == 0 || is_error(path.mount.namespace()) {
+    if inode.links() == 0 || is_error(path.mount.namespace()) {
         Layer::Anonymous
-    } else if device == instance.root_device {
-        if superblock.is_overlay() {
-            let upper = inode.overlay_upper();
-            if upper.0 == 0 {
-                Layer::Image
-            } else {
-                real_inode = upper.inode();
-                Layer::Upper
-            }
-        } else {
+    } else if superblock.device() == instance.root_device {
+        if !superblock.is_overlay() {
             Layer::Unknown
+        } else if inode.overlay_upper().0 == 0 {
+            Layer::Image
+        } else {
+            Layer::Upper
         }
     } else if is_of_container(path.mount.namespace(), instance) {
         Layer::Volume
     } else {
         Layer::Foreign
-    };
+    }
+}
 
-    store(&mut record.layer, layer as u8);
-
+/// Fills in a file's inode and path, once its layer stands in the record. `crosses_mounts` is a place to remember something
+/// in that the verifier need not follow.
+#[inline(always)]
+pub fn identify(
+    path: Path,
+    inode: Inode,
+    layer: &u8,
+    file: &mut FileIdentity,
+    walked: &mut PathWords,
+    crosses_mounts: &mut u8,
+) {
+    let mut real_inode = inode;
+    if load(layer) == Layer::Upper as u8 {
+        real_inode = inode.overlay_upper().inode();
+    }
     let (changed_s, changed_ns) = real_inode.changed();
-    record.file = FileIdentity {
+    *file = FileIdentity {
         inode: real_inode.number(),
         size_bytes: real_inode.size_bytes(),
         changed_s,
         changed_ns,
-        device,
+        device: inode.superblock().device(),
     };
-    let layer = load(&record.layer);
     // What no mount can change, for files of the root filesystem; for all others as the container's mounts show it.
-    let crosses_mounts = layer != Layer::Image as u8 && layer != Layer::Upper as u8;
-    store(&mut record.section, u8::from(crosses_mounts));
-    walk(
-        &mut record.path,
-        path.dentry.0,
-        path.mount.0,
-        load(&record.section),
-    );
+    let crosses = load(layer) != Layer::Image as u8 && load(layer) != Layer::Upper as u8;
+    store(crosses_mounts, u8::from(crosses));
+    walk(walked, path.dentry.0, path.mount.0, load(crosses_mounts));
 }
 
 /// Whether a mount is in the container's own mount namespace.

@@ -88,6 +88,8 @@ structures! {
     VfsMount,
     /// `struct mm_struct`.
     MmStruct,
+    /// `struct vm_area_struct`.
+    MemoryArea,
     /// `struct cgroup`.
     Cgroup,
     /// `struct kernfs_node`.
@@ -225,6 +227,12 @@ impl BinPrm {
         File(read(self.0, offset!(bprm_file)))
     }
 
+    /// The first bytes of the file.
+    #[inline(always)]
+    pub fn first_bytes(self) -> [u8; 4] {
+        read(self.0, offset!(bprm_buf))
+    }
+
     /// Address of the name given to `execve`.
     #[inline(always)]
     pub fn filename(self) -> u64 {
@@ -247,6 +255,46 @@ impl File {
     #[inline(always)]
     pub fn inode(self) -> Inode {
         Inode(read(self.0, offset!(file_inode)))
+    }
+
+    /// The path that the user opened. For a file behind an overlay, which mappings hold in place of the overlay's own, that
+    /// is not where the file is.
+    #[inline(always)]
+    pub fn user_path(self) -> Path {
+        let mode: u32 = read(self.0, offset!(file_mode));
+        if mode & MODE_NO_ACCOUNT == 0 {
+            self.path()
+        } else {
+            Path::at(self.0, offset!(backing_file_user_path))
+        }
+    }
+}
+
+/// `FMODE_NOACCOUNT` (include/linux/fs.h): files that filesystems open for themselves.
+const MODE_NO_ACCOUNT: u32 = 1 << 29;
+/// `__FMODE_EXEC` (include/linux/fs.h) in `f_flags`: opened in order to be executed.
+const FLAG_EXEC: u32 = 1 << 5;
+
+/// Whether the argument of an LSM hook, a `struct file`, is opened in order to be executed. Read without a helper: it is
+/// asked of every file that anybody opens.
+#[inline(always)]
+pub fn is_opened_for_execution(file: *const core::ffi::c_void) -> bool {
+    let flags = file.wrapping_byte_add(offset!(file_flags) as usize).cast::<u32>();
+    // SAFETY: the verifier knows the type behind the pointer and accepts only a read of one of its members.
+    unsafe { core::ptr::read_volatile(flags) & FLAG_EXEC != 0 }
+}
+
+impl MemoryArea {
+    /// The mapped file; address 0 for anonymous memory.
+    #[inline(always)]
+    pub fn file(self) -> File {
+        File(read(self.0, offset!(area_file)))
+    }
+
+    /// `VM_*` bits.
+    #[inline(always)]
+    pub fn flags(self) -> u64 {
+        read(self.0, offset!(area_flags))
     }
 }
 
@@ -291,6 +339,13 @@ impl SuperBlock {
     #[inline(always)]
     pub fn device(self) -> u32 {
         read(self.0, offset!(super_block_device))
+    }
+
+    /// Whether its files are huge pages (`HUGETLBFS_MAGIC`, include/uapi/linux/magic.h).
+    #[inline(always)]
+    pub fn is_huge_pages(self) -> bool {
+        let magic: u64 = read(self.0, offset!(super_block_magic));
+        magic == 0x9584_58f6
     }
 
     /// Whether it is an overlay (`OVERLAYFS_SUPER_MAGIC`, include/uapi/linux/magic.h).
@@ -367,6 +422,20 @@ pub fn mount_namespace_number(address: u64) -> u32 {
 }
 
 impl MmStruct {
+    /// Whether an execution is still building this address space: loaders of binaries tell where code ends as the last thing,
+    /// and `prctl(PR_SET_MM)` accepts no address so low.
+    #[inline(always)]
+    pub fn is_being_built(self) -> bool {
+        let end_code: u64 = read(self.0, offset!(mm_end_code));
+        end_code == 0
+    }
+
+    /// The program's file.
+    #[inline(always)]
+    pub fn program(self) -> File {
+        File(read(self.0, offset!(mm_exe_file)))
+    }
+
     /// User addresses of the first byte of the arguments and of the first byte behind them.
     #[inline(always)]
     pub fn arguments(self) -> (u64, u64) {

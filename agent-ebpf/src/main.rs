@@ -12,7 +12,9 @@
 )]
 
 mod applet;
+mod args;
 mod emit;
+mod exec;
 mod identity;
 mod kernel;
 mod maps;

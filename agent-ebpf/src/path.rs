@@ -7,6 +7,7 @@
 //! The loops keep their state in per-CPU memory and read it back in each round. What the verifier cannot know cannot
 //! differ between two ways through the loop's body, so it needs to follow only one of them (needed by 5.10 to 6.18).
 
+use agent_common::file::FileIdentity;
 use agent_common::hash::{HashKey, Hasher, Subject};
 use agent_common::path::{PATH_STEPS, PATH_TOO_LONG, PATH_WORDS, PathWords, has_nul};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
@@ -145,8 +146,14 @@ pub fn with_applet<const N: usize>(scratch: &mut PathScratch, applet: &[u64; N])
 
 /// The keyed hash of the path that was hashed last, with one inode's state.
 #[inline(always)]
-pub fn with_content(scratch: &PathScratch, words: [u64; 4]) -> u64 {
+pub fn with_content(scratch: &PathScratch, file: &FileIdentity) -> u64 {
     let mut hasher = load(&scratch.path_hasher);
+    let words = [
+        file.inode,
+        file.size_bytes,
+        file.changed_s as u64,
+        u64::from(file.changed_ns),
+    ];
     for word in words {
         hasher.word(word);
     }

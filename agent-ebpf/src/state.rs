@@ -6,7 +6,7 @@
 use agent_common::container::{CONTAINER_PARENT, Container};
 use agent_common::instance::Instance;
 use agent_common::task::{TASKS_PER_CONTAINER_MAX, Task, TaskState};
-use aya_ebpf::bindings::BPF_ANY;
+use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 
 use crate::emit;
 use crate::kernel::TaskStruct;
@@ -18,14 +18,49 @@ pub struct Member {
     pub instance: &'static mut Instance,
     /// What `TASKS` holds; `None` where the state must be derived.
     pub state: Option<TaskState>,
+    /// `TASK_*` bits that `TASKS` holds.
+    pub task_flags: u8,
+}
+
+/// The container whose process executes, and its state; `None` if it is in none or still is the runtime. A state that had to
+/// be derived is remembered.
+#[inline(always)]
+pub fn executing(task: TaskStruct, pid: u32) -> Option<(Member, TaskState)> {
+    let mut member = member(task, pid, || task.current_cgroup_id())?;
+    if let Some(state) = member.state {
+        return Some((member, state));
+    }
+    let state = derive(task, pid, &mut member, true);
+    if state as u8 == TaskState::Runtime as u8 {
+        return None;
+    }
+    let entry = Task {
+        container: member.container.cgroup,
+        started_ns: task.leader().started_ns(),
+        slot: member.container.slot,
+        state: state as u8,
+        flags: 0,
+        reserved: 0,
+    };
+    remember(member.instance, pid, &entry);
+    Some((member, state))
+}
+
+/// Sets and clears bits of a process's entry, if it has one. Only for the running process.
+#[inline(always)]
+pub fn change_flags(pid: u32, set: u8, clear: u8) {
+    if let Some(entry) = TASKS.get_ptr_mut(pid) {
+        // SAFETY: the entry of the running process, which is removed only at its exit.
+        unsafe { (*entry).flags = ((*entry).flags & !clear) | set };
+    }
 }
 
 /// The container of `task`; `None` if it is in none. `cgroup_id` is asked only where `TASKS` does not know the task.
 #[inline(always)]
 pub fn member(task: TaskStruct, pid: u32, cgroup_id: impl FnOnce() -> u64) -> Option<Member> {
-    let (id, state) = match task_entry(task, pid) {
-        Some(entry) => (entry.container, TaskState::from_raw(entry.state)),
-        None => (container(cgroup_id())?.container, None),
+    let (id, state, task_flags) = match task_entry(task, pid) {
+        Some(entry) => (entry.container, TaskState::from_raw(entry.state), entry.flags),
+        None => (container(cgroup_id())?.container, None, 0),
     };
     let container = container(id)?;
     if container.flags & CONTAINER_PARENT != 0 {
@@ -36,6 +71,7 @@ pub fn member(task: TaskStruct, pid: u32, cgroup_id: impl FnOnce() -> u64) -> Op
         container,
         instance,
         state,
+        task_flags,
     })
 }
 
@@ -103,16 +139,35 @@ pub fn derive(task: TaskStruct, pid: u32, member: &mut Member, executes: bool) -
 
 /// Whether a task's root is the host's: what still is the runtime.
 #[inline(always)]
-fn is_host_root(task: TaskStruct) -> bool {
+pub fn is_host_root(task: TaskStruct) -> bool {
     let Some(node) = NODE.get(0) else { return false };
     let root = task.root();
     root.dentry.0 == node.root_dentry && root.mount.superblock().0 == node.root_superblock
 }
 
 /// Remembers the state of a process. At a bound it is counted and the process goes without: see the module's head.
+///
+/// While one agent takes over from another both agents' programs run for a moment: what is remembered already is not
+/// counted again.
 #[inline(always)]
 pub fn remember(instance: &mut Instance, pid: u32, entry: &Task) {
-    if instance.tasks >= TASKS_PER_CONTAINER_MAX || TASKS.insert(pid, entry, u64::from(BPF_ANY)).is_err() {
+    if instance.tasks >= TASKS_PER_CONTAINER_MAX {
+        emit::add(&mut instance.counters[0].untracked_tasks, 1);
+        return;
+    }
+    if TASKS.insert(pid, entry, u64::from(BPF_NOEXIST)).is_ok() {
+        emit::add(&mut instance.tasks, 1);
+        return;
+    }
+    if let Some(there) = TASKS.get_ptr(pid) {
+        // SAFETY: a copy of one word.
+        let started_ns = unsafe { core::ptr::read_volatile(&raw const (*there).started_ns) };
+        if started_ns == entry.started_ns {
+            return;
+        }
+    }
+    // Left from an earlier process, or there is no room.
+    if TASKS.insert(pid, entry, u64::from(BPF_ANY)).is_err() {
         emit::add(&mut instance.counters[0].untracked_tasks, 1);
         return;
     }

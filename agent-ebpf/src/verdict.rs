@@ -4,10 +4,10 @@
 //! Failure: what cannot be compared is a deviation, never conforming. A miss is judged only after the generation was read
 //! again: the rules may have been replaced since.
 
-use agent_common::container::{CONTAINER_EXEC_INTO_DENY, CONTAINER_UNPROFILED_DENY_DRIFT, Container};
-use agent_common::domain::{Domain, Mode, Section};
+use agent_common::container::Container;
+use agent_common::domain::Domain;
 use agent_common::file::{FileIdentity, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, VerifiedKey};
-use agent_common::rule::{BehaviourKey, Evidence, RuleKey, Verdict, WINDOW_NS};
+use agent_common::rule::{BehaviourKey, Evidence, RuleKey, WINDOW_NS};
 use aya_ebpf::bindings::BPF_NOEXIST;
 
 use crate::emit;
@@ -20,7 +20,7 @@ pub struct Question {
     pub domain: Domain,
     /// A [`agent_common::file::Layer`].
     pub layer: u8,
-    /// A [`Section`].
+    /// A [`agent_common::domain::Section`].
     pub section: u8,
     pub hash: u64,
 }
@@ -98,21 +98,6 @@ pub fn verification(container: u64, identity: &FileIdentity, path_hash: u64) -> 
         VERIFIED_AS_IMAGE if same => Verification::AsImage,
         VERIFIED_ACCEPTED if same => Verification::Accepted,
         _ => Verification::None,
-    }
-}
-
-/// Whether a deviation is denied or killed: by a [`Mode`], a [`Verdict`] other than conforming, and a [`Section`].
-#[inline(always)]
-pub fn is_enforced(container: &Container, mode: u8, verdict: u8, section: u8) -> bool {
-    const ENFORCE: u8 = Mode::Enforce as u8;
-    const PENDING: u8 = Mode::Pending as u8;
-    let is_drift = verdict == Verdict::Drift as u8;
-    match mode {
-        ENFORCE => {
-            is_drift || section == Section::Main as u8 || container.flags & CONTAINER_EXEC_INTO_DENY != 0
-        }
-        PENDING => is_drift && container.flags & CONTAINER_UNPROFILED_DENY_DRIFT != 0,
-        _ => false,
     }
 }
 

@@ -19,9 +19,9 @@ pub const APPLET_WORDS: usize = 8;
 pub struct ExecRecord {
     /// Kind, container, time.
     pub header: RecordHeader,
-    /// Who executes; `comm` is already the new program's name.
+    /// Who executes; `comm` is already the new program's name, unless [`EXEC_BEFORE`] is set.
     pub process: ProcessPart,
-    /// The program's file: for a script, its interpreter.
+    /// The file that is executed. For a script that was executed already, its interpreter; see the flags.
     pub file: FileIdentity,
     /// Keyed hash of the path, without applet.
     pub path_hash: u64,
@@ -75,6 +75,13 @@ pub const EXEC_ARGS_UNREADABLE: u8 = 1 << 2;
 pub const EXEC_APPLET_TOO_LONG: u8 = 1 << 3;
 /// The content was verified by the daemon earlier: an upper file equal to the image's, judged as `image`.
 pub const EXEC_VERIFIED_AS_IMAGE: u8 = 1 << 4;
+/// `path` and `file` are a script's own (the hook ran before its interpreter was looked for).
+pub const EXEC_IS_SCRIPT: u8 = 1 << 5;
+/// `path` and `file` are the interpreter that a binary names (`PT_INTERP`), `filename` is that binary.
+pub const EXEC_IS_LOADER: u8 = 1 << 6;
+/// The hook ran before the execution: the process still is the old program, and the arguments were read where the caller
+/// keeps them.
+pub const EXEC_BEFORE: u8 = 1 << 7;
 
 plain_old_data!(ExecRecord);
 const _: () = assert!(size_of::<ExecRecord>().is_multiple_of(8));

@@ -6,6 +6,7 @@
 pub mod cgroup;
 pub mod exec;
 pub mod exit;
+pub mod library;
 
 use crate::{plain_old_data, tag};
 
@@ -20,6 +21,8 @@ tag! {
         Exit = 3 => "exit",
         /// [`cgroup::LeaveRecord`]: a container's process left the container's cgroup.
         Leave = 4 => "leave",
+        /// [`library::LibraryRecord`]: a file was mapped executable that did not come with the image.
+        Library = 5 => "library",
     }
 }
 

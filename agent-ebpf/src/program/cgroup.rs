@@ -48,6 +48,10 @@ fn created(ctx: &RawTracePointContext) -> Option<()> {
     {
         return nested(id, &parent);
     }
+    if state::container(id).is_some() {
+        // Entered by the programs of an agent that is being taken over from.
+        return None;
+    }
     let scratch = element(&CGROUP_SCRATCH, 0)?;
     read_name(&mut scratch.record.name, node);
     if parent.is_none() && !holds_container_id(scratch) {

@@ -2,4 +2,6 @@
 
 pub mod cgroup;
 pub mod exec;
+pub mod exec_check;
+pub mod library;
 pub mod task;

@@ -4,6 +4,7 @@
 //! A process in no container leaves both tracepoints at the first look-up. They deny nothing; where `TASKS` is full a
 //! child's state is derived later (see `state`).
 
+use agent_common::container::SELF_TEST;
 use agent_common::domain::Domain;
 use agent_common::instance::Instance;
 use agent_common::record::RecordKind;
@@ -137,6 +138,11 @@ fn classify(task: TaskStruct) -> Option<()> {
         }
         return None;
     }
+    if let Some(node) = NODE.get(0)
+        && pid == node.self_test_pid
+    {
+        return enter_self_test(task, pid);
+    }
     let mut member = state::member(task, pid, || task.cgroup_id())?;
     if member.state.is_some() || member.instance.first_exec == 0 {
         return None;
@@ -154,5 +160,21 @@ fn classify(task: TaskStruct) -> Option<()> {
         reserved: 0,
     };
     state::remember(member.instance, pid, &entry);
+    Some(())
+}
+
+/// Enters the daemon's self-test in its container.
+#[inline(always)]
+fn enter_self_test(task: TaskStruct, pid: u32) -> Option<()> {
+    let container = state::container(SELF_TEST)?;
+    let entry = Task {
+        container: SELF_TEST,
+        started_ns: task.started_ns(),
+        slot: container.slot,
+        state: TaskState::Main as u8,
+        flags: 0,
+        reserved: 0,
+    };
+    state::remember(state::instance(&container)?, pid, &entry);
     Some(())
 }

@@ -66,6 +66,12 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         RecordKind::Cgroup => Event::Cgroup(cgroup::decode(&whole(bytes)?)?),
         RecordKind::Leave => Event::Leave(Box::new(cgroup::decode_leave(&whole(bytes)?)?)),
         RecordKind::Exit => Event::Exit(exit(&whole(bytes)?)),
+        RecordKind::Library => {
+            return Err(DecodeError::Tag {
+                tag: "kind of record",
+                value: header.kind,
+            });
+        }
     })
 }
 

@@ -124,6 +124,15 @@ impl KernelTypes {
             })
     }
 
+    /// Whether the kernel has a function of this name, as it has one for each helper that programs may call.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.types
+            .get()
+            .values()
+            .any(|variant| matches!(variant, TypeVariant::Func(function) if function.name().as_deref() == Some(name)))
+    }
+
     /// `structure.member[.member]` in bytes; `structure.a-b` is the distance from `b` to `a`; `sizeof.structure`.
     fn offset(&self, candidate: &str) -> Option<u32> {
         let (structure, member) = candidate.split_once('.')?;
@@ -159,6 +168,8 @@ mod tests {
             0
         );
         assert!(types.subsystem("none_of_that_name").is_err());
+        assert!(types.has_function("bpf_probe_read_kernel"));
+        assert!(!types.has_function("bpf_none_of_that_name"));
         assert_eq!(types.offset("task_struct.none_of_that_name"), None);
     }
 }

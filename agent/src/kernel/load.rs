@@ -134,14 +134,16 @@ impl Kernel {
         };
         let settings = Settings {
             hash_key,
-            agent_pid: std::process::id(),
             cgroup_source: options.cgroup_source,
             cgroup_hierarchy,
             cgroup_subsystem,
             pending_flags: options.pending_flags,
-            reserved: 0,
+            has_task_registers: u32::from(
+                cfg!(target_arch = "x86_64") && types.has_function("bpf_task_pt_regs"),
+            ),
             stale_generation: u32::from(options.stale_generation),
             no_reread: u32::from(options.no_reread),
+            reserved: 0,
         };
         let btf = Btf::from_sys_fs().map_err(|error| LoadError::Btf(Box::new(error)))?;
         let mut ebpf = EbpfLoader::new()

@@ -1,0 +1,104 @@
+//! A program's arguments.
+//!
+//! Input: the process. Output: the arguments, NUL-separated, and how many bytes of how many they are. Failure: `None` if they
+//! cannot be read.
+
+use agent_common::record::exec::ARGS_BYTES;
+use aya_ebpf::helpers::bpf_get_current_task_btf;
+use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str, bpf_task_pt_regs};
+
+use crate::kernel::{self, TaskStruct, setting};
+
+/// Arguments that are looked at before an execution; further ones are cut.
+const CALLER_ARGS_MAX: usize = 32;
+/// Bytes that are kept of each of them, NUL included.
+const CALLER_ARG_BYTES: usize = 256;
+/// Numbers of system calls on x86-64 (arch/x86/entry/syscalls/syscall_64.tbl).
+const EXECVE: u64 = 59;
+const EXECVEAT: u64 = 322;
+/// Offsets in `struct pt_regs` on x86-64 (arch/x86/include/asm/ptrace.h), which is what user space sees in `ptrace(2)`.
+const REGISTER_DX: u32 = 96;
+const REGISTER_SI: u32 = 104;
+const REGISTER_NUMBER: u32 = 120;
+
+/// Of a process, from its own memory.
+#[inline(always)]
+pub fn of_process(args: &mut [u8; ARGS_BYTES], task: TaskStruct) -> Option<(u16, u32)> {
+    let (start, end) = task.memory().arguments();
+    let total = end.wrapping_sub(start);
+    let length = if total >= ARGS_BYTES as u64 {
+        ARGS_BYTES as u64
+    } else {
+        total
+    };
+    // SAFETY: `length` is at most the size of the array; the helper checks the user address.
+    let error = unsafe {
+        bpf_probe_read_user(
+            args.as_mut_ptr().cast(),
+            length as u32 & (2 * ARGS_BYTES as u32 - 1),
+            start as *const _,
+        )
+    };
+    if error != 0 {
+        return None;
+    }
+    let total = if total > i32::MAX as u64 {
+        i32::MAX as u32
+    } else {
+        total as u32
+    };
+    Some((length as u16, total))
+}
+
+/// Of the program that the current process asked for, from where its caller keeps them. Another thread can change them after
+/// the kernel has copied them: whoever judges by them judges again after the execution.
+#[inline(always)]
+pub fn of_caller(args: &mut [u8; ARGS_BYTES]) -> Option<(u16, u32)> {
+    if setting!(has_task_registers) == 0 {
+        return None;
+    }
+    // SAFETY: the helpers take the current task, which the first of them gives.
+    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let call: u64 = kernel::read(registers, REGISTER_NUMBER);
+    let list: u64 = match call {
+        EXECVE => kernel::read(registers, REGISTER_SI),
+        EXECVEAT => kernel::read(registers, REGISTER_DX),
+        // A 32-bit system call, whose list is of another shape.
+        _ => return None,
+    };
+    let mut position = 0_u32;
+    for index in 0..CALLER_ARGS_MAX {
+        let mut argument = 0_u64;
+        // SAFETY: the destination is a word on the stack; the helper checks the user address.
+        let error = unsafe {
+            bpf_probe_read_user(
+                (&raw mut argument).cast(),
+                8,
+                list.wrapping_add(index as u64 * 8) as *const _,
+            )
+        };
+        if error != 0 {
+            return None;
+        }
+        if argument == 0 {
+            return Some((position as u16, position));
+        }
+        if position > (ARGS_BYTES - CALLER_ARG_BYTES) as u32 {
+            break;
+        }
+        // SAFETY: `position` leaves room for as many bytes as are read at most; the helper checks the user address.
+        let length = unsafe {
+            bpf_probe_read_user_str(
+                args.as_mut_ptr().add(position as usize).cast(),
+                CALLER_ARG_BYTES as u32,
+                argument as *const _,
+            )
+        };
+        // The first two may be an applet's name, of which no part may be taken for the whole.
+        if length <= 0 || (length == CALLER_ARG_BYTES as i64 && index < 2) {
+            return None;
+        }
+        position += length as u32;
+    }
+    Some((position as u16, position + 1))
+}

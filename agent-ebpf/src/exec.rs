@@ -1,0 +1,233 @@
+//! Domain exec: what the hooks before and after an execution have in common.
+//!
+//! Input: the process, and the file that is executed. Output: a verdict in the record, and the record, sent. Failure: a
+//! file whose identity cannot be read is `foreign`, what is not found in the rules is a deviation.
+
+use agent_common::container::CONTAINER_SCRIPTS_JUDGED;
+use agent_common::domain::{Domain, Section};
+use agent_common::file::Layer;
+use agent_common::path::PATH_TOO_LONG;
+use agent_common::record::RecordKind;
+use agent_common::record::exec::{
+    ARGS_BYTES, EXEC_APPLET_JUDGED, EXEC_ARGS_UNREADABLE, EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT,
+    EXEC_SCRIPT, EXEC_VERIFIED_AS_IMAGE, ExecRecord, NAME_BYTES,
+};
+use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, RULE_APPLET, Verdict};
+use agent_common::task::TaskState;
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+
+use crate::args;
+use crate::emit::{self, Weight};
+use crate::kernel::{BinPrm, File, Inode, Path, TaskStruct};
+use crate::path;
+use crate::scratch::ExecScratch;
+use crate::state::Member;
+use crate::verdict::{self, Question, Verification};
+use crate::volatile::{load, set, store};
+use crate::{applet, identity};
+
+/// Layers from this number on are drift.
+pub const FIRST_DRIFT_LAYER: u8 = Layer::Upper as u8;
+const _: () = {
+    let mut number = 0;
+    while let Some(layer) = Layer::from_raw(number) {
+        assert!(layer.is_drift() == (number >= FIRST_DRIFT_LAYER));
+        number += 1;
+    }
+};
+
+/// Begins a record. `flags`: the `EXEC_*` bits that say what is looked at, and when.
+#[inline(always)]
+pub fn begin(record: &mut ExecRecord, state: TaskState, flags: u8) {
+    store(&mut record.process.state, state as u8);
+    store(&mut record.flags, flags);
+    store(&mut record.args_total_bytes, u32::MAX);
+    store(&mut record.action_error, 0);
+    store(&mut record.action, Action::None as u8);
+}
+
+/// The section of the profile that speaks for the process in the record.
+#[inline(always)]
+pub fn section(record: &ExecRecord) -> u8 {
+    if load(&record.process.state) == TaskState::ExecIn as u8 {
+        Section::ExecIn as u8
+    } else {
+        Section::Main as u8
+    }
+}
+
+/// The key under which the daemon has the behaviour in the record in hand.
+#[inline(always)]
+pub fn key(member: &Member, record: &ExecRecord) -> BehaviourKey {
+    BehaviourKey {
+        container: member.container.cgroup,
+        hash: load(&record.behaviour_hash),
+        domain: Domain::Exec as u8,
+        layer: load(&record.layer),
+        section: section(record),
+        reserved: [0; 5],
+    }
+}
+
+/// The verdict on a file, with layer, identity, path and hashes left in the record.
+#[inline(always)]
+pub fn compare(member: &mut Member, scratch: &mut ExecScratch, task: TaskStruct, file: File) -> Verdict {
+    compare_at(member, scratch, task, file.path(), file.inode())
+}
+
+#[inline(always)]
+fn compare_at(
+    member: &mut Member,
+    scratch: &mut ExecScratch,
+    task: TaskStruct,
+    at: Path,
+    inode: Inode,
+) -> Verdict {
+    let record = &mut scratch.record;
+    store(
+        &mut record.layer,
+        identity::layer(at, inode, member.instance) as u8,
+    );
+    identity::identify(
+        at,
+        inode,
+        &record.layer,
+        &mut record.file,
+        &mut record.path,
+        &mut record.section,
+    );
+    let too_long = load(&record.path.flags) & PATH_TOO_LONG != 0;
+    let path_hash = path::hash(&mut scratch.path, &record.path);
+    store(&mut record.path_hash, path_hash);
+    store(&mut record.behaviour_hash, path_hash);
+
+    let mut question = Question {
+        domain: Domain::Exec,
+        layer: load(&record.layer),
+        section: section(record),
+        hash: path_hash,
+    };
+    if question.layer >= FIRST_DRIFT_LAYER {
+        let verification = if too_long {
+            Verification::None
+        } else {
+            verdict::verification(member.container.cgroup, &record.file, path_hash)
+        };
+        match verification {
+            Verification::Accepted => return Verdict::Conforms,
+            Verification::AsImage => {
+                set(&mut record.flags, EXEC_VERIFIED_AS_IMAGE);
+                question.layer = Layer::Image as u8;
+            }
+            Verification::None => {
+                let content_hash = path::with_content(&scratch.path, &record.file);
+                store(&mut record.behaviour_hash, content_hash);
+                return Verdict::Drift;
+            }
+        }
+    }
+    let flags = load(&record.flags);
+    if flags & EXEC_IS_LOADER != 0 {
+        return Verdict::Conforms;
+    }
+    if flags & EXEC_IS_SCRIPT != 0 && member.container.flags & CONTAINER_SCRIPTS_JUDGED == 0 {
+        return Verdict::Conforms;
+    }
+    if too_long {
+        return Verdict::TooLong;
+    }
+    match verdict::rule(&mut member.container, &question) {
+        RULE_ALLOW => return Verdict::Conforms,
+        RULE_APPLET => {}
+        _ => return Verdict::Unknown,
+    }
+    read_args(record, task);
+    // An applet that is not known is never the lack of one.
+    let is_unreadable = load(&record.flags) & EXEC_ARGS_UNREADABLE != 0;
+    if is_unreadable || !applet::resolve(record, &mut scratch.applet) {
+        return Verdict::TooLong;
+    }
+    question.hash = path::with_applet(&mut scratch.path, &record.applet);
+    store(&mut record.behaviour_hash, question.hash);
+    set(&mut record.flags, EXEC_APPLET_JUDGED);
+    match verdict::rule(&mut member.container, &question) {
+        RULE_ALLOW => Verdict::Conforms,
+        _ => Verdict::Unknown,
+    }
+}
+
+/// Copies the arguments once per record: those of the new program, or before the execution those that the caller gave.
+#[inline(always)]
+fn read_args(record: &mut ExecRecord, task: TaskStruct) {
+    if load(&record.args_total_bytes) != u32::MAX {
+        return;
+    }
+    record.args = [0; ARGS_BYTES];
+    let found = if load(&record.flags) & EXEC_BEFORE == 0 {
+        args::of_process(&mut record.args, task)
+    } else {
+        args::of_caller(&mut record.args)
+    };
+    let (kept, total) = match found {
+        Some(found) => found,
+        None => {
+            set(&mut record.flags, EXEC_ARGS_UNREADABLE);
+            (0, 0)
+        }
+    };
+    store(&mut record.args_bytes, kept);
+    store(&mut record.args_total_bytes, total);
+}
+
+/// Completes the record and sends it.
+#[inline(always)]
+pub fn report(
+    member: &mut Member,
+    scratch: &mut ExecScratch,
+    task: TaskStruct,
+    program: BinPrm,
+    now_ns: u64,
+) {
+    let record = &mut scratch.record;
+    let container = &member.container;
+    record.header = emit::header::<ExecRecord>(
+        RecordKind::Exec,
+        Domain::Exec,
+        container.cgroup,
+        container.slot,
+        now_ns,
+    );
+    record.profile = container.profile;
+    record.generation = container.generation;
+    record.mode = container.modes[Domain::Exec as usize];
+    let section = section(record);
+    store(&mut record.section, section);
+    let state = load(&record.process.state);
+    emit::fill_process(&mut record.process, task.0, container.cgroup, state);
+    if load(&record.args_total_bytes) == u32::MAX {
+        read_args(record, task);
+        applet::resolve(record, &mut scratch.applet);
+    }
+    let directory = task.working_directory();
+    path::walk(&mut record.cwd, directory.dentry.0, directory.mount.0, 1);
+    if program.filename() != program.interpreter() {
+        set(&mut record.flags, EXEC_SCRIPT);
+    }
+    read_name(&mut record.filename, program.filename());
+    read_name(&mut record.interpreter, program.interpreter());
+    let is_ordinary =
+        load(&record.verdict) != Verdict::Drift as u8 && load(&record.action) == Action::None as u8;
+    let weight = if is_ordinary {
+        Weight::Ordinary
+    } else {
+        Weight::Drift
+    };
+    emit::send(record, member.instance, Domain::Exec, weight, now_ns);
+}
+
+#[inline(always)]
+fn read_name(name: &mut [u8; NAME_BYTES], address: u64) {
+    *name = [0; NAME_BYTES];
+    // SAFETY: the length is the array's; the helper checks the kernel address.
+    unsafe { bpf_probe_read_kernel_str(name.as_mut_ptr().cast(), NAME_BYTES as u32, address as *const _) };
+}

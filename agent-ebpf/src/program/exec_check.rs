@@ -1,0 +1,141 @@
+//! Domain exec, before the execution (full tier): LSM hooks `bprm_check_security` and `file_open`.
+//!
+//! The first is asked of every file that is to be executed: a script, its interpreter, a binary. The second is asked of the
+//! interpreter that a binary names (`PT_INTERP`), which the first never sees; it leaves every file that is not opened for
+//! execution at once. What is enforced is refused; the caller gets `EACCES`, and nothing has happened. What is not enforced
+//! goes on to [`super::exec`], where it is reported; except scripts and binaries' interpreters, which that hook cannot see:
+//! they are reported here.
+//!
+//! Fails closed: see [`crate::exec`]. Where there is no work space (hundreds of threads preempted in this hook) the binary is
+//! judged after its execution instead, and a script is refused if its container is in `enforce`; both are counted.
+
+use agent_common::domain::{Domain, Mode};
+use agent_common::record::exec::{EXEC_ARGS_UNREADABLE, EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT};
+use agent_common::rule::{Action, Verdict, is_enforced};
+use agent_common::task::{TASK_LOADING, TaskState};
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use crate::kernel::{BinPrm, File, TaskStruct, is_opened_for_execution};
+use crate::scratch::{EXEC_CHECK_EMPTY, EXEC_CHECKS, ExecScratch, borrow, give_back};
+use crate::state::{self, Member};
+use crate::volatile::{load, store};
+use crate::{emit, exec, identity, verdict};
+
+/// `-EACCES`: a shell says "Permission denied", and a search along a path goes on.
+pub const REFUSED: i32 = -13;
+/// `ELFMAG` (include/uapi/linux/elf.h).
+const ELF: [u8; 4] = *b"\x7fELF";
+
+/// `LSM_HOOK(int, 0, bprm_check_security, struct linux_binprm *bprm)`
+#[lsm(hook = "bprm_check_security")]
+pub fn bprm_check_security(ctx: LsmContext) -> i32 {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct(unsafe { bpf_get_current_task() });
+    match check(task, pid, BinPrm(ctx.arg(0))) {
+        Some(true) => REFUSED,
+        _ => 0,
+    }
+}
+
+/// Whether the file is refused; `None` if nothing is to be said about it.
+#[inline(always)]
+fn check(task: TaskStruct, pid: u32, program: BinPrm) -> Option<bool> {
+    let (mut member, state) = state::executing(task, pid)?;
+    let is_binary = program.first_bytes() == ELF;
+    let what = if is_binary { 0 } else { EXEC_IS_SCRIPT };
+    let Some(scratch) = borrow(&EXEC_CHECKS, &EXEC_CHECK_EMPTY) else {
+        return Some(without_work_space(&mut member, is_binary));
+    };
+    exec::begin(&mut scratch.record, state, EXEC_BEFORE | what);
+    let verdict = exec::compare(&mut member, scratch, task, program.file());
+    store(&mut scratch.record.verdict, verdict as u8);
+    let refused = conclude(&mut member, scratch, task, program, is_binary);
+    give_back(&EXEC_CHECKS);
+    if is_binary && !refused {
+        state::change_flags(pid, TASK_LOADING, 0);
+    }
+    Some(refused)
+}
+
+#[inline(always)]
+fn without_work_space(member: &mut Member, is_binary: bool) -> bool {
+    emit::add(&mut emit::counters(member.instance, Domain::Exec).unchecked, 1);
+    !is_binary && member.container.modes[Domain::Exec as usize] == Mode::Enforce as u8
+}
+
+/// What follows from the verdict in the record. `is_seen_later`: the hook after the execution sees the file too.
+#[inline(always)]
+fn conclude(
+    member: &mut Member,
+    scratch: &mut ExecScratch,
+    task: TaskStruct,
+    program: BinPrm,
+    is_seen_later: bool,
+) -> bool {
+    let now_ns = emit::now_ns();
+    let verdict = load(&scratch.record.verdict);
+    let section = exec::section(&scratch.record);
+    let mode = member.container.modes[Domain::Exec as usize];
+    let key = exec::key(member, &scratch.record);
+    if verdict == Verdict::Conforms as u8 {
+        if mode == Mode::Learn as u8 && !is_seen_later {
+            verdict::count_window(&key, now_ns);
+        }
+        return false;
+    }
+    // Without the arguments it is not known which applet it is; after the execution it will be.
+    let is_early = load(&scratch.record.flags) & EXEC_ARGS_UNREADABLE != 0
+        && verdict == Verdict::TooLong as u8
+        && is_seen_later;
+    let refused = is_enforced(member.container.flags, mode, verdict, section) && !is_early;
+    if refused {
+        store(&mut scratch.record.action, Action::Denied as u8);
+        emit::add(&mut emit::counters(member.instance, Domain::Exec).denied, 1);
+    } else if is_seen_later || verdict::is_seen(&key) {
+        return false;
+    }
+    exec::report(member, scratch, task, program, now_ns);
+    refused
+}
+
+/// `LSM_HOOK(int, 0, file_open, struct file *file)`
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let file: *const core::ffi::c_void = ctx.arg(0);
+    if !is_opened_for_execution(file) {
+        return 0;
+    }
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct(unsafe { bpf_get_current_task() });
+    match check_loader(task, pid, File(file as u64)) {
+        Some(true) => REFUSED,
+        _ => 0,
+    }
+}
+
+#[inline(always)]
+fn check_loader(task: TaskStruct, pid: u32, file: File) -> Option<bool> {
+    let mut member = state::member(task, pid, || 0)?;
+    let state = member.state?;
+    if member.task_flags & TASK_LOADING == 0 || state as u8 == TaskState::Runtime as u8 {
+        return None;
+    }
+    if (identity::layer(file.path(), file.inode(), member.instance) as u8) < exec::FIRST_DRIFT_LAYER {
+        return None;
+    }
+    let Some(scratch) = borrow(&EXEC_CHECKS, &EXEC_CHECK_EMPTY) else {
+        return Some(without_work_space(&mut member, false));
+    };
+    exec::begin(&mut scratch.record, state, EXEC_BEFORE | EXEC_IS_LOADER);
+    let verdict = exec::compare(&mut member, scratch, task, file);
+    store(&mut scratch.record.verdict, verdict as u8);
+    // The binary that names it is not at hand: its name is what the arguments begin with.
+    let refused = conclude(&mut member, scratch, task, BinPrm(0), false);
+    give_back(&EXEC_CHECKS);
+    Some(refused)
+}
