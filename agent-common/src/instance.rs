@@ -50,11 +50,6 @@ pub struct Node {
     pub untracked_containers: u64,
     /// Records about cgroups that the ring buffer had no room for; the daemon's next sweep finds what they told.
     pub lost_cgroup_records: u64,
-    /// Thread group id of the daemon's self-test, which the iterator enters in the container [`crate::container::SELF_TEST`];
-    /// 0 while there is none.
-    pub self_test_pid: u32,
-    /// Always zero.
-    pub reserved: u32,
     /// What the programs were loaded with: the next daemon's programs must hash by the same secret. Written once, before
     /// anything is attached.
     pub settings: Settings,

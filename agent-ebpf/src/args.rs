@@ -1,13 +1,14 @@
 //! A program's arguments.
 //!
-//! Input: the process. Output: the arguments, NUL-separated, and how many bytes of how many they are. Failure: `None` if they
-//! cannot be read.
+//! Input: the process. Output: [`Args`], NUL-separated. Failure: `false` if they cannot be read; what is there then is not to be
+//! used.
 
 use agent_common::record::exec::ARGS_BYTES;
 use aya_ebpf::helpers::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str, bpf_task_pt_regs};
 
 use crate::kernel::{self, TaskStruct, setting};
+use crate::volatile::store;
 
 /// Arguments that are looked at before an execution; further ones are cut.
 const CALLER_ARGS_MAX: usize = 32;
@@ -21,9 +22,27 @@ const REGISTER_DX: u32 = 96;
 const REGISTER_SI: u32 = 104;
 const REGISTER_NUMBER: u32 = 120;
 
-/// Of a process, from its own memory.
+/// Where arguments go to.
+pub struct Args<'a> {
+    pub bytes: &'a mut [u8; ARGS_BYTES],
+    /// How many bytes were kept.
+    pub kept: &'a mut u16,
+    /// Of how many.
+    pub total: &'a mut u32,
+}
+
+impl Args<'_> {
+    #[inline(always)]
+    fn set(&mut self, kept: u16, total: u32) {
+        store(self.kept, kept);
+        store(self.total, total);
+    }
+}
+
+/// Of a process, from its own memory. False if they cannot be read.
 #[inline(always)]
-pub fn of_process(args: &mut [u8; ARGS_BYTES], task: TaskStruct) -> Option<(u16, u32)> {
+pub fn of_process(mut args: Args<'_>, task: TaskStruct) -> bool {
+    *args.bytes = [0; ARGS_BYTES];
     let (start, end) = task.memory().arguments();
     let total = end.wrapping_sub(start);
     let length = if total >= ARGS_BYTES as u64 {
@@ -34,28 +53,28 @@ pub fn of_process(args: &mut [u8; ARGS_BYTES], task: TaskStruct) -> Option<(u16,
     // SAFETY: `length` is at most the size of the array; the helper checks the user address.
     let error = unsafe {
         bpf_probe_read_user(
-            args.as_mut_ptr().cast(),
+            args.bytes.as_mut_ptr().cast(),
             length as u32 & (2 * ARGS_BYTES as u32 - 1),
             start as *const _,
         )
     };
-    if error != 0 {
-        return None;
-    }
     let total = if total > i32::MAX as u64 {
         i32::MAX as u32
     } else {
         total as u32
     };
-    Some((length as u16, total))
+    args.set(length as u16, total);
+    error == 0
 }
 
 /// Of the program that the current process asked for, from where its caller keeps them. Another thread can change them after
 /// the kernel has copied them: whoever judges by them judges again after the execution.
 #[inline(always)]
-pub fn of_caller(args: &mut [u8; ARGS_BYTES]) -> Option<(u16, u32)> {
+pub fn of_caller(mut args: Args<'_>) -> bool {
+    *args.bytes = [0; ARGS_BYTES];
+    args.set(0, 0);
     if setting!(has_task_registers) == 0 {
-        return None;
+        return false;
     }
     // SAFETY: the helpers take the current task, which the first of them gives.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
@@ -64,7 +83,7 @@ pub fn of_caller(args: &mut [u8; ARGS_BYTES]) -> Option<(u16, u32)> {
         EXECVE => kernel::read(registers, REGISTER_SI),
         EXECVEAT => kernel::read(registers, REGISTER_DX),
         // A 32-bit system call, whose list is of another shape.
-        _ => return None,
+        _ => return false,
     };
     let mut position = 0_u32;
     for index in 0..CALLER_ARGS_MAX {
@@ -78,10 +97,11 @@ pub fn of_caller(args: &mut [u8; ARGS_BYTES]) -> Option<(u16, u32)> {
             )
         };
         if error != 0 {
-            return None;
+            return false;
         }
         if argument == 0 {
-            return Some((position as u16, position));
+            args.set(position as u16, position);
+            return true;
         }
         if position > (ARGS_BYTES - CALLER_ARG_BYTES) as u32 {
             break;
@@ -89,16 +109,17 @@ pub fn of_caller(args: &mut [u8; ARGS_BYTES]) -> Option<(u16, u32)> {
         // SAFETY: `position` leaves room for as many bytes as are read at most; the helper checks the user address.
         let length = unsafe {
             bpf_probe_read_user_str(
-                args.as_mut_ptr().add(position as usize).cast(),
+                args.bytes.as_mut_ptr().add(position as usize).cast(),
                 CALLER_ARG_BYTES as u32,
                 argument as *const _,
             )
         };
         // The first two may be an applet's name, of which no part may be taken for the whole.
         if length <= 0 || (length == CALLER_ARG_BYTES as i64 && index < 2) {
-            return None;
+            return false;
         }
         position += length as u32;
     }
-    Some((position as u16, position + 1))
+    args.set(position as u16, position + 1);
+    true
 }

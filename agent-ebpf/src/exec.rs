@@ -9,16 +9,16 @@ use agent_common::file::Layer;
 use agent_common::path::PATH_TOO_LONG;
 use agent_common::record::RecordKind;
 use agent_common::record::exec::{
-    ARGS_BYTES, EXEC_APPLET_JUDGED, EXEC_ARGS_UNREADABLE, EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT,
-    EXEC_SCRIPT, EXEC_VERIFIED_AS_IMAGE, ExecRecord, NAME_BYTES,
+    EXEC_APPLET_JUDGED, EXEC_ARGS_UNREADABLE, EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT, EXEC_SCRIPT,
+    EXEC_VERIFIED_AS_IMAGE, ExecRecord, NAME_BYTES,
 };
 use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, RULE_APPLET, Verdict};
 use agent_common::task::TaskState;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
-use crate::args;
+use crate::args::{self, Args};
 use crate::emit::{self, Weight};
-use crate::kernel::{BinPrm, File, Inode, Path, TaskStruct};
+use crate::kernel::{BinPrm, File, TaskStruct};
 use crate::path;
 use crate::scratch::ExecScratch;
 use crate::state::Member;
@@ -36,11 +36,15 @@ const _: () = {
     }
 };
 
-/// Begins a record. `flags`: the `EXEC_*` bits that say what is looked at, and when.
+/// Begins a record. `BEFORE`, here and below: the program is not executed yet. `flags`: the `EXEC_*` bits that say what is
+/// looked at.
 #[inline(always)]
-pub fn begin(record: &mut ExecRecord, state: TaskState, flags: u8) {
+pub fn begin<const BEFORE: bool>(record: &mut ExecRecord, state: TaskState, flags: u8) {
     store(&mut record.process.state, state as u8);
-    store(&mut record.flags, flags);
+    store(
+        &mut record.flags,
+        if BEFORE { flags | EXEC_BEFORE } else { flags },
+    );
     store(&mut record.args_total_bytes, u32::MAX);
     store(&mut record.action_error, 0);
     store(&mut record.action, Action::None as u8);
@@ -71,18 +75,13 @@ pub fn key(member: &Member, record: &ExecRecord) -> BehaviourKey {
 
 /// The verdict on a file, with layer, identity, path and hashes left in the record.
 #[inline(always)]
-pub fn compare(member: &mut Member, scratch: &mut ExecScratch, task: TaskStruct, file: File) -> Verdict {
-    compare_at(member, scratch, task, file.path(), file.inode())
-}
-
-#[inline(always)]
-fn compare_at(
+pub fn compare<const BEFORE: bool>(
     member: &mut Member,
     scratch: &mut ExecScratch,
     task: TaskStruct,
-    at: Path,
-    inode: Inode,
+    file: File,
 ) -> Verdict {
+    let (at, inode) = (file.path(), file.inode());
     let record = &mut scratch.record;
     store(
         &mut record.layer,
@@ -126,12 +125,12 @@ fn compare_at(
             }
         }
     }
-    let flags = load(&record.flags);
-    if flags & EXEC_IS_LOADER != 0 {
-        return Verdict::Conforms;
-    }
-    if flags & EXEC_IS_SCRIPT != 0 && member.container.flags & CONTAINER_SCRIPTS_JUDGED == 0 {
-        return Verdict::Conforms;
+    if BEFORE {
+        let flags = load(&record.flags);
+        let is_judged = member.container.flags & CONTAINER_SCRIPTS_JUDGED != 0;
+        if flags & EXEC_IS_LOADER != 0 || (flags & EXEC_IS_SCRIPT != 0 && !is_judged) {
+            return Verdict::Conforms;
+        }
     }
     if too_long {
         return Verdict::TooLong;
@@ -141,7 +140,7 @@ fn compare_at(
         RULE_APPLET => {}
         _ => return Verdict::Unknown,
     }
-    read_args(record, task);
+    read_args::<BEFORE>(record, task);
     // An applet that is not known is never the lack of one.
     let is_unreadable = load(&record.flags) & EXEC_ARGS_UNREADABLE != 0;
     if is_unreadable || !applet::resolve(record, &mut scratch.applet) {
@@ -158,30 +157,28 @@ fn compare_at(
 
 /// Copies the arguments once per record: those of the new program, or before the execution those that the caller gave.
 #[inline(always)]
-fn read_args(record: &mut ExecRecord, task: TaskStruct) {
+fn read_args<const BEFORE: bool>(record: &mut ExecRecord, task: TaskStruct) {
     if load(&record.args_total_bytes) != u32::MAX {
         return;
     }
-    record.args = [0; ARGS_BYTES];
-    let found = if load(&record.flags) & EXEC_BEFORE == 0 {
-        args::of_process(&mut record.args, task)
+    let args = Args {
+        bytes: &mut record.args,
+        kept: &mut record.args_bytes,
+        total: &mut record.args_total_bytes,
+    };
+    let is_read = if BEFORE {
+        args::of_caller(args)
     } else {
-        args::of_caller(&mut record.args)
+        args::of_process(args, task)
     };
-    let (kept, total) = match found {
-        Some(found) => found,
-        None => {
-            set(&mut record.flags, EXEC_ARGS_UNREADABLE);
-            (0, 0)
-        }
-    };
-    store(&mut record.args_bytes, kept);
-    store(&mut record.args_total_bytes, total);
+    if !is_read {
+        set(&mut record.flags, EXEC_ARGS_UNREADABLE);
+    }
 }
 
 /// Completes the record and sends it.
 #[inline(always)]
-pub fn report(
+pub fn report<const BEFORE: bool>(
     member: &mut Member,
     scratch: &mut ExecScratch,
     task: TaskStruct,
@@ -205,7 +202,7 @@ pub fn report(
     let state = load(&record.process.state);
     emit::fill_process(&mut record.process, task.0, container.cgroup, state);
     if load(&record.args_total_bytes) == u32::MAX {
-        read_args(record, task);
+        read_args::<BEFORE>(record, task);
         applet::resolve(record, &mut scratch.applet);
     }
     let directory = task.working_directory();

@@ -166,6 +166,8 @@ pub struct Config {
     pub log_format: LogFormat,
     /// From which level on the kernel programs log.
     pub kernel_log_level: Level,
+    /// Everything that is pinned goes when the agent is told to end.
+    pub teardown_on_exit: bool,
     /// Docker's data directories; looked for where they are by default if empty.
     pub docker_data_roots: Vec<PathBuf>,
     /// From which hierarchy cgroup ids are taken.

@@ -7,7 +7,7 @@
 //! Failure: a rule that the kernel has no room for is an error; the behaviour then stays unknown to the kernel, which in
 //! `enforce` means that it is killed. A replacement that fails leaves the old generation in force.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use agent_common::domain::{Domain, Section};
@@ -28,6 +28,8 @@ pub struct Publisher {
     key: HashKey,
     published: HashMap<u32, Published>,
     retired: VecDeque<(Duration, Vec<RuleKey>)>,
+    /// By profile and generation: rules that an earlier agent left in force.
+    inherited: HashMap<(u32, u32), Vec<RuleKey>>,
 }
 
 /// What the kernel holds of one profile.
@@ -75,7 +77,43 @@ impl Publisher {
             key,
             published: HashMap::new(),
             retired: VecDeque::new(),
+            inherited: HashMap::new(),
         }
+    }
+
+    /// Takes note of the rules that an earlier agent left. They stay in force until [`Publisher::remove_inherited`] finds that no
+    /// container refers to them; what is published from now on has later generations.
+    pub fn inherit(&mut self, keys: Vec<RuleKey>) {
+        for key in keys {
+            self.inherited
+                .entry((key.profile, key.generation))
+                .or_default()
+                .push(key);
+        }
+    }
+
+    /// Whether rules of an earlier agent are still there.
+    #[must_use]
+    pub fn has_inherited(&self) -> bool {
+        !self.inherited.is_empty()
+    }
+
+    /// Removes inherited rules, after the grace period, of all profiles and generations that are not `in_use`.
+    pub fn remove_inherited(&mut self, in_use: &HashSet<(u32, u32)>, now: Duration) {
+        let gone = self.inherited.extract_if(|of, _| !in_use.contains(of));
+        self.retired.extend(gone.map(|(_, keys)| (now + GRACE, keys)));
+    }
+
+    /// The generation that comes after all that there ever were of a profile, as far as the kernel's maps know.
+    fn next_generation(&self, profile: u32) -> u32 {
+        let published = self.published.get(&profile).map(|published| published.generation);
+        let inherited = self
+            .inherited
+            .keys()
+            .filter(|(of, _)| *of == profile)
+            .map(|(_, generation)| *generation);
+        let last = published.into_iter().chain(inherited).max().unwrap_or(0);
+        last.wrapping_add(1).max(1)
     }
 
     /// The generation of `profile` in the kernel; publishes it if it is not there.
@@ -100,7 +138,7 @@ impl Publisher {
                 rules.entry(*key).or_insert_with(|| rule.clone());
             }
         }
-        let generation = before.map_or(1, |published| published.generation.wrapping_add(1).max(1));
+        let generation = self.next_generation(profile.id);
         for (index, (key, rule)) in rules.iter().enumerate() {
             if let Err(error) = maps.insert_rule(&RuleKey { generation, ..*key }, rule.value()) {
                 for key in rules.keys().take(index) {

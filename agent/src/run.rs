@@ -6,7 +6,6 @@
 //! Tasks: the engine (owner of all state), the control server, the writer of standard output, and the reader of the kernel
 //! programs' log if there is one. Channels between them are made here.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use agent_common::container::CONTAINER_UNPROFILED_DENY_DRIFT;
@@ -25,7 +24,8 @@ use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
 use crate::engine::{Engine, Parts};
 use crate::kernel::load::{Kernel, LoadOptions, Loaded};
-use crate::kernel::{memory, readiness, support};
+use crate::kernel::pin::{PinDirectory, PinError};
+use crate::kernel::{memory, pin, readiness, support};
 use crate::profile::store::ProfileStore;
 
 /// Alert lines that standard output may lag behind. At the bound the engine waits.
@@ -56,7 +56,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         mut kernel,
         maps,
         events,
-    } = Kernel::load(&load_options(&config, &layout))?;
+    } = Kernel::load(&load_options(&config, &layout), open_pins(&config)?)?;
     let kernel_log = (config.kernel_log_level != Level::Off)
         .then(|| kernel.logger())
         .transpose()?;
@@ -85,7 +85,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (mut engine, checked) = Engine::new(parts);
     engine.attach()?;
     memory::give_back();
-    for tier in support::tiers() {
+    for tier in engine.tiers() {
         tracing::info!(domain = %tier.domain, can = ?tier.can, reason = tier.reason, "tier");
     }
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket, "attached");
@@ -195,49 +195,46 @@ fn load_options(config: &Config, layout: &Detected) -> LoadOptions {
         // They make the agent weaker or no stronger, and only its own environment can say so.
         stale_generation: for_test("DRIFTLOCK_TEST_STALE_GENERATION"),
         no_reread: for_test("DRIFTLOCK_TEST_NO_REREAD"),
+        no_lsm: for_test("DRIFTLOCK_TEST_NO_LSM"),
     }
 }
 
 /// What this machine can do, found out without an agent.
 pub fn doctor(config: &Config) -> anyhow::Result<DoctorView> {
     let mut checks = support::machine_checks();
+    let mut tiers = Vec::new();
     match detect(config) {
         Ok(layout) => {
             checks.push(support::layout_check(&layout));
-            checks.push(support::load_check(&load_options(config, &layout)));
+            let (found, proved) = support::load_check(&load_options(config, &layout));
+            checks.extend(found);
+            tiers = proved;
         }
         Err(error) => checks.push(support::failed_check("cgroups", format!("{error:#}"))),
     }
+    checks.push(support::left_check(&config.bpffs));
     checks.extend(support::docker_checks(&Docker::discover(&docker_config(config))));
     Ok(DoctorView {
         checked_by: CheckedBy::Command,
-        tiers: support::tiers(),
+        tiers,
         checks,
     })
 }
 
-/// Removes what is pinned under the agent's directory in bpffs. This version pins nothing itself: everything ends with
-/// the agent.
+/// Removes what is pinned under the agent's directory in bpffs.
 pub fn teardown(config: &Config) -> anyhow::Result<TeardownView> {
-    let mut view = TeardownView::default();
-    remove_tree(&config.bpffs, &mut view.removed)?;
-    Ok(view)
+    let removed = pin::teardown(&config.bpffs)?;
+    Ok(TeardownView { removed })
 }
 
-fn remove_tree(path: &Path, removed: &mut Vec<String>) -> anyhow::Result<()> {
-    let what = || format!("cannot remove {}", path.display());
-    let metadata = match std::fs::symlink_metadata(path) {
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
-        other => other.with_context(what)?,
-    };
-    if metadata.is_dir() {
-        for entry in std::fs::read_dir(path).with_context(what)? {
-            remove_tree(&entry.with_context(what)?.path(), removed)?;
+/// Opens the directory that everything is pinned in. Without one the agent runs, and says that what it enforces ends with it.
+fn open_pins(config: &Config) -> anyhow::Result<Option<PinDirectory>> {
+    match PinDirectory::open(&config.bpffs) {
+        Ok(pins) => Ok(Some(pins)),
+        Err(error @ PinError::NotBpf { .. }) => {
+            tracing::warn!(%error, "nothing can be pinned: what is enforced ends with the agent");
+            Ok(None)
         }
-        std::fs::remove_dir(path).with_context(what)?;
-    } else {
-        std::fs::remove_file(path).with_context(what)?;
+        Err(error) => Err(error.into()),
     }
-    removed.push(path.display().to_string());
-    Ok(())
 }

@@ -37,14 +37,12 @@ pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
 #[inline(always)]
 fn judge(ctx: &RawTracePointContext, task: TaskStruct, pid: u32, program: BinPrm) -> Option<()> {
     let (mut member, state) = state::executing(task, pid)?;
-    if member.task_flags & TASK_LOADING != 0 {
-        state::change_flags(pid, 0, TASK_LOADING);
-    }
+    loaded(pid, member.task_flags);
     let scratch = element(&EXEC_SCRATCH, 0)?;
     let now_ns = emit::now_ns();
-    exec::begin(&mut scratch.record, state, 0);
+    exec::begin::<false>(&mut scratch.record, state, 0);
 
-    let verdict = exec::compare(&mut member, scratch, task, program.file());
+    let verdict = exec::compare::<false>(&mut member, scratch, task, program.file());
     store(&mut scratch.record.verdict, verdict as u8);
     let verdict = load(&scratch.record.verdict);
     let section = exec::section(&scratch.record);
@@ -71,8 +69,17 @@ fn judge(ctx: &RawTracePointContext, task: TaskStruct, pid: u32, program: BinPrm
         return None;
     }
     store(&mut scratch.record.action, action as u8);
-    exec::report(&mut member, scratch, task, program, now_ns);
+    exec::report::<false>(&mut member, scratch, task, program, now_ns);
     Some(())
+}
+
+/// What was being loaded runs now. A function of its own: the verifier then follows what comes after it once.
+#[inline(never)]
+fn loaded(pid: u32, task_flags: u8) -> i32 {
+    if task_flags & TASK_LOADING != 0 {
+        state::change_flags(pid, 0, TASK_LOADING);
+    }
+    0
 }
 
 /// Sends the kill; 0, or the negative error number.

@@ -10,7 +10,7 @@
 //! judged after its execution instead, and a script is refused if its container is in `enforce`; both are counted.
 
 use agent_common::domain::{Domain, Mode};
-use agent_common::record::exec::{EXEC_ARGS_UNREADABLE, EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT};
+use agent_common::record::exec::{EXEC_ARGS_UNREADABLE, EXEC_IS_LOADER, EXEC_IS_SCRIPT};
 use agent_common::rule::{Action, Verdict, is_enforced};
 use agent_common::task::{TASK_LOADING, TaskState};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -50,8 +50,8 @@ fn check(task: TaskStruct, pid: u32, program: BinPrm) -> Option<bool> {
     let Some(scratch) = borrow(&EXEC_CHECKS, &EXEC_CHECK_EMPTY) else {
         return Some(without_work_space(&mut member, is_binary));
     };
-    exec::begin(&mut scratch.record, state, EXEC_BEFORE | what);
-    let verdict = exec::compare(&mut member, scratch, task, program.file());
+    exec::begin::<true>(&mut scratch.record, state, what);
+    let verdict = exec::compare::<true>(&mut member, scratch, task, program.file());
     store(&mut scratch.record.verdict, verdict as u8);
     let refused = conclude(&mut member, scratch, task, program, is_binary);
     give_back(&EXEC_CHECKS);
@@ -98,7 +98,7 @@ fn conclude(
     } else if is_seen_later || verdict::is_seen(&key) {
         return false;
     }
-    exec::report(member, scratch, task, program, now_ns);
+    exec::report::<true>(member, scratch, task, program, now_ns);
     refused
 }
 
@@ -131,8 +131,8 @@ fn check_loader(task: TaskStruct, pid: u32, file: File) -> Option<bool> {
     let Some(scratch) = borrow(&EXEC_CHECKS, &EXEC_CHECK_EMPTY) else {
         return Some(without_work_space(&mut member, false));
     };
-    exec::begin(&mut scratch.record, state, EXEC_BEFORE | EXEC_IS_LOADER);
-    let verdict = exec::compare(&mut member, scratch, task, file);
+    exec::begin::<true>(&mut scratch.record, state, EXEC_IS_LOADER);
+    let verdict = exec::compare::<true>(&mut member, scratch, task, file);
     store(&mut scratch.record.verdict, verdict as u8);
     // The binary that names it is not at hand: its name is what the arguments begin with.
     let refused = conclude(&mut member, scratch, task, BinPrm(0), false);

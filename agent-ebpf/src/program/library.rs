@@ -15,7 +15,6 @@ use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
 use agent_common::path::PATH_TOO_LONG;
 use agent_common::record::RecordKind;
-use agent_common::record::exec::ARGS_BYTES;
 use agent_common::record::library::{LIBRARY_ARGS_UNREADABLE, LIBRARY_PROTECTED, LibraryRecord};
 use agent_common::rule::{Action, BehaviourKey, Verdict, is_enforced};
 use agent_common::task::{TASK_LOADING, TaskState};
@@ -25,7 +24,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use super::exec_check::REFUSED;
-use crate::args;
+use crate::args::{self, Args};
 use crate::emit::{self, Weight};
 use crate::exec::FIRST_DRIFT_LAYER;
 use crate::identity;
@@ -193,10 +192,13 @@ fn judge(
     emit::fill_process(&mut record.process, task.0, container.cgroup, state);
     let exe = task.memory().program().path();
     path::walk(&mut record.exe, exe.dentry.0, exe.mount.0, 1);
-    record.args = [0; ARGS_BYTES];
-    match args::of_process(&mut record.args, task) {
-        Some((kept, total)) => (record.args_bytes, record.args_total_bytes) = (kept, total),
-        None => set(&mut record.flags, LIBRARY_ARGS_UNREADABLE),
+    let args = Args {
+        bytes: &mut record.args,
+        kept: &mut record.args_bytes,
+        total: &mut record.args_total_bytes,
+    };
+    if !args::of_process(args, task) {
+        set(&mut record.flags, LIBRARY_ARGS_UNREADABLE);
     }
     emit::send(record, member.instance, Domain::Library, Weight::Drift, now_ns);
     refused

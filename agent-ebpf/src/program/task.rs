@@ -138,10 +138,8 @@ fn classify(task: TaskStruct) -> Option<()> {
         }
         return None;
     }
-    if let Some(node) = NODE.get(0)
-        && pid == node.self_test_pid
-    {
-        return enter_self_test(task, pid);
+    if enter_self_test(task, pid).is_some() {
+        return None;
     }
     let mut member = state::member(task, pid, || task.cgroup_id())?;
     if member.state.is_some() || member.instance.first_exec == 0 {
@@ -163,10 +161,14 @@ fn classify(task: TaskStruct) -> Option<()> {
     Some(())
 }
 
-/// Enters the daemon's self-test in its container.
+/// Enters the process of the daemon's self-test in its container; `None` if there is no test, or it is another process.
 #[inline(always)]
 fn enter_self_test(task: TaskStruct, pid: u32) -> Option<()> {
     let container = state::container(SELF_TEST)?;
+    let instance = state::instance(&container)?;
+    if instance.init_pid != pid {
+        return None;
+    }
     let entry = Task {
         container: SELF_TEST,
         started_ns: task.started_ns(),
@@ -175,6 +177,6 @@ fn enter_self_test(task: TaskStruct, pid: u32) -> Option<()> {
         flags: 0,
         reserved: 0,
     };
-    state::remember(state::instance(&container)?, pid, &entry);
+    state::remember(instance, pid, &entry);
     Some(())
 }

@@ -69,6 +69,9 @@ pub enum Command {
     /// Remove everything that is pinned, and with it what is enforced; profiles stay
     #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(Output),
+    /// The process of the agent's self-test
+    #[command(name = crate::kernel::self_test::COMMAND, hide = true)]
+    SelfTest,
 }
 
 /// How an answer is printed.
@@ -109,6 +112,9 @@ pub struct Run {
         value_name = "LEVEL"
     )]
     pub kernel_log_level: Option<Level>,
+    /// Remove everything that is pinned when the agent is told to end; else what is enforced stays in force
+    #[arg(long)]
+    pub teardown_on_exit: bool,
     /// A data directory of Docker; may be repeated [default: looked for]
     #[arg(long = "docker-data-root", value_name = "PATH")]
     pub docker_data_roots: Vec<PathBuf>,

@@ -22,6 +22,7 @@ use serde::Serialize;
 
 use crate::config::Config;
 use crate::control::view::{CheckResult, DoctorView, TeardownView};
+use crate::kernel::self_test;
 use args::{Arguments, Command, Global, Output, Run};
 use failure::Failure;
 use screen::Screen;
@@ -66,6 +67,7 @@ fn dispatch(arguments: Arguments, host: &Host) -> Result<(), Failure> {
         Command::Alerts(alerts) => ask::alerts(&global, alerts),
         Command::Doctor(output) => doctor(&global, output, host),
         Command::Teardown(output) => teardown(&global, output, host),
+        Command::SelfTest => self_test::process().map_err(|error| Failure::Host(error.into())),
     }
 }
 

@@ -40,6 +40,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
             .kernel_log_level
             .or(file.kernel_log_level)
             .unwrap_or(Level::Off),
+        teardown_on_exit: run.teardown_on_exit,
         docker_data_roots,
         cgroup_hierarchy: file.cgroup_hierarchy.unwrap_or(CgroupHierarchy::Auto),
         exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),

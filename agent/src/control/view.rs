@@ -5,7 +5,7 @@
 
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
-use agent_common::instance::Counters;
+use agent_common::instance::{Counters, Instance};
 use serde::{Deserialize, Serialize};
 
 use crate::alert::time::Time;
@@ -105,6 +105,9 @@ pub struct HookView {
     pub target: String,
     /// Whether it is.
     pub attached: bool,
+    /// Whether it stays attached when the agent ends.
+    #[serde(default)]
+    pub pinned: bool,
     /// Why not, or what it lacks.
     pub detail: Option<String>,
 }
@@ -132,12 +135,25 @@ pub struct CountersView {
     pub kills_confirmed: u64,
     /// Kills that the kernel refused to send.
     pub kills_failed: u64,
+    /// Operations that the kernel refused.
+    #[serde(default)]
+    pub denied: u64,
+    /// Executions that could not be looked at before they happened, and were judged after.
+    #[serde(default)]
+    pub unchecked: u64,
     /// Tasks whose state could not be kept.
     pub untracked_tasks: u64,
 }
 
 impl CountersView {
-    /// Adds what the kernel programs counted.
+    /// Adds what the kernel programs counted in all domains.
+    pub fn add_all(&mut self, instance: &Instance) {
+        for counters in &instance.counters {
+            self.add(counters);
+        }
+    }
+
+    /// Adds what the kernel programs counted in one domain.
     pub fn add(&mut self, counters: &Counters) {
         self.generated += counters.generated;
         self.submitted += counters.submitted;
@@ -146,6 +162,8 @@ impl CountersView {
         self.kills += counters.killed;
         self.kills_confirmed += counters.kill_confirmed;
         self.kills_failed += counters.kill_failed;
+        self.denied += counters.denied;
+        self.unchecked += counters.unchecked;
         self.untracked_tasks += counters.untracked_tasks;
     }
 }

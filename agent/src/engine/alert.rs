@@ -134,7 +134,7 @@ impl Engine {
         for key in self.fold.ending(now) {
             match self.maps.seen(&key.behaviour) {
                 Ok(Some(repeats)) => {
-                    let _ = self.maps.clear_seen(&key.behaviour);
+                    let _ = self.maps.forget_seen(&key.behaviour);
                     self.fold.add_repeats(&key, repeats, Time::now());
                 }
                 Ok(None) => {}

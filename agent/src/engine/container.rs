@@ -6,7 +6,7 @@
 use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
-use agent_common::container::Container;
+use agent_common::container::{Container, SELF_TEST};
 use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use agent_common::instance::Instance;
 use agent_common::record::cgroup::CgroupChange;
@@ -198,7 +198,11 @@ impl Engine {
         path: Option<Vec<u8>>,
         learning: &mut Learning,
     ) {
-        let tracked = Tracked::new(cgroup, slot, name, path, Self::now());
+        let mut tracked = Tracked::new(cgroup, slot, name, path, Self::now());
+        // An earlier agent may have left a policy in force.
+        if let Ok(Some(entry)) = self.maps.container(cgroup) {
+            tracked.mode = entry.mode(Domain::Exec);
+        }
         self.containers.insert(cgroup, tracked);
         self.resolve(cgroup, learning);
     }
@@ -253,12 +257,40 @@ impl Engine {
         if listing.truncated {
             return;
         }
+        self.enter_gone();
         let existing: HashSet<u64> = listing.found.iter().map(|found| found.cgroup.id).collect();
         for tracked in self.containers.values_mut() {
             if tracked.removed.is_none() && !existing.contains(&tracked.cgroup) {
                 tracked.removed = Some(now);
             }
         }
+    }
+
+    /// Enters what the kernel still has of containers that went while no agent ran, so that they are removed like others; and lets
+    /// go of rules that only an earlier agent needed.
+    fn enter_gone(&mut self) {
+        if self.has_entered_gone && !self.publisher.has_inherited() {
+            return;
+        }
+        let entries = match self.maps.containers() {
+            Ok(entries) => entries,
+            Err(error) => return Self::log_map_failure(Err(error)),
+        };
+        let now = Self::now();
+        for entry in &entries {
+            if entry.cgroup != SELF_TEST && !self.containers.contains_key(&entry.cgroup) {
+                let name = format!("cgroup {}", entry.cgroup);
+                let mut gone = Tracked::new(entry.cgroup, entry.slot, name.as_str().into(), None, now);
+                gone.removed = Some(now);
+                self.containers.insert(entry.cgroup, gone);
+            }
+        }
+        let in_use = entries
+            .iter()
+            .map(|entry| (entry.profile, entry.generation))
+            .collect();
+        self.publisher.remove_inherited(&in_use, now);
+        self.has_entered_gone = true;
     }
 
     /// Enters a container that was there before the programs were attached, or whose record was lost.
@@ -397,7 +429,7 @@ impl Engine {
         self.maps.clear_seen_of(cgroup)?;
         self.maps.clear_verified_of(cgroup)?;
         self.maps.give_slot(tracked.slot)?;
-        self.counters.gone.add(&instance.counters[Domain::Exec as usize]);
+        self.counters.gone.add_all(&instance);
         self.containers.remove(&cgroup);
         Ok(())
     }

@@ -286,7 +286,7 @@ impl Engine {
         let Some(mut held) = held else { return };
         if is_accepted && held.alert.action.taken == Action::None {
             // Accepted, and it ran: nothing departs from the profile.
-            let _ = self.maps.clear_seen(&held.key.behaviour);
+            let _ = self.maps.forget_seen(&held.key.behaviour);
             return;
         }
         if let AlertBehaviour::Exec(exec) = &mut held.alert.behaviour {

@@ -35,8 +35,11 @@ use crate::container::docker::Docker;
 use crate::container::layout::Detected;
 use crate::control::connection::EngineRequest;
 use crate::control::feed::AlertFeed;
+use crate::control::view::TierView;
 use crate::kernel::load::{Kernel, LoadError};
-use crate::kernel::maps::Maps;
+use crate::kernel::maps::{Maps, MapsError};
+use crate::kernel::pin::PinDirectory;
+use crate::kernel::tier;
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
 use container::Tracked;
@@ -96,6 +99,8 @@ pub struct Engine {
     memory: ContentMemory,
     counters: EngineCounters,
     last_sweep: Duration,
+    /// Containers that went while no agent ran were looked for.
+    has_entered_gone: bool,
     last_window: u64,
 }
 
@@ -141,20 +146,51 @@ impl Engine {
             memory: ContentMemory::default(),
             counters: EngineCounters::default(),
             last_sweep: Duration::ZERO,
+            has_entered_gone: false,
             last_window: learn::window(now),
         };
         (engine, results)
     }
 
-    /// Attaches the programs and enters the containers that run.
+    /// Attaches the programs, tests them, and enters the containers that run.
     ///
     /// The host's root is noted before anything is judged. Containers that appear from the attachment on are entered by
-    /// the kernel, those before it by the sweep, and their tasks by the iterator.
+    /// the kernel, those before it by the sweep, and their tasks by the iterator. What an earlier agent left in force stays so,
+    /// container by container, until its own policy is found.
     pub fn attach(&mut self) -> Result<(), LoadError> {
+        let is_takeover = self.kernel.pins().is_some_and(PinDirectory::is_inherited);
         self.kernel.iterate_tasks()?;
         self.kernel.attach()?;
+        if let Err(error) = self.kernel.test(&mut self.maps) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "it is not proved what this kernel can do"
+            );
+        }
+        if is_takeover {
+            self.take_over()?;
+        }
         self.sweep();
         self.kernel.iterate_tasks()
+    }
+
+    /// What an earlier agent left in the maps, other than the containers.
+    fn take_over(&mut self) -> Result<(), MapsError> {
+        let rules = self.maps.rules()?;
+        let repeats = self.maps.clear_seen()?;
+        tracing::info!(
+            rules = rules.len(),
+            repeats,
+            "taking over from an earlier agent; repeats are of alerts that it has sent"
+        );
+        self.publisher.inherit(rules);
+        Ok(())
+    }
+
+    /// What the attached programs can do, per domain.
+    #[must_use]
+    pub fn tiers(&self) -> Vec<TierView> {
+        tier::tiers(self.kernel.proved())
     }
 
     /// Runs until `stop`.
@@ -197,6 +233,12 @@ impl Engine {
         let last = self.fold.flush();
         self.ready.extend(last);
         self.send_ready().await;
+        if self.config.teardown_on_exit
+            && let Some(pins) = self.kernel.pins()
+        {
+            let removed = pins.clear().map_err(std::io::Error::other)?;
+            tracing::info!(removed = removed.len(), "nothing is enforced any more");
+        }
         Ok(())
     }
 

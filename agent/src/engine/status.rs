@@ -14,7 +14,7 @@ use crate::control::view::{
     DoctorView, DomainModeView, HookView, ModeView, PoliciesView, ProfileSummary, ProfileView, StatusView,
     TargetModeView,
 };
-use crate::kernel::load::Hook;
+use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
 use crate::profile::mode::Scope;
 use crate::profile::model::Profile;
@@ -24,7 +24,7 @@ impl Engine {
         let mut counters = self.counters.gone;
         for tracked in self.containers.values() {
             if let Ok(instance) = self.maps.instance(tracked.slot) {
-                counters.add(&instance.counters[Domain::Exec as usize]);
+                counters.add_all(&instance);
             }
         }
         counters.undecodable = self.counters.undecodable;
@@ -42,7 +42,7 @@ impl Engine {
                 exec_into: self.config.exec_into.as_str().to_owned(),
                 unprofiled: self.config.unprofiled.as_str().to_owned(),
             },
-            tiers: support::tiers(),
+            tiers: self.tiers(),
             cgroups: self.cgroups(),
             hooks: self.hooks(),
             counters,
@@ -57,8 +57,12 @@ impl Engine {
     fn hooks(&self) -> Vec<HookView> {
         let view = |hook: Hook| HookView {
             name: hook.name.to_owned(),
-            target: format!("raw tracepoint {}", hook.name),
+            target: match hook.kind {
+                HookKind::RawTracepoint => format!("raw tracepoint {}", hook.name),
+                HookKind::Lsm => format!("LSM hook {}", hook.name),
+            },
             attached: hook.attached,
+            pinned: hook.pinned,
             detail: match hook.missed {
                 None => Some("this kernel does not tell whether it was skipped".to_owned()),
                 Some(0) => None,
@@ -102,7 +106,7 @@ impl Engine {
     fn container(&self, tracked: &Tracked) -> ContainerView {
         let instance = self.maps.instance(tracked.slot).unwrap_or_default();
         let mut counters = CountersView::default();
-        counters.add(&instance.counters[Domain::Exec as usize]);
+        counters.add_all(&instance);
         counters.waiting = tracked.waiting.len() as u64;
         let known = tracked.known();
         let rules = known.and_then(|known| self.publisher.state(known.profile));
@@ -129,7 +133,7 @@ impl Engine {
                 mode: tracked.mode,
                 source: tracked.mode_source,
             }],
-            tiers: support::tiers(),
+            tiers: self.tiers(),
             init_pid: known.and_then(|known| known.info.init_pid),
             cgroup: tracked.cgroup,
             generation: rules.map(|(generation, _)| generation),
@@ -297,13 +301,14 @@ impl Engine {
                     ))
                 }),
         );
+        checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
         checks.push(support::memory_check());
         if let Ok(node) = self.maps.node() {
             checks.push(support::node_check(&node));
         }
         DoctorView {
             checked_by: CheckedBy::Agent,
-            tiers: support::tiers(),
+            tiers: self.tiers(),
             checks,
         }
     }

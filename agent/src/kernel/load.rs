@@ -1,17 +1,23 @@
 //! Loading and attaching the kernel programs.
 
+use std::collections::HashMap;
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::path::Path;
 
+use agent_common::domain::Domain;
 use agent_common::hash::HashKey;
 use agent_common::settings::Settings;
 use aya::maps::{MapData, RingBuf};
-use aya::programs::{Iter, Program, ProgramError, RawTracePoint};
+use aya::programs::links::{FdLink, LinkError};
+use aya::programs::{Iter, Lsm, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 
 use super::btf::{BtfError, KernelTypes, VMLINUX};
 use super::maps::{self, Maps, MapsError};
+use super::pin::{PinDirectory, PinError};
+use super::self_test::{self, Outcome, SelfTestError};
+use super::tier::Proved;
 
 /// The object that `cargo xtask build` made; empty if this binary was built without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/driftlock.o"));
@@ -27,15 +33,30 @@ pub const TRACEPOINTS: &[&str] = &[
     "sched_process_exec",
 ];
 
+/// LSM hooks, each with the program of the same name, and the domain that it decides for. They are attached after the
+/// tracepoints, of which the last is the second line behind them.
+pub const LSM_HOOKS: &[(&str, Domain)] = &[
+    ("bprm_check_security", Domain::Exec),
+    ("file_open", Domain::Exec),
+    ("mmap_file", Domain::Library),
+    ("file_mprotect", Domain::Library),
+];
+
 /// The iterator over existing tasks.
 const ITERATOR: &str = "iterate_tasks";
 
-/// The loaded programs. Everything detaches when it is dropped.
+/// The loaded programs. What is not pinned detaches when it is dropped.
 pub struct Kernel {
     ebpf: Ebpf,
-    /// Programs whose attachment succeeded.
+    pins: Option<PinDirectory>,
+    /// Links that nothing but this holds: of hooks that are not pinned.
+    links: HashMap<&'static str, FdLink>,
+    /// Hooks whose attachment succeeded.
     attached: Vec<&'static str>,
-    /// The secret that this load's hashes are keyed with.
+    /// Why the kernel takes no LSM programs; `None` if it took them.
+    lsm_refused: Option<String>,
+    outcome: Option<Outcome>,
+    /// The secret that hashes are keyed with.
     pub hash_key: HashKey,
 }
 
@@ -49,15 +70,28 @@ pub struct Loaded {
     pub events: RingBuf<MapData>,
 }
 
-/// A kernel program, as `status` shows it.
+/// A hook, as `status` shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Hook {
-    /// Name of the program and of its tracepoint.
+    /// Name of the program and of what it is attached to.
     pub name: &'static str,
+    /// What that is.
+    pub kind: HookKind,
     /// Whether it is attached.
     pub attached: bool,
+    /// Whether it outlives the agent.
+    pub pinned: bool,
     /// How often it was called and not run; `None` where the kernel does not tell.
     pub missed: Option<u64>,
+}
+
+/// What a program is attached to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HookKind {
+    /// A raw tracepoint.
+    RawTracepoint,
+    /// An LSM hook.
+    Lsm,
 }
 
 /// Where cgroup ids come from and what new containers start with: [`Settings`] without what is drawn at load.
@@ -75,6 +109,8 @@ pub struct LoadOptions {
     pub stale_generation: bool,
     /// For tests: see [`Settings::no_reread`].
     pub no_reread: bool,
+    /// For tests: LSM programs are not even tried.
+    pub no_lsm: bool,
 }
 
 /// The kernel programs could not be loaded or attached.
@@ -111,6 +147,23 @@ pub enum LoadError {
         /// Its name.
         program: &'static str,
     },
+    /// What is in force counts cgroups in another hierarchy.
+    #[error(
+        "what is in force takes container ids from another cgroup hierarchy than this agent would; it stays in force. To replace it: \
+         `driftlock teardown`, then start this agent; nothing is enforced between the two"
+    )]
+    OtherHierarchy,
+    /// Pinning failed.
+    #[error(transparent)]
+    Pin(#[from] PinError),
+    /// A hook's link is none that can be pinned.
+    #[error("cannot keep hook `{hook}` attached")]
+    Link {
+        /// Which hook.
+        hook: &'static str,
+        /// Why not.
+        source: Box<LinkError>,
+    },
     /// The task iterator could not be read.
     #[error("cannot iterate over the tasks that exist")]
     Iterate(#[source] std::io::Error),
@@ -120,37 +173,30 @@ pub enum LoadError {
 }
 
 impl Kernel {
-    /// Loads all programs and attaches none.
-    pub fn load(options: &LoadOptions) -> Result<Loaded, LoadError> {
+    /// Loads all programs and attaches none. With `pins`, the maps are those that an earlier agent left there; or they are
+    /// made, and pinned.
+    pub fn load(options: &LoadOptions, pins: Option<PinDirectory>) -> Result<Loaded, LoadError> {
         if OBJECT.is_empty() {
             return Err(LoadError::NoObject);
         }
         let types = KernelTypes::read(Path::new(VMLINUX))?;
         let offsets = types.offsets()?;
-        let hash_key = draw_key().map_err(LoadError::Random)?;
-        let (cgroup_hierarchy, cgroup_subsystem) = match &options.cgroup_v1 {
-            Some((hierarchy, controller)) => (*hierarchy, types.subsystem(controller)?),
-            None => (0, 0),
-        };
-        let settings = Settings {
-            hash_key,
-            cgroup_source: options.cgroup_source,
-            cgroup_hierarchy,
-            cgroup_subsystem,
-            pending_flags: options.pending_flags,
-            has_task_registers: u32::from(
-                cfg!(target_arch = "x86_64") && types.has_function("bpf_task_pt_regs"),
-            ),
-            stale_generation: u32::from(options.stale_generation),
-            no_reread: u32::from(options.no_reread),
-            reserved: 0,
-        };
+        let inherited = pins.as_ref().filter(|pins| pins.is_inherited());
+        let settings = settings(options, &types, inherited)?;
+        let is_new = inherited.is_none();
         let btf = Btf::from_sys_fs().map_err(|error| LoadError::Btf(Box::new(error)))?;
-        let mut ebpf = EbpfLoader::new()
+        let mut loader = EbpfLoader::new();
+        loader
             .btf(Some(&btf))
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
-            .override_global(aya_log::LEVEL, &options.log_level, false)
+            .override_global(aya_log::LEVEL, &options.log_level, false);
+        if let Some(pins) = &pins {
+            for &map in maps::NAMES {
+                loader.map_pin_path(map, pins.map(map));
+            }
+        }
+        let mut ebpf = loader
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
         for &program in TRACEPOINTS {
@@ -161,28 +207,107 @@ impl Kernel {
         iterator(&mut ebpf)?
             .load("task", &btf)
             .map_err(failed("load", ITERATOR))?;
-        let maps = Maps::new(&mut ebpf)?;
+        let lsm_refused = if options.no_lsm {
+            Some("LSM programs are switched off by the agent's environment".to_owned())
+        } else {
+            load_lsm(&mut ebpf, &btf)?
+        };
+        let mut maps = Maps::new(&mut ebpf)?;
+        if is_new {
+            maps.prepare(&settings)?;
+        }
         let events = maps::events(&mut ebpf)?;
         Ok(Loaded {
             kernel: Self {
                 ebpf,
+                pins,
+                links: HashMap::new(),
                 attached: Vec::new(),
-                hash_key,
+                lsm_refused,
+                outcome: None,
+                hash_key: settings.hash_key,
             },
             maps,
             events,
         })
     }
 
-    /// Attaches the tracepoints, in the order of [`TRACEPOINTS`].
+    /// Attaches the tracepoints, in the order of [`TRACEPOINTS`], and the LSM hooks. Where an earlier agent's programs are attached
+    /// each is replaced without a moment in which none is.
     pub fn attach(&mut self) -> Result<(), LoadError> {
         for &program in TRACEPOINTS {
-            tracepoint(&mut self.ebpf, program)?
-                .attach(program)
-                .map_err(failed("attach", program))?;
-            self.attached.push(program);
+            let tracepoint = tracepoint(&mut self.ebpf, program)?;
+            let link = tracepoint.attach(program).map_err(failed("attach", program))?;
+            let link = tracepoint.take_link(link).map_err(failed("attach", program))?;
+            self.keep(program, link.into())?;
+        }
+        if self.lsm_refused.is_none() {
+            for &(program, _) in LSM_HOOKS {
+                let hook = lsm(&mut self.ebpf, program)?;
+                let link = hook.attach().map_err(failed("attach", program))?;
+                let link = hook.take_link(link).map_err(failed("attach", program))?;
+                self.keep(program, link.into())?;
+            }
+        }
+        if let Some(pins) = &self.pins {
+            pins.remove_links_except(&self.attached)?;
         }
         Ok(())
+    }
+
+    fn keep(&mut self, hook: &'static str, link: FdLink) -> Result<(), LoadError> {
+        match &self.pins {
+            Some(pins) => {
+                let program = self
+                    .ebpf
+                    .program_mut(hook)
+                    .ok_or(LoadError::MissingProgram { program: hook })?;
+                let path = pins.program(hook)?;
+                program.pin(&path).map_err(|source| PinError::Pin {
+                    path,
+                    source: Box::new(source),
+                })?;
+                pins.replace_link(hook, link)?;
+            }
+            None => {
+                self.links.insert(hook, link);
+            }
+        }
+        self.attached.push(hook);
+        Ok(())
+    }
+
+    /// Finds out what the attached programs can do, by trying. LSM hooks that the kernel never calls are detached again.
+    pub fn test(&mut self, maps: &mut Maps) -> Result<(), SelfTestError> {
+        let outcome = self_test::run(self, maps)?;
+        self.outcome = Some(outcome);
+        if self.lsm_refused.is_none() && outcome.exec != self_test::Exec::Denied && !outcome.library_denied {
+            for &(hook, _) in LSM_HOOKS {
+                self.links.remove(hook);
+                self.attached.retain(|attached| *attached != hook);
+                if let Some(pins) = &self.pins
+                    && let Err(error) = pins.remove_link(hook)
+                {
+                    tracing::warn!(error = &error as &dyn std::error::Error, hook, "stays attached");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What was found out, for [`super::tier`].
+    #[must_use]
+    pub fn proved(&self) -> Proved<'_> {
+        Proved {
+            outcome: self.outcome,
+            lsm_refused: self.lsm_refused.as_deref(),
+        }
+    }
+
+    /// Where everything is pinned; `None` if nothing outlives the agent.
+    #[must_use]
+    pub fn pins(&self) -> Option<&PinDirectory> {
+        self.pins.as_ref()
     }
 
     /// Lets the kernel note the host's root, and the state of processes that are in containers already. To be called
@@ -200,15 +325,22 @@ impl Kernel {
         Ok(())
     }
 
-    /// The programs that are to be attached, and how each is.
+    /// The hooks that are to be attached, and how each is.
     #[must_use]
     pub fn hooks(&self) -> Vec<Hook> {
-        let hook = |name: &'static str| Hook {
+        let hook = |name: &'static str, kind: HookKind| Hook {
             name,
+            kind,
             attached: self.attached.contains(&name),
+            pinned: self.pins.as_ref().is_some_and(|pins| pins.has_link(name)),
             missed: self.missed(name),
         };
-        TRACEPOINTS.iter().copied().map(hook).collect()
+        let tracepoints = TRACEPOINTS
+            .iter()
+            .map(|&name| hook(name, HookKind::RawTracepoint));
+        // Where the kernel has none, the tiers say why.
+        let lsm = LSM_HOOKS.iter().map(|&(name, _)| hook(name, HookKind::Lsm));
+        tracepoints.chain(lsm.filter(|hook| hook.attached)).collect()
     }
 
     /// How many instructions the verifier went through for each program; empty before Linux 5.16, which does not tell.
@@ -218,16 +350,18 @@ impl Kernel {
         TRACEPOINTS
             .iter()
             .chain([&ITERATOR])
+            .chain(LSM_HOOKS.iter().map(|(name, _)| name))
             .filter_map(|&name| Some((name, count(name)?)))
             .collect()
     }
 
     /// How often the kernel did not run a program, because it was running on that CPU already (Linux 5.12 and later).
     fn missed(&self, program: &str) -> Option<u64> {
-        let Some(Program::RawTracePoint(program)) = self.ebpf.program(program) else {
-            return None;
+        let descriptor = match self.ebpf.program(program)? {
+            Program::RawTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
+            // LSM programs are never skipped.
+            _ => return Some(0),
         };
-        let descriptor = program.fd().ok()?.as_fd().as_raw_fd();
         let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{descriptor}")).ok()?;
         info.lines()
             .find_map(|line| line.strip_prefix("recursion_misses:")?.trim().parse().ok())
@@ -252,6 +386,82 @@ fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut R
         .ok_or(LoadError::MissingProgram { program })?
         .try_into()
         .map_err(failed("open", program))
+}
+
+fn lsm<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Lsm, LoadError> {
+    ebpf.program_mut(program)
+        .ok_or(LoadError::MissingProgram { program })?
+        .try_into()
+        .map_err(failed("open", program))
+}
+
+/// Loads the LSM programs. `Some` if the kernel does not take them: then there is none.
+fn load_lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<String>, LoadError> {
+    for &(program, _) in LSM_HOOKS {
+        if let Err(error) = lsm(ebpf, program)?.load(program, btf) {
+            let reason = match &error {
+                ProgramError::LoadError {
+                    io_error,
+                    verifier_log,
+                } if io_error.raw_os_error() != Some(EPERM) => {
+                    let log = verifier_log.to_string();
+                    let end: Vec<&str> = log
+                        .lines()
+                        .rev()
+                        .filter(|line| !line.trim().is_empty())
+                        .take(3)
+                        .collect();
+                    format!(
+                        "{io_error}: {}",
+                        end.into_iter().rev().collect::<Vec<_>>().join("; ")
+                    )
+                }
+                ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+                other => other.to_string(),
+            };
+            tracing::debug!(error = &error as &dyn std::error::Error, program, "not loaded");
+            return Ok(Some(format!(
+                "this kernel refuses LSM programs (`{program}`: {reason})"
+            )));
+        }
+    }
+    Ok(None)
+}
+
+const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+
+/// What the programs are loaded with; what must stay as it is comes from the agent before.
+fn settings(
+    options: &LoadOptions,
+    types: &KernelTypes,
+    inherited: Option<&PinDirectory>,
+) -> Result<Settings, LoadError> {
+    let (cgroup_hierarchy, cgroup_subsystem) = match &options.cgroup_v1 {
+        Some((hierarchy, controller)) => (*hierarchy, types.subsystem(controller)?),
+        None => (0, 0),
+    };
+    let mut settings = Settings {
+        hash_key: HashKey::default(),
+        cgroup_source: options.cgroup_source,
+        cgroup_hierarchy,
+        cgroup_subsystem,
+        pending_flags: options.pending_flags,
+        has_task_registers: u32::from(cfg!(target_arch = "x86_64") && types.has_function("bpf_task_pt_regs")),
+        stale_generation: u32::from(options.stale_generation),
+        no_reread: u32::from(options.no_reread),
+        reserved: 0,
+    };
+    match inherited {
+        None => settings.hash_key = draw_key().map_err(LoadError::Random)?,
+        Some(pins) => {
+            let before = maps::pinned_settings(pins)?;
+            if (before.cgroup_source, before.cgroup_hierarchy) != (settings.cgroup_source, cgroup_hierarchy) {
+                return Err(LoadError::OtherHierarchy);
+            }
+            settings.hash_key = before.hash_key;
+        }
+    }
+    Ok(settings)
 }
 
 fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, LoadError> {

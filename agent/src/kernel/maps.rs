@@ -8,8 +8,25 @@ use agent_common::container::Container;
 use agent_common::file::{VERIFIED_ACCEPTED, Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
 use agent_common::rule::{BehaviourKey, Evidence, RuleKey, Seen};
+use agent_common::settings::Settings;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, Queue, RingBuf};
+
+use super::pin::PinDirectory;
+
+/// The maps that outlive the agent where it can pin them. Not among them is work space.
+pub const NAMES: &[&str] = &[
+    "CONTAINERS",
+    "INSTANCES",
+    "FREE_SLOTS",
+    "TASKS",
+    "RULES",
+    "SEEN",
+    "LEARN",
+    "VERIFIED",
+    "NODE",
+    "EVENTS",
+];
 
 /// Handles to all maps but the ring buffer, which belongs to its reader.
 pub struct Maps {
@@ -92,10 +109,19 @@ pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
     take(ebpf, "EVENTS")
 }
 
+/// What the programs were loaded with whose maps are pinned.
+pub fn pinned_settings(pins: &PinDirectory) -> Result<Settings> {
+    let open = || -> std::result::Result<Node, MapError> {
+        let map = Map::from_map_data(MapData::from_pin(pins.map("NODE"))?)?;
+        Array::<MapData, Node>::try_from(map)?.get(&0, 0)
+    };
+    Ok(open().map_err(failed("open the pinned", "NODE"))?.settings)
+}
+
 impl Maps {
-    /// Takes the maps out of a loaded object, and offers all slots.
+    /// Takes the maps out of a loaded object.
     pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
-        let mut maps = Self {
+        Ok(Self {
             containers: take(ebpf, "CONTAINERS")?,
             instances: take(ebpf, "INSTANCES")?,
             free_slots: take(ebpf, "FREE_SLOTS")?,
@@ -104,13 +130,54 @@ impl Maps {
             learn: take(ebpf, "LEARN")?,
             verified: take(ebpf, "VERIFIED")?,
             node: take(ebpf, "NODE")?,
-        };
+        })
+    }
+
+    /// Makes new maps ready: offers all slots, and notes for later agents what the programs were loaded with. To be called once,
+    /// before anything is attached.
+    pub fn prepare(&mut self, settings: &Settings) -> Result<()> {
         for slot in 0..INSTANCES_MAX {
-            maps.free_slots
+            self.free_slots
                 .push(slot, 0)
                 .map_err(failed("push to", "FREE_SLOTS"))?;
         }
-        Ok(maps)
+        let node = Node {
+            settings: *settings,
+            ..Node::default()
+        };
+        self.node.set(0, node, 0).map_err(failed("write to", "NODE"))
+    }
+
+    /// The policies of all containers' own cgroups, without those nested in them.
+    pub fn containers(&self) -> Result<Vec<Container>> {
+        let entries = self.containers.iter().filter_map(|entry| match entry {
+            Ok((cgroup, container)) => (container.container == cgroup).then_some(Ok(container)),
+            Err(error) => Some(Err(error)),
+        });
+        entries
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "CONTAINERS"))
+    }
+
+    /// The keys of all rules.
+    pub fn rules(&self) -> Result<Vec<RuleKey>> {
+        self.rules
+            .keys()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "RULES"))
+    }
+
+    /// Forgets what an earlier agent had in hand: nobody waits for its repeats any more. Returns how many there were.
+    pub fn clear_seen(&mut self) -> Result<u64> {
+        let entries: Vec<(BehaviourKey, Seen)> = self
+            .seen
+            .iter()
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "SEEN"))?;
+        for (key, _) in &entries {
+            removed(self.seen.remove(key), "SEEN")?;
+        }
+        Ok(entries.iter().map(|(_, seen)| seen.repeats).sum())
     }
 
     /// The policy of a cgroup.
@@ -183,7 +250,7 @@ impl Maps {
     }
 
     /// The hooks send this behaviour again.
-    pub fn clear_seen(&mut self, key: &BehaviourKey) -> Result<bool> {
+    pub fn forget_seen(&mut self, key: &BehaviourKey) -> Result<bool> {
         removed(self.seen.remove(key), "SEEN")
     }
 

@@ -9,5 +9,8 @@ pub mod lease;
 pub mod load;
 pub mod maps;
 pub mod memory;
+pub mod pin;
 pub mod readiness;
+pub mod self_test;
 pub mod support;
+pub mod tier;

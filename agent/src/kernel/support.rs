@@ -1,39 +1,20 @@
 //! What this machine and its kernel can do, and why not more: for `doctor`, `status` and the log.
 //!
-//! Input: `/proc`, `/sys`, the embedded object. Output: [`TierView`]s and [`Check`]s. Failure: a check that cannot be made
+//! Input: `/proc`, `/sys`, the embedded object. Output: [`Check`]s. Failure: a check that cannot be made
 //! says so; nothing is taken for granted.
 
 use std::path::Path;
 
-use agent_common::domain::Domain;
 use agent_common::instance::Node;
 
 use super::btf::{KernelTypes, VMLINUX};
 use super::load::{Kernel, LoadOptions, has_object};
 use super::memory;
+use super::pin::{self, PinDirectory};
+use super::tier::{self, Proved};
 use crate::container::docker::Docker;
 use crate::container::layout::Detected;
-use crate::control::view::{Check, CheckResult, Tier, TierView};
-
-/// The most that can be done, per domain, by what this version attaches.
-#[must_use]
-pub fn tiers() -> Vec<TierView> {
-    Domain::ALL
-        .iter()
-        .map(|&domain| {
-            let (can, reason) = match domain {
-                Domain::Exec => (
-                    Tier::Kill,
-                    "lite tier: killed before its first instruction, not denied; of a script only the interpreter is \
-                     judged, and code that an interpreter or ld.so loads is not seen",
-                ),
-                Domain::Library => (Tier::None, "needs BPF LSM; this version does not watch executable mappings"),
-                Domain::File | Domain::Cap | Domain::Syscall => (Tier::None, "this version does not watch it"),
-            };
-            TierView { domain, can, reason: reason.to_owned() }
-        })
-        .collect()
-}
+use crate::control::view::{Check, CheckResult, TierView};
 
 fn check(name: &str, result: CheckResult, detail: impl Into<String>, hint: Option<&str>) -> Check {
     Check {
@@ -50,37 +31,102 @@ pub fn machine_checks() -> Vec<Check> {
     vec![kernel_release(), object(), types(), capabilities(), lsm()]
 }
 
-/// Loads the programs, attaches none of them, and lets them go.
+/// Loads the programs into maps of their own, attaches and tests them, and lets them go: nothing but the test's own process is
+/// ever judged. Gives what was found, and the tiers that it proves.
 #[must_use]
-pub fn load_check(options: &LoadOptions) -> Check {
-    match Kernel::load(options) {
-        Ok(loaded) => {
-            let mut detail = "all are accepted by this kernel".to_owned();
-            let counts = loaded.kernel.verified_instructions();
-            if !counts.is_empty() {
-                let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
-                detail += "; instructions that its verifier went through: ";
-                detail += &counts.collect::<Vec<_>>().join(", ");
-            }
-            check("kernel programs", CheckResult::Ok, detail, None)
-        }
+pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
+    let mut loaded = match Kernel::load(options, None) {
+        Ok(loaded) => loaded,
         Err(error) => {
-            let mut detail = error.to_string();
-            let mut source = std::error::Error::source(&error);
-            while let Some(error) = source {
-                // The verifier's log has many lines; the first says what failed.
-                detail.push_str(": ");
-                detail.push_str(error.to_string().lines().next().unwrap_or_default());
-                source = error.source();
-            }
-            check(
-                "kernel programs",
-                CheckResult::Missing,
-                detail,
-                Some("the agent cannot run without them"),
-            )
+            let hint = Some("the agent cannot run without them");
+            let failed = check("kernel programs", CheckResult::Missing, chain(&error), hint);
+            let nothing = Proved {
+                outcome: None,
+                lsm_refused: None,
+            };
+            return (vec![failed], tier::tiers(nothing));
         }
+    };
+    let kernel = &mut loaded.kernel;
+    let mut detail = "all are accepted by this kernel".to_owned();
+    if let Some(reason) = kernel.proved().lsm_refused {
+        detail = format!("those of the lite tier are accepted; {reason}");
     }
+    let counts = kernel.verified_instructions();
+    if !counts.is_empty() {
+        let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
+        detail += "; instructions that its verifier went through: ";
+        detail += &counts.collect::<Vec<_>>().join(", ");
+    }
+    let mut checks = vec![check("kernel programs", CheckResult::Ok, detail, None)];
+    let attached = kernel.iterate_tasks().and_then(|()| kernel.attach());
+    checks.push(match attached.map_err(|error| chain(&error)) {
+        Ok(()) => match kernel.test(&mut loaded.maps) {
+            Ok(()) => check("self-test", CheckResult::Ok, "made", None),
+            Err(error) => check("self-test", CheckResult::Missing, chain(&error), None),
+        },
+        Err(error) => check("self-test", CheckResult::Missing, error, None),
+    });
+    (checks, tier::tiers(kernel.proved()))
+}
+
+/// An error with its causes, each by its first line: a verifier's log has many, and the first says what failed.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(error.to_string().lines().next().unwrap_or_default());
+        source = error.source();
+    }
+    text
+}
+
+/// Whether what is enforced outlives the agent.
+#[must_use]
+pub fn pin_check(pins: Option<&PinDirectory>, root: &Path) -> Check {
+    const NAME: &str = "pinned";
+    match pins {
+        Some(pins) => check(
+            NAME,
+            CheckResult::Ok,
+            format!(
+                "hooks, rules and records stay when the agent ends, in {}",
+                pins.directory().display()
+            ),
+            None,
+        ),
+        None => check(
+            NAME,
+            CheckResult::Warn,
+            format!(
+                "enforcement ends with the agent: {} is on no BPF file system",
+                root.display()
+            ),
+            Some("mount one before the agent starts: `mount -t bpf bpf /sys/fs/bpf`"),
+        ),
+    }
+}
+
+/// What an agent that has ended left in force.
+#[must_use]
+pub fn left_check(root: &Path) -> Check {
+    const NAME: &str = "pinned";
+    let left = pin::pinned_hooks(root);
+    if left.is_empty() {
+        let detail = format!("nothing is in force in {}", root.display());
+        return check(NAME, CheckResult::Ok, detail, None);
+    }
+    let left = left
+        .iter()
+        .map(|(abi, hooks)| format!("{} hooks with ABI {abi}", hooks.len()));
+    let detail = format!(
+        "no agent runs, but what one left is in force in {}: {}",
+        root.display(),
+        left.collect::<Vec<_>>().join(", ")
+    );
+    let hint = "an agent takes it over at its start; `driftlock teardown` ends it";
+    check(NAME, CheckResult::Warn, detail, Some(hint))
 }
 
 fn kernel_release() -> Check {
@@ -157,21 +203,18 @@ fn capabilities() -> Check {
     }
 }
 
-/// Whether the kernel could deny; this version does not use it, which the tiers say.
+/// Whether the kernel calls LSM programs, as far as it says so; the self-test tells for sure.
 fn lsm() -> Check {
     const NAME: &str = "BPF LSM";
     match std::fs::read_to_string("/sys/kernel/security/lsm") {
-        Ok(list) if list.trim().split(',').any(|name| name == "bpf") => check(
-            NAME,
-            CheckResult::Warn,
-            "listed by this kernel; this version has the lite tier only",
-            None,
-        ),
+        Ok(list) if list.trim().split(',').any(|name| name == "bpf") => {
+            check(NAME, CheckResult::Ok, "in the kernel's list of LSMs", None)
+        }
         Ok(list) => check(
             NAME,
             CheckResult::Warn,
-            format!("not in the list of LSMs ({})", list.trim()),
-            None,
+            format!("not in the kernel's list of LSMs ({})", list.trim()),
+            Some("boot with `lsm=` and that list, followed by `,bpf`"),
         ),
         Err(error) => check(
             NAME,

@@ -39,6 +39,8 @@ pub fn counters() -> CountersView {
         kills: 5,
         kills_confirmed: 5,
         kills_failed: 0,
+        denied: 4,
+        unchecked: 0,
         untracked_tasks: 0,
     }
 }
@@ -66,12 +68,14 @@ pub fn status() -> StatusView {
                 name: "exec".to_owned(),
                 target: "sched_process_exec".to_owned(),
                 attached: true,
+                pinned: true,
                 detail: None,
             },
             HookView {
                 name: "fork".to_owned(),
                 target: "sched_process_fork".to_owned(),
                 attached: false,
+                pinned: false,
                 detail: Some("the tracepoint is missing".to_owned()),
             },
         ],

@@ -45,7 +45,11 @@ pub fn text(status: &StatusView, screen: Screen) -> String {
     let attached = status.hooks.iter().filter(|hook| hook.attached).count();
     row(
         "hooks",
-        format!("{attached} of {} attached", status.hooks.len()),
+        format!(
+            "{attached} of {} attached, {}",
+            status.hooks.len(),
+            pinned(status)
+        ),
         if attached == status.hooks.len() {
             Tone::Good
         } else {
@@ -81,6 +85,7 @@ pub fn text(status: &StatusView, screen: Screen) -> String {
         Tone::Plain,
     );
     row("records", records(&status.counters), lost_tone(&status.counters));
+    row("denied", denied(&status.counters), Tone::Plain);
     row("kills", kills(&status.counters), kill_tone(&status.counters));
     lines(&table)
 }
@@ -131,6 +136,26 @@ fn records(counters: &CountersView) -> String {
         parts.push(format!("{} not tracked", count(counters.untracked_tasks, "task")));
     }
     parts.join("; ")
+}
+
+/// What of the hooks stays when the agent ends.
+fn pinned(status: &StatusView) -> String {
+    match status.hooks.iter().filter(|hook| hook.pinned).count() {
+        0 => "none of them outlives the agent".to_owned(),
+        all if all == status.hooks.len() => "all outlive the agent".to_owned(),
+        some => format!("{some} outlive the agent"),
+    }
+}
+
+fn denied(counters: &CountersView) -> String {
+    let mut text = counters.denied.to_string();
+    if counters.unchecked > 0 {
+        text += &format!(
+            "; {} could not be looked at beforehand",
+            count(counters.unchecked, "execution")
+        );
+    }
+    text
 }
 
 fn kills(counters: &CountersView) -> String {

@@ -1,0 +1,295 @@
+//! The self-test: whether the kernel really refuses, or kills, what it was told to.
+//!
+//! Only this proves a tier. On some kernels LSM programs load and attach without an error, and are never called.
+//!
+//! A process of the agent's own is entered as the only one of a container that no cgroup has ([`SELF_TEST`]), in which everything is
+//! drift and enforced. It maps a file executable in both ways there are, then executes a program. What it sees is the result.
+//! Nothing of it concerns any other process.
+//! Input: the attached programs and their maps. Output: [`Outcome`]. Failure: the process cannot be started or says nothing
+//! in time; then nothing is proved, and nothing is claimed.
+#![expect(
+    unsafe_code,
+    reason = "mapping memory is unsafe; nothing is done with what is mapped"
+)]
+
+use std::ffi::c_void;
+use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::time::Duration;
+
+use agent_common::container::{Container, SELF_TEST};
+use agent_common::domain::{DOMAIN_SLOTS, Mode};
+use agent_common::instance::Instance;
+use rustix::io::Errno;
+use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
+
+use super::load::{Kernel, LoadError};
+use super::maps::{Maps, MapsError};
+
+/// The hidden command that is the process.
+pub const COMMAND: &str = "self-test";
+/// How long the process may take. It takes milliseconds, and some seconds on an emulated machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// What it says first.
+const READY: &str = "ready";
+const SIGKILL: i32 = 9;
+/// A device that no file is on.
+const NO_DEVICE: u32 = u32::MAX;
+
+/// What the process saw.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of its execution.
+    pub exec: Exec,
+    /// Both ways of mapping a file executable were refused.
+    pub library_denied: bool,
+}
+
+/// What became of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// It was refused, and the caller was told so.
+    Denied,
+    /// The program was killed before it did anything.
+    Killed,
+    /// It ran.
+    Ran,
+}
+
+/// The test could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SelfTestError {
+    /// The process failed.
+    #[error("cannot {operation} the process of the self-test")]
+    Process {
+        /// What was tried.
+        operation: &'static str,
+        /// Why not.
+        source: io::Error,
+    },
+    /// It said nothing that makes sense.
+    #[error("the process of the self-test ended with {status} and said {output:?}")]
+    Unclear {
+        /// How it ended.
+        status: String,
+        /// What it said.
+        output: String,
+    },
+    /// There is no room for its container.
+    #[error("no container slot is free for the self-test")]
+    NoSlot,
+    /// A map failed.
+    #[error(transparent)]
+    Maps(#[from] MapsError),
+    /// The iterator failed.
+    #[error(transparent)]
+    Iterate(#[from] Box<LoadError>),
+}
+
+fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> SelfTestError {
+    move |source| SelfTestError::Process { operation, source }
+}
+
+/// The process; ended with its owner.
+struct Process(Child);
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// Makes the test.
+pub fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
+    let child = Command::new("/proc/self/exe")
+        .arg(COMMAND)
+        .env_clear()
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(failed("start"))?;
+    let mut process = Process(child);
+    let mut conversation = Conversation::with(&mut process.0)?;
+    // Its own execution may not be over when it has been started, and is not to be judged.
+    let ready = conversation.hear()?;
+    if ready.as_deref() != Some(READY) {
+        return Err(conversation.unclear(&mut process.0, &[ready.unwrap_or_default()]));
+    }
+    enter(maps, process.0.id())?;
+    let seen = kernel
+        .iterate_tasks()
+        .map_err(|error| SelfTestError::Iterate(Box::new(error)))
+        .and_then(|()| watch(&mut process.0, conversation));
+    // Its exit is what takes it out of `TASKS`.
+    drop(process);
+    leave(maps)?;
+    seen
+}
+
+/// What is said to the process and by it, line by line.
+struct Conversation {
+    input: ChildStdin,
+    lines: mpsc::Receiver<io::Result<String>>,
+}
+
+impl Conversation {
+    fn with(child: &mut Child) -> Result<Self, SelfTestError> {
+        let no_pipe = || failed("talk to")(io::ErrorKind::BrokenPipe.into());
+        let input = child.stdin.take().ok_or_else(no_pipe)?;
+        let output = child.stdout.take().ok_or_else(no_pipe)?;
+        let (said, lines) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in BufReader::new(output).lines() {
+                // Nobody hears it if the time is over.
+                let _ = said.send(line);
+            }
+        });
+        Ok(Self { input, lines })
+    }
+
+    /// The next line; `None` at the end.
+    fn hear(&mut self) -> Result<Option<String>, SelfTestError> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => line.map(Some).map_err(failed("hear")),
+            Err(RecvTimeoutError::Disconnected) => Ok(None),
+            Err(RecvTimeoutError::Timeout) => Err(failed("wait for")(io::ErrorKind::TimedOut.into())),
+        }
+    }
+
+    fn unclear(self, child: &mut Child, said: &[String]) -> SelfTestError {
+        // It ends when nobody talks to it.
+        drop(self);
+        let status = child
+            .wait()
+            .map_or_else(|error| error.to_string(), |status| status.to_string());
+        SelfTestError::Unclear {
+            status,
+            output: said.join("\n"),
+        }
+    }
+}
+
+/// Enters the container of the test, whose first process is `pid`.
+fn enter(maps: &mut Maps, pid: u32) -> Result<(), SelfTestError> {
+    // An agent may have been killed in the middle of its test.
+    leave(maps)?;
+    let instance = Instance {
+        cgroup: SELF_TEST,
+        root_device: NO_DEVICE,
+        first_exec: 1,
+        init_pid: pid,
+        ..Instance::default()
+    };
+    let slot = maps.take_slot(&instance)?.ok_or(SelfTestError::NoSlot)?;
+    maps.set_container(&Container {
+        cgroup: SELF_TEST,
+        container: SELF_TEST,
+        slot,
+        modes: [Mode::Enforce as u8; DOMAIN_SLOTS],
+        ..Container::default()
+    })?;
+    Ok(())
+}
+
+fn leave(maps: &mut Maps) -> Result<(), SelfTestError> {
+    if let Some(container) = maps.container(SELF_TEST)? {
+        maps.remove_container(SELF_TEST)?;
+        maps.give_slot(container.slot)?;
+    }
+    Ok(())
+}
+
+/// Lets the process go, and sees what becomes of it.
+fn watch(child: &mut Child, mut conversation: Conversation) -> Result<Outcome, SelfTestError> {
+    conversation.input.write_all(b"go\n").map_err(failed("talk to"))?;
+    let mapped = conversation.hear()?;
+    let executed = conversation.hear()?;
+    let library_denied = match mapped.as_deref() {
+        Some("mapping denied denied") => Some(true),
+        Some(line) if line.starts_with("mapping ") => Some(false),
+        _ => None,
+    };
+    let exec = match executed.as_deref() {
+        Some("exec denied") => Some(Exec::Denied),
+        Some(line) if line.starts_with("driftlock ") => Some(Exec::Ran),
+        Some(_) => None,
+        None => {
+            let status = child.wait().map_err(failed("wait for"))?;
+            (status.signal() == Some(SIGKILL)).then_some(Exec::Killed)
+        }
+    };
+    match (exec, library_denied) {
+        (Some(exec), Some(library_denied)) => Ok(Outcome { exec, library_denied }),
+        _ => {
+            let said: Vec<String> = mapped.into_iter().chain(executed).collect();
+            Err(conversation.unclear(child, &said))
+        }
+    }
+}
+
+/// The process: waits until it is in its container, tries, and tells what it saw on standard output. It returns only if its
+/// execution was refused.
+pub fn process() -> io::Result<()> {
+    let mut output = io::stdout();
+    writeln!(output, "{READY}")?;
+    let mut line = String::new();
+    if BufReader::new(io::stdin()).read_line(&mut line)? == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let word = |result: Result<(), Errno>| match result {
+        Ok(()) => "allowed".to_owned(),
+        Err(Errno::ACCESS) => "denied".to_owned(),
+        Err(error) => format!("failed: {error}"),
+    };
+    let mapped = word(map_executable());
+    let protected = word(make_executable());
+    writeln!(output, "mapping {mapped} {protected}")?;
+    let error = Command::new("/proc/self/exe").arg("--version").exec();
+    if error.raw_os_error() == Some(Errno::ACCESS.raw_os_error()) {
+        writeln!(output, "exec denied")
+    } else {
+        Err(error)
+    }
+}
+
+/// Bytes that are mapped.
+const LENGTH: usize = 4096;
+
+fn memory_file() -> Result<OwnedFd, Errno> {
+    let file = rustix::fs::memfd_create(c"driftlock self-test", rustix::fs::MemfdFlags::CLOEXEC)?;
+    rustix::fs::ftruncate(&file, LENGTH as u64)?;
+    Ok(file)
+}
+
+fn map(protection: ProtFlags) -> Result<*mut c_void, Errno> {
+    let file = memory_file()?;
+    // SAFETY: the kernel chooses an address that is free; nothing refers to the memory.
+    unsafe {
+        rustix::mm::mmap(
+            std::ptr::null_mut(),
+            LENGTH,
+            protection,
+            MapFlags::PRIVATE,
+            file,
+            0,
+        )
+    }
+}
+
+/// As a loader of libraries does it.
+fn map_executable() -> Result<(), Errno> {
+    map(ProtFlags::READ | ProtFlags::EXEC).map(drop)
+}
+
+/// Mapped first, made executable then.
+fn make_executable() -> Result<(), Errno> {
+    let address = map(ProtFlags::READ | ProtFlags::WRITE)?;
+    // SAFETY: the memory was mapped above, and nothing refers to it.
+    unsafe { rustix::mm::mprotect(address, LENGTH, MprotectFlags::READ | MprotectFlags::EXEC) }
+}

@@ -1,0 +1,95 @@
+//! What this kernel can do about deviations, per domain, as it was proved. Pure.
+//!
+//! Input: what the self-test saw, and whether LSM programs were taken. Output: a [`TierView`] per domain. Failure: none; what
+//! was not proved is not claimed.
+
+use agent_common::domain::Domain;
+
+use super::self_test::{Exec, Outcome};
+use crate::control::view::{Tier, TierView};
+
+/// What is known about the attached programs.
+#[derive(Clone, Copy, Debug)]
+pub struct Proved<'a> {
+    /// What the self-test saw; `None` if it was not made, or failed.
+    pub outcome: Option<Outcome>,
+    /// Why the kernel takes no LSM programs.
+    pub lsm_refused: Option<&'a str>,
+}
+
+const NOT_TESTED: &str = "the self-test at start could not be made: see the log";
+const NEVER_CALLED: &str = "LSM programs load and attach but this kernel never calls them: `bpf` is not in its list of LSMs (boot with `lsm=...,bpf`)";
+
+/// The most that can be done, per domain.
+#[must_use]
+pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
+    let why_not_deny = proved.lsm_refused.unwrap_or(NEVER_CALLED);
+    Domain::ALL
+        .iter()
+        .map(|&domain| {
+            let (can, reason) = match (domain, proved.outcome) {
+                (Domain::Exec | Domain::Library, None) => (Tier::None, NOT_TESTED.to_owned()),
+                (Domain::Exec, Some(Outcome { exec: Exec::Denied, .. })) => (
+                    Tier::Deny,
+                    "full tier, proved by a self-test: refused before it runs, scripts and interpreters too".to_owned(),
+                ),
+                (Domain::Exec, Some(Outcome { exec: Exec::Killed, .. })) => (
+                    Tier::Kill,
+                    format!(
+                        "lite tier, proved by a self-test: killed before its first instruction, not denied; of a script only the \
+                         interpreter is judged, and code that an interpreter or ld.so loads is not seen; no full tier: {why_not_deny}"
+                    ),
+                ),
+                (Domain::Exec, Some(Outcome { exec: Exec::Ran, .. })) => (
+                    Tier::Observe,
+                    format!("the self-test's program ran: what is to be enforced is only reported; {why_not_deny}"),
+                ),
+                (Domain::Library, Some(outcome)) if outcome.library_denied => (
+                    Tier::Deny,
+                    "full tier, proved by a self-test: executable mappings of files that did not come with the image".to_owned(),
+                ),
+                (Domain::Library, Some(_)) => (Tier::None, format!("needs BPF LSM: {why_not_deny}")),
+                (Domain::File | Domain::Cap | Domain::Syscall, _) => {
+                    (Tier::None, "this version does not watch it".to_owned())
+                }
+            };
+            TierView { domain, can, reason }
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exec_and_library(exec: Exec, library_denied: bool, refused: Option<&str>) -> (TierView, TierView) {
+        let mut tiers = tiers(Proved {
+            outcome: Some(Outcome { exec, library_denied }),
+            lsm_refused: refused,
+        })
+        .into_iter();
+        (tiers.next().expect("exec"), tiers.next().expect("library"))
+    }
+
+    #[test]
+    fn nothing_is_claimed_that_was_not_proved() {
+        let untested = tiers(Proved {
+            outcome: None,
+            lsm_refused: None,
+        });
+        assert!(untested.iter().all(|tier| tier.can == Tier::None));
+    }
+
+    #[test]
+    fn each_tier_says_why_it_is_no_better() {
+        let (exec, library) = exec_and_library(Exec::Denied, true, None);
+        assert_eq!((exec.can, library.can), (Tier::Deny, Tier::Deny));
+        let (exec, library) = exec_and_library(Exec::Killed, false, Some("EPERM"));
+        assert_eq!((exec.can, library.can), (Tier::Kill, Tier::None));
+        assert!(exec.reason.ends_with("EPERM") && library.reason.ends_with("EPERM"));
+        let (exec, _) = exec_and_library(Exec::Killed, false, None);
+        assert!(exec.reason.contains("never calls them"));
+        let (exec, _) = exec_and_library(Exec::Ran, false, None);
+        assert_eq!(exec.can, Tier::Observe);
+    }
+}
