@@ -6,7 +6,7 @@
 use agent_common::domain::Mode;
 use agent_common::rule::Action;
 
-use crate::compare::exec::{Deviation, DeviationKind};
+use crate::compare::{Deviation, DeviationKind};
 
 /// What to do about a deviation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ pub fn decide(deviation: &Deviation, mode_in_hook: Mode, mode_now: Mode, action:
         mode_in_hook
     };
     match mode {
-        Mode::Learn if deviation.is_learnable && action == Action::None => Decision::Learn,
+        Mode::Learn if deviation.learnable.is_some() && action == Action::None => Decision::Learn,
         Mode::Pending if deviation.kind != DeviationKind::Drift && action == Action::None => Decision::Wait,
         Mode::Learn | Mode::Pending | Mode::Monitor | Mode::Enforce => alert,
     }
@@ -55,8 +55,7 @@ mod tests {
         };
         Deviation {
             kind,
-            behaviour,
-            is_learnable: kind != DeviationKind::Drift,
+            learnable: (kind != DeviationKind::Drift).then_some(behaviour),
         }
     }
 
@@ -91,13 +90,11 @@ mod tests {
     }
 
     #[test]
-    fn each_kill_is_reported() {
-        let decision = decide(
-            &deviation(DeviationKind::Unknown),
-            Mode::Enforce,
-            Mode::Learn,
-            Action::Killed,
-        );
-        assert_eq!(decision, Decision::Alert { in_hand: false });
+    fn each_action_is_reported() {
+        for action in [Action::Denied, Action::Killed] {
+            let unknown = deviation(DeviationKind::Unknown);
+            let decision = decide(&unknown, Mode::Enforce, Mode::Learn, action);
+            assert_eq!(decision, Decision::Alert { in_hand: false }, "{action}");
+        }
     }
 }

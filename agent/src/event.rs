@@ -1,18 +1,20 @@
 //! Events: records after decoding, in owned and checked types, still without knowledge of the container.
 
-use agent_common::domain::{Mode, Section};
+use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileIdentity, Layer};
 use agent_common::record::cgroup::CgroupChange;
 use agent_common::rule::{Action, Verdict};
 use agent_common::task::TaskState;
+
+use serde::{Deserialize, Serialize};
 
 use crate::text::ByteText;
 
 /// What a kernel program sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A program was executed.
-    Exec(Box<ExecEvent>),
+    /// A file was used in a way that a hook judged.
+    Use(Box<UseEvent>),
     /// A container's cgroup appeared or went.
     Cgroup(CgroupEvent),
     /// A killed process has died.
@@ -66,37 +68,25 @@ pub struct WalkedPath {
     pub too_long: bool,
 }
 
-/// A program was executed in a container.
+/// A file was used in a container: what is alike in each domain.
 #[derive(Clone, Debug, PartialEq)]
-pub struct ExecEvent {
+pub struct UseEvent {
     /// When and where.
     pub origin: Origin,
     /// Who.
     pub process: ProcessEvent,
-    /// The program's file: for a script, its interpreter.
-    pub file: FileIdentity,
-    /// The file's layer.
-    pub layer: Layer,
-    /// The file's path.
-    pub path: WalkedPath,
-    /// Keyed hash of the path alone.
-    pub path_hash: u64,
-    /// Keyed hash that the kernel looked up.
-    pub behaviour_hash: u64,
-    /// The name it was invoked as; `None` if it could not be read or is longer than the record has room for.
-    pub invoked_as: Option<ByteText>,
-    /// The kernel looked up path and applet together.
-    pub applet_judged: bool,
-    /// The working directory.
-    pub cwd: WalkedPath,
-    /// The name given to `execve`.
-    pub filename: ByteText,
-    /// For a script, the interpreter that the kernel chose.
-    pub interpreter: Option<ByteText>,
-    /// The arguments; empty if they could not be read.
+    /// The arguments of the program, of the one that was to run if it was refused; empty if they could not be read.
     pub args: Vec<ByteText>,
     /// Arguments were cut.
     pub args_truncated: bool,
+    /// The file.
+    pub file: FileIdentity,
+    /// Its layer.
+    pub layer: Layer,
+    /// Its path.
+    pub path: WalkedPath,
+    /// Keyed hash under which the kernel has the behaviour.
+    pub behaviour_hash: u64,
     /// What the hook concluded.
     pub verdict: Verdict,
     /// What the hook did.
@@ -109,8 +99,60 @@ pub struct ExecEvent {
     pub section: Section,
     /// Number and generation of the profile that the verdict rests on; `None` for none.
     pub profile: Option<(u32, u32)>,
+    /// What was done with it.
+    pub used: Used,
+}
+
+/// What was done with a file: one variant per domain.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Used {
+    /// It was executed.
+    Exec(ExecUse),
+    /// It was mapped executable.
+    Library(LibraryUse),
+}
+
+/// A file was executed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExecUse {
+    /// Which of the files that an execution needs it is.
+    pub part: ExecPart,
+    /// The hook ran before the execution: the process still was the program that asked for it.
+    pub before: bool,
+    /// The name it was invoked as; `None` if it could not be read or is longer than the record has room for.
+    pub invoked_as: Option<ByteText>,
+    /// The kernel looked up path and applet together.
+    pub applet_judged: bool,
+    /// The working directory.
+    pub cwd: WalkedPath,
+    /// The name given to `execve`; empty where it is not known.
+    pub filename: ByteText,
+    /// For a script's interpreter, its name as the kernel chose it.
+    pub interpreter: Option<ByteText>,
     /// The file's content was compared earlier and equals the image's.
     pub verified_as_image: bool,
+}
+
+/// Which of the files that an execution needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ExecPart {
+    /// The program that runs: a binary, or the interpreter of a script.
+    #[default]
+    Program,
+    /// A script's own file.
+    Script,
+    /// The interpreter that a binary names (`PT_INTERP`).
+    Loader,
+}
+
+/// A file was mapped executable.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LibraryUse {
+    /// The program of the process.
+    pub exe: WalkedPath,
+    /// It was mapped before, and now the mapping was made executable.
+    pub protected: bool,
 }
 
 /// A container's cgroup appeared or went.
@@ -157,10 +199,31 @@ impl Event {
     #[must_use]
     pub fn origin(&self) -> Origin {
         match self {
-            Self::Exec(event) => event.origin,
+            Self::Use(event) => event.origin,
             Self::Cgroup(event) => event.origin,
             Self::Exit(event) => event.origin,
             Self::Leave(event) => event.origin,
+        }
+    }
+}
+
+impl UseEvent {
+    /// The domain that it belongs to.
+    #[must_use]
+    pub fn domain(&self) -> Domain {
+        match &self.used {
+            Used::Exec(_) => Domain::Exec,
+            Used::Library(_) => Domain::Library,
+        }
+    }
+
+    /// The program of the process; `None` where it is not in the record.
+    #[must_use]
+    pub fn exe(&self) -> Option<&WalkedPath> {
+        match &self.used {
+            Used::Exec(exec) if exec.before => None,
+            Used::Exec(_) => Some(&self.path),
+            Used::Library(library) => Some(&library.exe),
         }
     }
 }
@@ -170,13 +233,16 @@ impl Event {
 pub(crate) mod example {
     use super::*;
 
-    /// The container's own process runs a program of the image that its profile does not hold.
-    pub(crate) fn exec() -> ExecEvent {
-        let walked = |text: &str| WalkedPath {
+    fn walked(text: &str) -> WalkedPath {
+        WalkedPath {
             text: text.into(),
             too_long: false,
-        };
-        ExecEvent {
+        }
+    }
+
+    /// The container's own process runs a program of the image that its profile does not hold.
+    pub(crate) fn exec() -> UseEvent {
+        UseEvent {
             origin: Origin {
                 time_ns: 1,
                 container: 2,
@@ -194,25 +260,42 @@ pub(crate) mod example {
                 ancestors: vec![(30, "sh".into())],
                 ancestors_truncated: false,
             },
+            args: vec!["nginx".into()],
+            args_truncated: false,
             file: FileIdentity::default(),
             layer: Layer::Image,
             path: walked("/usr/sbin/nginx"),
-            path_hash: 5,
             behaviour_hash: 5,
-            invoked_as: Some("nginx".into()),
-            applet_judged: false,
-            cwd: walked("/"),
-            filename: "/usr/sbin/nginx".into(),
-            interpreter: None,
-            args: vec!["nginx".into()],
-            args_truncated: false,
             verdict: Verdict::Unknown,
             action: Action::None,
             action_error: None,
             mode: Mode::Monitor,
             section: Section::Main,
             profile: Some((1, 1)),
-            verified_as_image: false,
+            used: Used::Exec(ExecUse {
+                part: ExecPart::Program,
+                before: false,
+                invoked_as: Some("nginx".into()),
+                applet_judged: false,
+                cwd: walked("/"),
+                filename: "/usr/sbin/nginx".into(),
+                interpreter: None,
+                verified_as_image: false,
+            }),
+        }
+    }
+
+    /// The container's own process maps a library that was dropped.
+    pub(crate) fn library() -> UseEvent {
+        UseEvent {
+            layer: Layer::Upper,
+            path: walked("/tmp/lib.so"),
+            verdict: Verdict::Drift,
+            used: Used::Library(LibraryUse {
+                exe: walked("/usr/sbin/nginx"),
+                protected: false,
+            }),
+            ..exec()
         }
     }
 }

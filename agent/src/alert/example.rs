@@ -1,4 +1,4 @@
-//! An alert with every field set, for tests.
+//! Alerts with every field set, for tests.
 
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::Layer;
@@ -6,11 +6,12 @@ use agent_common::task::TaskState;
 
 use super::kind::AlertKind;
 use super::model::{
-    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertId, AlertImage,
-    AlertProcess, AlertProfile, SCHEMA, device_text,
+    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertFile, AlertId,
+    AlertImage, AlertLibrary, AlertProcess, AlertProfile, SCHEMA, device_text,
 };
 use super::severity::{Circumstances, rate};
 use super::time::Time;
+use crate::event::ExecPart;
 
 /// A dropped program in a container called `shop`, killed.
 pub(crate) fn alert(time: Time) -> Alert {
@@ -65,17 +66,12 @@ pub(crate) fn alert(time: Time) -> Alert {
             ancestors_truncated: false,
         },
         behaviour: AlertBehaviour::Exec(AlertExec {
-            layer: Layer::Upper,
-            path: "/tmp/dropped".into(),
-            path_too_long: false,
+            file: file("/tmp/dropped"),
+            part: ExecPart::Program,
             applet: None,
             filename: "./dropped".into(),
             interpreter: None,
             script: false,
-            device: device_text(8 << 20 | 1),
-            inode: 99,
-            sha256: Some("ab".repeat(32)),
-            note: None,
         }),
         profile: Some(AlertProfile {
             digest,
@@ -89,5 +85,31 @@ pub(crate) fn alert(time: Time) -> Alert {
         repeats_of: None,
         lost: None,
         attack: rating.attack.into_iter().map(Into::into).collect(),
+    }
+}
+
+/// A dropped library, refused to a program in the same container.
+pub(crate) fn library(time: Time) -> Alert {
+    Alert {
+        domain: Domain::Library,
+        kind: AlertKind::LibraryDrift,
+        action: AlertAction::DENIED,
+        behaviour: AlertBehaviour::Library(AlertLibrary {
+            file: file("/tmp/dropped.so"),
+            protected: false,
+        }),
+        ..alert(time)
+    }
+}
+
+fn file(path: &str) -> AlertFile {
+    AlertFile {
+        layer: Layer::Upper,
+        path: path.into(),
+        path_too_long: false,
+        device: device_text(8 << 20 | 1),
+        inode: 99,
+        sha256: Some("ab".repeat(32)),
+        note: None,
     }
 }

@@ -1,5 +1,6 @@
 //! What an alert is about: one name per kind of deviation and domain.
 
+use agent_common::domain::Domain;
 use serde::{Deserialize, Serialize};
 
 /// What is wrong. More kinds come with more domains.
@@ -17,6 +18,9 @@ pub enum AlertKind {
     /// A process moved out of its container's cgroup. It stays tracked.
     #[serde(rename = "exec.left_cgroup")]
     ExecLeftCgroup,
+    /// Code that did not come with the image was mapped executable.
+    #[serde(rename = "library.drift")]
+    LibraryDrift,
 }
 
 impl AlertKind {
@@ -26,7 +30,17 @@ impl AlertKind {
         Self::ExecUnknown,
         Self::ExecInto,
         Self::ExecLeftCgroup,
+        Self::LibraryDrift,
     ];
+
+    /// The domain that it belongs to: the word before the dot.
+    #[must_use]
+    pub const fn domain(self) -> Domain {
+        match self {
+            Self::ExecDrift | Self::ExecUnknown | Self::ExecInto | Self::ExecLeftCgroup => Domain::Exec,
+            Self::LibraryDrift => Domain::Library,
+        }
+    }
 
     /// The word in alerts and tables.
     #[must_use]
@@ -36,6 +50,7 @@ impl AlertKind {
             Self::ExecUnknown => "exec.unknown",
             Self::ExecInto => "exec.into",
             Self::ExecLeftCgroup => "exec.left_cgroup",
+            Self::LibraryDrift => "library.drift",
         }
     }
 }
@@ -55,6 +70,8 @@ mod tests {
         for kind in AlertKind::ALL {
             let text = serde_json::to_string(kind).expect("json");
             assert_eq!(text, format!("\"{kind}\""));
+            let domain = kind.as_str().split('.').next();
+            assert_eq!(domain, Some(kind.domain().as_str()));
         }
     }
 }

@@ -17,6 +17,7 @@ use uuid::Uuid;
 use super::kind::AlertKind;
 use super::severity::Severity;
 use super::time::Time;
+use crate::event::ExecPart;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -79,7 +80,8 @@ pub struct AlertAction {
     /// What was done.
     #[serde(with = "crate::tag")]
     pub taken: Action,
-    /// It is certain for every occurrence that this alert stands for: the process was seen to die.
+    /// It is certain for every occurrence that this alert stands for: the process was seen to die, or the operation was
+    /// refused.
     pub confirmed: bool,
     /// Why it failed.
     #[serde(default)]
@@ -135,9 +137,9 @@ pub struct AlertProcess {
     pub started: Time,
     /// The thread's name.
     pub comm: ByteText,
-    /// The program it runs; null where that is not known.
+    /// The program it runs; null where that is not known, as where an execution was looked at before it happened.
     pub exe: Option<ByteText>,
-    /// Its arguments; empty where they could not be read.
+    /// Its arguments, or those that it gave to the program it was about to execute; empty where they could not be read.
     pub args: Vec<ByteText>,
     /// Arguments are missing or cut.
     pub args_truncated: bool,
@@ -164,28 +166,22 @@ pub struct AlertAncestor {
 pub enum AlertBehaviour {
     /// A program was executed.
     Exec(AlertExec),
+    /// A file was mapped executable.
+    Library(AlertLibrary),
     /// A process left its cgroup.
     LeftCgroup(AlertLeftCgroup),
 }
 
-/// A program that was executed.
+/// A file that was used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AlertExec {
+pub struct AlertFile {
     /// Where the file came from.
     #[serde(with = "crate::tag")]
     pub layer: Layer,
-    /// Its path, as its layer defines it; for a script, the interpreter's.
+    /// Its path, as its layer defines it.
     pub path: ByteText,
     /// The path is longer than the kernel could compare; `path` is its end.
     pub path_too_long: bool,
-    /// For a multi-call binary, the name it was invoked as.
-    pub applet: Option<ByteText>,
-    /// The name given to `execve`.
-    pub filename: ByteText,
-    /// For a script, the interpreter that the kernel chose.
-    pub interpreter: Option<ByteText>,
-    /// A script was executed.
-    pub script: bool,
     /// The file's device, `major:minor`.
     pub device: String,
     /// The file's inode.
@@ -194,6 +190,37 @@ pub struct AlertExec {
     pub sha256: Option<String>,
     /// What else was found out.
     pub note: Option<AlertNote>,
+}
+
+/// A program that was executed, or was to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertExec {
+    /// The file of which `part` speaks.
+    #[serde(flatten)]
+    pub file: AlertFile,
+    /// Which of the files that the execution needs it is: the program that runs (for a script, its interpreter), the
+    /// script's own file, or the interpreter that a binary names (`PT_INTERP`).
+    #[serde(default)]
+    pub part: ExecPart,
+    /// For a multi-call binary, the name it was invoked as.
+    pub applet: Option<ByteText>,
+    /// The name given to `execve`; empty where it is not known.
+    pub filename: ByteText,
+    /// For a script, the interpreter that the kernel chose; null in an alert about the script's own file, whose
+    /// interpreter was not looked for yet.
+    pub interpreter: Option<ByteText>,
+    /// A script was executed.
+    pub script: bool,
+}
+
+/// A file that was mapped executable, or was to be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertLibrary {
+    /// The file.
+    #[serde(flatten)]
+    pub file: AlertFile,
+    /// It was mapped before, and now the mapping was made executable.
+    pub protected: bool,
 }
 
 /// A process that left its container's cgroup.
@@ -251,6 +278,29 @@ impl Alert {
         let mut line = serde_json::to_string(self).expect("all keys are texts");
         line.push('\n');
         line
+    }
+}
+
+// === impl AlertBehaviour ===
+
+impl AlertBehaviour {
+    /// The file that it is about, if it is about one.
+    #[must_use]
+    pub fn file(&self) -> Option<&AlertFile> {
+        match self {
+            Self::Exec(exec) => Some(&exec.file),
+            Self::Library(library) => Some(&library.file),
+            Self::LeftCgroup(_) => None,
+        }
+    }
+
+    /// The same, to add what was found out about it.
+    pub fn file_mut(&mut self) -> Option<&mut AlertFile> {
+        match self {
+            Self::Exec(exec) => Some(&mut exec.file),
+            Self::Library(library) => Some(&mut library.file),
+            Self::LeftCgroup(_) => None,
+        }
     }
 }
 
@@ -344,6 +394,17 @@ mod tests {
         let value: serde_json::Value = serde_json::from_str(&line).expect("json");
         insta::assert_snapshot!(serde_json::to_string_pretty(&value).expect("json"));
         assert_eq!(serde_json::from_str::<Alert>(&line).expect("read back"), alert);
+    }
+
+    #[test]
+    fn a_library_reads_back() {
+        let mut alert = example::library(Time::now());
+        let again = |alert: &Alert| serde_json::from_str::<Alert>(&alert.to_line()).expect("read back");
+        assert_eq!(again(&alert), alert);
+        if let Some(file) = alert.behaviour.file_mut() {
+            file.sha256 = Some("ab".repeat(32));
+        }
+        assert_eq!(again(&alert), alert);
     }
 
     #[test]

@@ -7,9 +7,10 @@
 //! Techniques are those of ATT&CK for Enterprise (<https://attack.mitre.org>, matrices Linux and Containers):
 //! - T1059 Command and Scripting Interpreter: a program or applet that the profile does not hold
 //! - T1105 Ingress Tool Transfer: a program that was brought into the running container
+//! - T1574.006 Hijack Execution Flow: Dynamic Linker Hijacking: a library that was dropped, replaced or preloaded
 //! - T1609 Container Administration Command: entered from outside, as `docker exec` does
 //! - T1611 Escape to Host: what leaves the container's cgroup or runs from another mount namespace
-//! - T1620 Reflective Code Loading: a program without a file, as from `memfd_create`
+//! - T1620 Reflective Code Loading: a program or library without a file, as from `memfd_create`
 
 use agent_common::file::Layer;
 use agent_common::task::TaskState;
@@ -58,7 +59,7 @@ impl std::fmt::Display for Severity {
 pub struct Circumstances {
     /// What kind of alert it is.
     pub kind: AlertKind,
-    /// The program's layer; of no meaning for [`AlertKind::ExecLeftCgroup`].
+    /// The file's layer; of no meaning for [`AlertKind::ExecLeftCgroup`].
     pub layer: Layer,
     /// Whose process it is.
     pub state: TaskState,
@@ -79,11 +80,17 @@ pub struct Rating {
 #[must_use]
 pub fn rate(what: Circumstances) -> Rating {
     let (severity, techniques): (_, &[&'static str]) = match (what.kind, what.layer) {
-        (AlertKind::ExecDrift, _) if what.metadata_only => (Severity::Low, &[]),
-        (AlertKind::ExecDrift, Layer::Anonymous) => (Severity::Critical, &["T1620"]),
-        (AlertKind::ExecDrift, Layer::Foreign) => (Severity::Critical, &["T1105", "T1611"]),
+        (AlertKind::ExecDrift | AlertKind::LibraryDrift, _) if what.metadata_only => (Severity::Low, &[]),
+        (AlertKind::ExecDrift | AlertKind::LibraryDrift, Layer::Anonymous) => {
+            (Severity::Critical, &["T1620"])
+        }
+        (AlertKind::ExecDrift | AlertKind::LibraryDrift, Layer::Foreign) => {
+            (Severity::Critical, &["T1105", "T1611"])
+        }
         (AlertKind::ExecDrift, Layer::Volume) => (Severity::Medium, &["T1105"]),
         (AlertKind::ExecDrift, _) => (Severity::High, &["T1105"]),
+        (AlertKind::LibraryDrift, Layer::Volume) => (Severity::Medium, &["T1574.006"]),
+        (AlertKind::LibraryDrift, _) => (Severity::High, &["T1574.006"]),
         (AlertKind::ExecUnknown, _) => (Severity::Medium, &["T1059"]),
         (AlertKind::ExecInto, _) => (Severity::Medium, &["T1059", "T1609"]),
         (AlertKind::ExecLeftCgroup, _) => (Severity::High, &["T1611"]),
@@ -132,13 +139,15 @@ mod tests {
 
     #[test]
     fn a_changed_owner_is_no_intrusion() {
-        let rating = rate(Circumstances {
-            kind: AlertKind::ExecDrift,
-            layer: Layer::Upper,
-            state: TaskState::Main,
-            metadata_only: true,
-        });
-        assert_eq!(rating.severity, Severity::Low);
-        assert_eq!(rating.attack, Vec::<&str>::new());
+        for kind in [AlertKind::ExecDrift, AlertKind::LibraryDrift] {
+            let rating = rate(Circumstances {
+                kind,
+                layer: Layer::Upper,
+                state: TaskState::Main,
+                metadata_only: true,
+            });
+            assert_eq!(rating.severity, Severity::Low, "{kind}");
+            assert_eq!(rating.attack, Vec::<&str>::new(), "{kind}");
+        }
     }
 }

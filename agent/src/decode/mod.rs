@@ -6,6 +6,7 @@
 
 mod cgroup;
 mod exec;
+mod library;
 mod part;
 
 use agent_common::ABI_VERSION;
@@ -62,16 +63,11 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
     }
     let kind = tag(RecordKind::from_raw, header.kind, "kind of record")?;
     Ok(match kind {
-        RecordKind::Exec => Event::Exec(Box::new(exec::decode(&whole(bytes)?)?)),
+        RecordKind::Exec => Event::Use(Box::new(exec::decode(&whole(bytes)?)?)),
         RecordKind::Cgroup => Event::Cgroup(cgroup::decode(&whole(bytes)?)?),
         RecordKind::Leave => Event::Leave(Box::new(cgroup::decode_leave(&whole(bytes)?)?)),
         RecordKind::Exit => Event::Exit(exit(&whole(bytes)?)),
-        RecordKind::Library => {
-            return Err(DecodeError::Tag {
-                tag: "kind of record",
-                value: header.kind,
-            });
-        }
+        RecordKind::Library => Event::Use(Box::new(library::decode(&whole(bytes)?)?)),
     })
 }
 
@@ -120,16 +116,18 @@ fn tag<T>(from_raw: impl Fn(u8) -> Option<T>, value: u8, tag: &'static str) -> R
 
 #[cfg(test)]
 mod tests {
-    use agent_common::domain::Mode;
+    use agent_common::domain::{Domain, Mode};
     use agent_common::file::Layer;
     use agent_common::record::cgroup::{CgroupRecord, LeaveRecord};
-    use agent_common::record::exec::{EXEC_SCRIPT, ExecRecord};
+    use agent_common::record::exec::{EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT, EXEC_SCRIPT, ExecRecord};
+    use agent_common::record::library::{LIBRARY_ARGS_UNREADABLE, LIBRARY_PROTECTED, LibraryRecord};
     use agent_common::rule::{Action, Verdict};
     use agent_common::task::TaskState;
     use bytemuck::{Zeroable as _, bytes_of};
     use proptest::prelude::*;
 
     use super::*;
+    use crate::event::{ExecPart, UseEvent, Used};
 
     fn header<T>(kind: RecordKind) -> RecordHeader {
         RecordHeader {
@@ -146,6 +144,13 @@ mod tests {
 
     fn put(target: &mut [u8], text: &[u8]) {
         target[..text.len()].copy_from_slice(text);
+    }
+
+    fn used(bytes: &[u8]) -> UseEvent {
+        match decode(bytes).expect("a record") {
+            Event::Use(event) => *event,
+            other => panic!("{other:?}"),
+        }
     }
 
     fn word(text: [u8; 8]) -> u64 {
@@ -171,12 +176,15 @@ mod tests {
         put(&mut record.args, b"/bin/sh\0/tmp/x.sh\0\0");
         record.args_bytes = 19;
         record.args_total_bytes = 19;
-        let Event::Exec(event) = decode(bytes_of(&record)).expect("a record") else {
-            panic!("an exec")
+        let event = used(bytes_of(&record));
+        let Used::Exec(exec) = &event.used else {
+            panic!("an execution")
         };
         assert_eq!(event.path.text, "/bin/busybox".into());
-        assert_eq!(event.invoked_as, Some("sh".into()));
-        assert_eq!(event.interpreter, Some("/bin/sh".into()));
+        assert_eq!((exec.part, exec.before), (ExecPart::Program, false));
+        assert_eq!(exec.invoked_as, Some("sh".into()));
+        assert_eq!(exec.interpreter, Some("/bin/sh".into()));
+        assert_eq!(event.exe(), Some(&event.path));
         assert_eq!(event.args, ["/bin/sh".into(), "/tmp/x.sh".into(), "".into()]);
         assert_eq!(
             event.origin,
@@ -187,6 +195,59 @@ mod tests {
             }
         );
         assert_eq!((event.action, event.mode), (Action::Killed, Mode::Enforce));
+    }
+
+    #[test]
+    fn says_which_file_of_an_execution_it_is() {
+        let mut record = ExecRecord::zeroed();
+        record.header = header::<ExecRecord>(RecordKind::Exec);
+        record.process.state = TaskState::Main as u8;
+        for (flags, part) in [
+            (EXEC_BEFORE, ExecPart::Program),
+            (EXEC_BEFORE | EXEC_IS_SCRIPT, ExecPart::Script),
+            (EXEC_BEFORE | EXEC_IS_LOADER, ExecPart::Loader),
+        ] {
+            record.flags = flags;
+            let event = used(bytes_of(&record));
+            let Used::Exec(exec) = &event.used else {
+                panic!("an execution")
+            };
+            assert_eq!((exec.part, exec.before), (part, true));
+            // The process still is the program that asked.
+            assert_eq!(event.exe(), None);
+        }
+    }
+
+    #[test]
+    fn reads_a_library() {
+        let mut record = LibraryRecord::zeroed();
+        record.header = header::<LibraryRecord>(RecordKind::Library);
+        record.layer = Layer::Upper as u8;
+        record.verdict = Verdict::Drift as u8;
+        record.action = Action::Denied as u8;
+        record.mode = Mode::Enforce as u8;
+        record.process.state = TaskState::ExecIn as u8;
+        record.flags = LIBRARY_PROTECTED;
+        record.path.words[0] = word(*b"x.so\0\0\0\0");
+        record.path.words[1] = word(*b"tmp\0\0\0\0\0");
+        record.path.used = 2;
+        record.exe.words[0] = word(*b"ld.so\0\0\0");
+        record.exe.used = 1;
+        put(&mut record.args, b"ld.so\0/tmp/x\0");
+        record.args_bytes = 13;
+        record.args_total_bytes = 13;
+        let event = used(bytes_of(&record));
+        assert_eq!((event.domain(), event.action), (Domain::Library, Action::Denied));
+        assert_eq!(event.path.text, "/tmp/x.so".into());
+        assert_eq!(event.args, ["ld.so".into(), "/tmp/x".into()]);
+        assert_eq!(event.exe().map(|exe| exe.text.clone()), Some("/ld.so".into()));
+        let Used::Library(library) = &event.used else {
+            panic!("a library")
+        };
+        assert!(library.protected);
+        record.flags = LIBRARY_ARGS_UNREADABLE;
+        let event = used(bytes_of(&record));
+        assert!(event.args.is_empty(), "{:?}", event.args);
     }
 
     #[test]
@@ -217,12 +278,13 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(kind in 0_u8..6, mut bytes in proptest::collection::vec(any::<u8>(), size_of::<ExecRecord>())) {
+        fn never_panics(kind in 0_u8..7, mut bytes in proptest::collection::vec(any::<u8>(), size_of::<ExecRecord>())) {
             let length = match kind {
                 1 => size_of::<ExecRecord>(),
                 2 => size_of::<CgroupRecord>(),
                 3 => size_of::<ExitRecord>(),
                 4 => size_of::<LeaveRecord>(),
+                5 => size_of::<LibraryRecord>(),
                 _ => bytes.len(),
             };
             bytes.truncate(length);

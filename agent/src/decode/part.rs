@@ -1,4 +1,4 @@
-//! What several records have in common: processes, paths, NUL-terminated texts.
+//! What several records have in common: processes, paths, arguments, NUL-terminated texts.
 
 use agent_common::path::{PATH_TOO_LONG, PathWords};
 use agent_common::record::ProcessPart;
@@ -14,6 +14,21 @@ const CUT: &[u8] = b".../";
 /// The bytes before the first NUL, or all.
 pub(super) fn text(bytes: &[u8]) -> ByteText {
     bytes.split(|byte| *byte == 0).next().unwrap_or(bytes).into()
+}
+
+/// The arguments in the first `used` of `bytes`; none unless they are known.
+pub(super) fn args(bytes: &[u8], used: u16, are_known: bool) -> Vec<ByteText> {
+    let bytes = &bytes[..usize::from(used).min(bytes.len())];
+    if bytes.is_empty() || !are_known {
+        return Vec::new();
+    }
+    // Each argument ends with a NUL, the last one too, unless it was cut.
+    bytes
+        .strip_suffix(&[0])
+        .unwrap_or(bytes)
+        .split(|byte| *byte == 0)
+        .map(ByteText::from)
+        .collect()
 }
 
 pub(super) fn process(part: &ProcessPart) -> Result<ProcessEvent, DecodeError> {

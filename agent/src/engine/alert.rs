@@ -7,51 +7,31 @@ use agent_common::file::Layer;
 use agent_common::rule::{Action, BehaviourKey};
 
 use super::Engine;
-use super::container::Tracked;
+use super::container::{Told, Tracked};
 use crate::alert::fold::FoldKey;
 use crate::alert::kind::AlertKind;
 use crate::alert::model::{
-    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertId, AlertImage,
-    AlertLeftCgroup, AlertLost, AlertNote, AlertProcess, AlertProfile, SCHEMA, device_text,
+    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertFile, AlertId,
+    AlertImage, AlertLeftCgroup, AlertLibrary, AlertLost, AlertNote, AlertProcess, AlertProfile, SCHEMA,
+    device_text,
 };
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::Time;
-use crate::compare::exec::{Deviation, DeviationKind};
-use crate::event::{ExecEvent, LeaveEvent, Origin, ProcessEvent, WalkedPath};
+use crate::compare::{self, Deviation, DeviationKind};
+use crate::event::{ExecPart, LeaveEvent, Origin, ProcessEvent, UseEvent, Used};
 
 impl Engine {
-    /// Reports a deviation in domain exec. `in_hand`: its repeats are counted in the kernel from now on.
-    pub(super) fn report_exec(&mut self, event: &ExecEvent, deviation: &Deviation, in_hand: bool) {
+    /// Reports a deviation. `in_hand`: its repeats are counted in the kernel from now on.
+    pub(super) fn report(&mut self, event: &UseEvent, deviation: &Deviation, in_hand: bool) {
         if in_hand {
             self.take_in_hand(event, deviation);
         }
-        let kind = match deviation.kind {
-            DeviationKind::Drift => AlertKind::ExecDrift,
-            DeviationKind::Unknown => AlertKind::ExecUnknown,
-            DeviationKind::Entered => AlertKind::ExecInto,
-        };
-        let behaviour = AlertBehaviour::Exec(AlertExec {
-            layer: event.layer,
-            path: event.path.text.clone(),
-            path_too_long: event.path.too_long,
-            applet: deviation.behaviour.applet.clone(),
-            filename: event.filename.clone(),
-            interpreter: event.interpreter.clone(),
-            script: event.interpreter.is_some(),
-            device: device_text(event.file.device),
-            inode: event.file.inode,
-            sha256: None,
-            note: event.verified_as_image.then_some(AlertNote::MetadataOnly),
-        });
-        let exe = Some(&event.path);
-        let mut alert = self.alert(
-            kind,
-            event.origin,
-            &event.process,
-            exe,
-            Some(&event.cwd),
-            behaviour,
-        );
+        let kind = kind(event, deviation);
+        let mut alert = self.alert(kind, event.origin, &event.process, behaviour(event));
+        alert.process.exe = event.exe().map(|exe| exe.text.clone());
+        if let Used::Exec(exec) = &event.used {
+            alert.process.cwd = Some(exec.cwd.text.clone());
+        }
         alert.mode = event.mode;
         alert.process.args.clone_from(&event.args);
         alert.process.args_truncated = event.args_truncated;
@@ -81,7 +61,7 @@ impl Engine {
             destination_name: event.destination_name.clone(),
         });
         let kind = AlertKind::ExecLeftCgroup;
-        let mut alert = self.alert(kind, event.origin, &event.process, None, None, behaviour);
+        let mut alert = self.alert(kind, event.origin, &event.process, behaviour);
         alert.mode = self
             .containers
             .get(&event.origin.container)
@@ -100,16 +80,20 @@ impl Engine {
     }
 
     /// The key under which the kernel counts the repeats of a behaviour.
-    pub(super) fn seen_key(&self, event: &ExecEvent, deviation: &Deviation) -> BehaviourKey {
-        let mut key = deviation
-            .behaviour
-            .key(self.kernel.hash_key, event.origin.container, event.section);
-        // The kernel hashes drift with its inode, and knows its own layer, not the one it is judged as.
-        key.layer = event.layer as u8;
-        if deviation.kind == DeviationKind::Drift || !deviation.is_learnable {
-            key.hash = event.behaviour_hash;
+    pub(super) fn seen_key(&self, event: &UseEvent, deviation: &Deviation) -> BehaviourKey {
+        BehaviourKey {
+            container: event.origin.container,
+            // The kernel need not have looked at the applet yet, as it will for the repeats. Drift it hashes with its inode.
+            hash: match &deviation.learnable {
+                Some(behaviour) => behaviour.hash(self.kernel.hash_key),
+                None => event.behaviour_hash,
+            },
+            domain: event.domain() as u8,
+            // The kernel's, not the one that the file is judged as.
+            layer: event.layer as u8,
+            section: event.section as u8,
+            reserved: [0; 5],
         }
-        key
     }
 
     /// Folds an alert. `process`: the one that was killed.
@@ -153,29 +137,23 @@ impl Engine {
         kind: AlertKind,
         origin: Origin,
         process: &ProcessEvent,
-        exe: Option<&WalkedPath>,
-        cwd: Option<&WalkedPath>,
         behaviour: AlertBehaviour,
     ) -> Alert {
-        let layer = match &behaviour {
-            AlertBehaviour::Exec(exec) => exec.layer,
-            AlertBehaviour::LeftCgroup(_) => Layer::Unknown,
-        };
         let rating = rate(Circumstances {
             kind,
-            layer,
+            layer: behaviour.file().map_or(Layer::Unknown, |file| file.layer),
             state: process.state,
             metadata_only: false,
         });
         let time = self.clock.date(origin.time_ns);
-        let lost = self.lost_since_last_alert(origin, time);
+        let lost = self.lost_since_last_alert(origin, kind.domain(), time);
         let tracked = self.containers.get(&origin.container);
         Alert {
             schema: SCHEMA.into(),
             id: AlertId::new(),
             time,
             node: self.config.node.clone(),
-            domain: Domain::Exec,
+            domain: kind.domain(),
             kind,
             severity: rating.severity,
             mode: Mode::Pending,
@@ -189,10 +167,10 @@ impl Engine {
                 gid: process.gid,
                 started: self.clock.date(process.started_ns),
                 comm: process.comm.clone(),
-                exe: exe.map(|path| path.text.clone()),
+                exe: None,
                 args: Vec::new(),
                 args_truncated: false,
-                cwd: cwd.map(|path| path.text.clone()),
+                cwd: None,
                 ancestors: process
                     .ancestors
                     .iter()
@@ -225,17 +203,56 @@ impl Engine {
         }
     }
 
-    /// The blind window since the container's last alert, if it lost records.
-    fn lost_since_last_alert(&mut self, origin: Origin, time: Time) -> Option<AlertLost> {
+    /// The blind window since the container's last alert of a domain, if records of it were lost.
+    fn lost_since_last_alert(&mut self, origin: Origin, domain: Domain, time: Time) -> Option<AlertLost> {
         let tracked = self.containers.get_mut(&origin.container)?;
-        let lost = self.maps.instance(tracked.slot).ok()?.counters[Domain::Exec as usize].lost();
-        let records = lost.saturating_sub(std::mem::replace(&mut tracked.lost_before_alert, lost));
-        let from = tracked.last_alert.replace(time).unwrap_or(time);
+        let lost = self.maps.instance(tracked.slot).ok()?.counters[domain as usize].lost();
+        let now = Told { at: Some(time), lost };
+        let before = std::mem::replace(&mut tracked.told[domain as usize], now);
+        let records = lost.saturating_sub(before.lost);
         (records > 0).then_some(AlertLost {
-            from,
+            from: before.at.unwrap_or(time),
             to: time,
             records,
         })
+    }
+}
+
+fn kind(event: &UseEvent, deviation: &Deviation) -> AlertKind {
+    match (&event.used, deviation.kind) {
+        (Used::Exec(_), DeviationKind::Drift) => AlertKind::ExecDrift,
+        (Used::Exec(_), DeviationKind::Unknown) => AlertKind::ExecUnknown,
+        (Used::Exec(_), DeviationKind::Entered) => AlertKind::ExecInto,
+        (Used::Library(_), _) => AlertKind::LibraryDrift,
+    }
+}
+
+fn behaviour(event: &UseEvent) -> AlertBehaviour {
+    let file = AlertFile {
+        layer: event.layer,
+        path: event.path.text.clone(),
+        path_too_long: event.path.too_long,
+        device: device_text(event.file.device),
+        inode: event.file.inode,
+        sha256: None,
+        note: None,
+    };
+    match &event.used {
+        Used::Exec(exec) => AlertBehaviour::Exec(AlertExec {
+            file: AlertFile {
+                note: exec.verified_as_image.then_some(AlertNote::MetadataOnly),
+                ..file
+            },
+            part: exec.part,
+            applet: compare::exec::behaviour(event, exec).applet,
+            filename: exec.filename.clone(),
+            interpreter: exec.interpreter.clone(),
+            script: exec.interpreter.is_some() || exec.part == ExecPart::Script,
+        }),
+        Used::Library(library) => AlertBehaviour::Library(AlertLibrary {
+            file,
+            protected: library.protected,
+        }),
     }
 }
 

@@ -60,8 +60,17 @@ pub(super) struct Tracked {
     /// When its cgroup went.
     pub(super) removed: Option<Duration>,
     pub(super) lost_before_window: u64,
-    pub(super) lost_before_alert: u64,
-    pub(super) last_alert: Option<Time>,
+    /// By domain.
+    pub(super) told: [Told; DOMAIN_SLOTS],
+}
+
+/// What was told of a container in one domain.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Told {
+    /// When the last alert was.
+    pub(super) at: Option<Time>,
+    /// How many records had been lost by then.
+    pub(super) lost: u64,
 }
 
 /// Whether it is known what a container is.
@@ -115,8 +124,7 @@ impl Tracked {
             next_verification: None,
             removed: None,
             lost_before_window: 0,
-            lost_before_alert: 0,
-            last_alert: None,
+            told: [Told::default(); DOMAIN_SLOTS],
         }
     }
 

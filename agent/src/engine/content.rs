@@ -15,15 +15,15 @@ use tokio::sync::mpsc;
 use super::Engine;
 use super::container::Tracked;
 use crate::alert::fold::FoldKey;
-use crate::alert::model::{Alert, AlertBehaviour, AlertNote};
+use crate::alert::model::{Alert, AlertNote};
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::since_boot;
-use crate::compare::exec::{Deviation, DeviationKind};
+use crate::compare::{Deviation, DeviationKind};
 use crate::container::content::{ContentError, ContentLimits, HashedFile, Location, hash_file};
 use crate::container::lowers::ImageMatch;
 use crate::container::overlay::Overlay;
 use crate::container::root;
-use crate::event::{ExecEvent, ProcessEvent};
+use crate::event::{ProcessEvent, UseEvent};
 use crate::profile::model::{ContentHash, ProfileKey};
 use crate::text::ByteText;
 
@@ -185,7 +185,7 @@ impl Engine {
     /// Lets the content of a drifted file be looked at before its alert goes out; other alerts go out at once.
     pub(super) fn check_content_then_offer(
         &mut self,
-        event: &ExecEvent,
+        event: &UseEvent,
         deviation: &Deviation,
         key: FoldKey,
         alert: Alert,
@@ -289,18 +289,18 @@ impl Engine {
             let _ = self.maps.forget_seen(&held.key.behaviour);
             return;
         }
-        if let AlertBehaviour::Exec(exec) = &mut held.alert.behaviour {
-            exec.sha256 = Some(file.sha256.to_string());
-            exec.note = match comparison {
+        if let Some(found) = held.alert.behaviour.file_mut() {
+            found.sha256 = Some(file.sha256.to_string());
+            found.note = match comparison {
                 Some(ImageMatch::Equal) => Some(AlertNote::MetadataOnly),
                 Some(ImageMatch::OtherContent | ImageMatch::MorePrivileged) => {
                     Some(AlertNote::ContentChanged)
                 }
-                Some(_) | None => exec.note,
+                Some(_) | None => found.note,
             };
             let rating = rate(Circumstances {
                 kind: held.alert.kind,
-                layer: exec.layer,
+                layer: found.layer,
                 state: held.alert.process.state,
                 metadata_only: is_image,
             });

@@ -1,5 +1,6 @@
 //! Records, in batches: decode, resolve, compare, decide; then what was decided is carried out for the whole batch.
 
+use agent_common::container::SELF_TEST;
 use agent_common::domain::Section;
 use aya::maps::{MapData, RingBuf};
 
@@ -7,10 +8,10 @@ use super::container::{Resolution, WAITING_MAX};
 use super::learn::Learning;
 use super::{BATCH_RECORDS, Engine};
 use crate::alert::time::since_boot;
-use crate::compare::exec::{Deviation, compare};
+use crate::compare::{Comparison, Deviation, compare};
 use crate::decide::{Decision, decide};
 use crate::decode::decode;
-use crate::event::{Event, ExecEvent};
+use crate::event::{Event, UseEvent, Used};
 
 impl Engine {
     /// Takes at most a batch of records; returns how many there were.
@@ -37,13 +38,17 @@ impl Engine {
 
     /// Handles one event. What is to be learned is added to `learning`.
     pub(super) fn handle(&mut self, event: Event, learning: &mut Learning) {
+        // What the agent did at its start to see that the programs act is nobody's behaviour.
+        if event.origin().container == SELF_TEST {
+            return;
+        }
         match event {
             Event::Cgroup(event) => self.cgroup_changed(&event, learning),
             Event::Exit(event) => {
                 let alerts = self.fold.confirm((event.pid, event.started_ns));
                 self.ready.extend(alerts);
             }
-            Event::Exec(_) | Event::Leave(_) => self.attribute(event, learning),
+            Event::Use(_) | Event::Leave(_) => self.attribute(event, learning),
         }
     }
 
@@ -68,52 +73,53 @@ impl Engine {
     /// Compares and decides.
     pub(super) fn judge(&mut self, event: &Event, learning: &mut Learning) {
         match event {
-            Event::Exec(event) => self.judge_exec(event, learning),
+            Event::Use(event) => self.judge_use(event, learning),
             Event::Leave(event) => self.report_leave(event),
             Event::Cgroup(_) | Event::Exit(_) => {}
         }
     }
 
-    fn judge_exec(&mut self, event: &ExecEvent, learning: &mut Learning) {
+    fn judge_use(&mut self, event: &UseEvent, learning: &mut Learning) {
         let Some(tracked) = self.containers.get(&event.origin.container) else {
             return;
         };
         let known = tracked.known();
+        let number = known.map(|known| known.profile);
         let profile = known.and_then(|known| self.store.profile(&known.key));
-        let Some(deviation) = compare(event, profile) else {
-            // Learned since the hook looked; the rule may have come with a profile that was published later.
-            if let (Some(known), true) = (known, event.section == Section::Main) {
-                let behaviour = crate::compare::exec::behaviour(event);
-                let grown = self
-                    .publisher
-                    .grow(&mut self.maps, known.profile, event.section, &behaviour);
-                Self::log_map_failure(grown);
-            }
-            return;
-        };
+        // That of domain exec: drift, of which alone the others tell, is reported in every mode.
         let mode_now = tracked.mode;
-        if let Some(known) = known
-            && deviation.behaviour.applet.is_some()
-            && !event.applet_judged
+        let deviation = match compare(event, profile) {
+            Comparison::Departs(deviation) => deviation,
+            Comparison::Conforms(behaviour) => {
+                // The rule may have come with a profile that was published later.
+                if let (Some(number), Section::Main) = (number, event.section) {
+                    let grown = self
+                        .publisher
+                        .grow(&mut self.maps, number, event.section, &behaviour);
+                    Self::log_map_failure(grown);
+                }
+                return;
+            }
+        };
+        if let (Some(number), Used::Exec(exec), Some(behaviour)) = (number, &event.used, &deviation.learnable)
+            && behaviour.applet.is_some()
+            && !exec.applet_judged
         {
-            let behaviour = &deviation.behaviour;
-            let marked = self.publisher.mark_multi_call(
-                &mut self.maps,
-                known.profile,
-                behaviour.layer,
-                &behaviour.path,
-            );
+            let (layer, path) = (behaviour.layer, &behaviour.path);
+            let marked = self
+                .publisher
+                .mark_multi_call(&mut self.maps, number, layer, path);
             Self::log_map_failure(marked);
         }
         match decide(&deviation, event.mode, mode_now, event.action) {
             Decision::Learn => learning.add(event, deviation),
-            Decision::Alert { in_hand } => self.report_exec(event, &deviation, in_hand),
+            Decision::Alert { in_hand } => self.report(event, &deviation, in_hand),
             Decision::Wait => self.counters.unattributed += 1,
         }
     }
 
     /// The kernel need not send the repeats of this behaviour.
-    pub(super) fn take_in_hand(&mut self, event: &ExecEvent, deviation: &Deviation) {
+    pub(super) fn take_in_hand(&mut self, event: &UseEvent, deviation: &Deviation) {
         let key = self.seen_key(event, deviation);
         let set = self.maps.set_seen(&key);
         Self::log_map_failure(set);

@@ -10,17 +10,17 @@ use agent_common::domain::{Domain, Mode, Section};
 use agent_common::rule::WINDOW_NS;
 
 use super::Engine;
-use crate::compare::exec::Deviation;
-use crate::event::ExecEvent;
+use crate::compare::Deviation;
+use crate::event::UseEvent;
 use crate::profile::model::{ObservationCounts, ProfileKey};
 use crate::profile::store::{EvidenceGain, Learned, Observation};
 
 /// What one batch of records has to teach.
 #[derive(Default)]
-pub(super) struct Learning(Vec<(ExecEvent, Deviation)>);
+pub(super) struct Learning(Vec<(UseEvent, Deviation)>);
 
 impl Learning {
-    pub(super) fn add(&mut self, event: &ExecEvent, deviation: Deviation) {
+    pub(super) fn add(&mut self, event: &UseEvent, deviation: Deviation) {
         self.0.push((event.clone(), deviation));
     }
 }
@@ -41,7 +41,7 @@ impl Engine {
                 let observation = Observation {
                     key: known.key.clone(),
                     section: event.section,
-                    behaviour: deviation.behaviour.clone(),
+                    behaviour: deviation.learnable.clone()?,
                 };
                 Some((known.profile, observation, event, deviation))
             })
@@ -79,11 +79,11 @@ impl Engine {
                 Learned::New | Learned::Known => self.take_in_hand(&event, &deviation),
                 Learned::Full => {
                     self.counters.not_learned += 1;
-                    self.report_exec(&event, &deviation, true);
+                    self.report(&event, &deviation, true);
                 }
                 Learned::Refused(error) => {
                     tracing::warn!(%error, behaviour = %observation.behaviour, "not learned");
-                    self.report_exec(&event, &deviation, true);
+                    self.report(&event, &deviation, true);
                 }
             }
         }

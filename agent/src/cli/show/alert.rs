@@ -7,6 +7,7 @@ use crate::alert::model::{Alert, AlertBehaviour};
 use crate::alert::severity::Severity;
 use crate::cli::screen::{Screen, Tone};
 use crate::control::protocol::MISSED_SCHEMA;
+use crate::event::ExecPart;
 
 /// An alert line of the stream in one line for people. A line that this version does not understand is shown as it is:
 /// it is JSON, in which nothing is left that acts on a terminal.
@@ -28,22 +29,7 @@ fn one(alert: &Alert, screen: Screen) -> String {
         Some(name) => name.to_string(),
         None => short_id(&alert.container.id),
     };
-    let behaviour = match &alert.behaviour {
-        AlertBehaviour::Exec(exec) => {
-            let applet = exec
-                .applet
-                .as_ref()
-                .map(|applet| format!(" ({applet})"))
-                .unwrap_or_default();
-            let script = if exec.script {
-                format!(" for {}", exec.filename)
-            } else {
-                String::new()
-            };
-            format!("{} {}{applet}{script}", exec.layer, exec.path)
-        }
-        AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
-    };
+    let behaviour = behaviour(alert);
     let parent = alert.process.ancestors.first();
     let repeats = alert.count > 1 || alert.repeats_of.is_some();
     [
@@ -71,6 +57,31 @@ fn one(alert: &Alert, screen: Screen) -> String {
             .unwrap_or_default(),
     ]
     .concat()
+}
+
+fn behaviour(alert: &Alert) -> String {
+    match &alert.behaviour {
+        AlertBehaviour::Exec(exec) => {
+            let applet = exec
+                .applet
+                .as_ref()
+                .map(|applet| format!(" ({applet})"))
+                .unwrap_or_default();
+            let what = match exec.part {
+                ExecPart::Program if exec.script => format!(" for {}", exec.filename),
+                ExecPart::Program => String::new(),
+                ExecPart::Script => " (script)".to_owned(),
+                ExecPart::Loader => " (loader)".to_owned(),
+            };
+            format!("{} {}{applet}{what}", exec.file.layer, exec.file.path)
+        }
+        AlertBehaviour::Library(library) => {
+            let program = alert.process.exe.as_ref().map(|exe| format!(" in {exe}"));
+            let program = program.unwrap_or_default();
+            format!("{} {}{program}", library.file.layer, library.file.path)
+        }
+        AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
+    }
 }
 
 fn action(alert: &Alert) -> &'static str {
@@ -124,6 +135,7 @@ mod tests {
             destination_name: "user.slice".into(),
         });
         lines.push(text(&alert.to_line(), SCREEN));
+        lines.push(text(&example::library(time).to_line(), SCREEN));
         lines.push(text(missed_line(7).trim_end(), SCREEN));
         lines.push(text(r#"{"schema":"driftlock.alert/v9"}"#, SCREEN));
         insta::assert_snapshot!(lines.join("\n"));
