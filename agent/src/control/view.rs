@@ -287,6 +287,9 @@ pub struct ProfileSummary {
     pub generation: u32,
     /// What it permits was reviewed by an operator, and nothing was learned since.
     pub approved: bool,
+    /// It tells of scripts; otherwise they are judged by their layer alone.
+    #[serde(default)]
+    pub scripts: bool,
     /// The image's mode for exec, if it has one of its own.
     #[serde(with = "crate::tag::option")]
     pub mode: Option<Mode>,

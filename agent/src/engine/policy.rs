@@ -2,13 +2,15 @@
 //!
 //! Each container's entry is replaced in one update. Failure: the container keeps what it had, which is logged.
 
-use agent_common::container::{CONTAINER_EXEC_INTO_DENY, CONTAINER_UNPROFILED_DENY_DRIFT, Container};
+use agent_common::container::{
+    CONTAINER_EXEC_INTO_DENY, CONTAINER_SCRIPTS_JUDGED, CONTAINER_UNPROFILED_DENY_DRIFT, Container,
+};
 use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 
 use super::Engine;
 use super::container::Resolution;
 use crate::config::Unprofiled;
-use crate::control::view::ModeSource;
+use crate::control::view::{ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
 
 impl Engine {
@@ -18,6 +20,12 @@ impl Engine {
             Unprofiled::AlertDrift => 0,
             Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
         }
+    }
+
+    /// Whether the attached programs see a script's own file.
+    pub(super) fn sees_scripts(&self) -> bool {
+        let can = |tier: &TierView| tier.domain == Domain::Exec && tier.can == Tier::Deny;
+        self.tiers().iter().any(can)
     }
 
     /// Puts mode, profile and policy of a known container in force, in one update.
@@ -57,6 +65,9 @@ impl Engine {
             modes[domain as usize] = mode as u8;
         }
         modes[Domain::Exec as usize] = mode as u8;
+        if profile.scripts {
+            flags |= CONTAINER_SCRIPTS_JUDGED;
+        }
         if exec_into == ExecInto::Deny {
             flags |= CONTAINER_EXEC_INTO_DENY;
         }
@@ -126,6 +137,7 @@ impl Engine {
 
     /// A profile is gone from the store: containers of its role begin a new one, and its rules go.
     pub(super) fn unpublish(&mut self, profile: u32) {
+        let scripts = self.sees_scripts();
         for tracked in self.containers.values_mut() {
             let Resolution::Known(known) = &mut tracked.resolution else {
                 continue;
@@ -133,7 +145,7 @@ impl Engine {
             if known.profile != profile {
                 continue;
             }
-            match self.store.ensure(&known.key) {
+            match self.store.ensure(&known.key, scripts) {
                 Ok(number) => known.profile = number,
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");

@@ -74,7 +74,7 @@ impl Engine {
             digest: info.image.digest.clone(),
             role,
         };
-        let profile = self.store.ensure(&key)?;
+        let profile = self.store.ensure(&key, self.sees_scripts())?;
         let references: Vec<String> = info
             .image
             .reference

@@ -233,6 +233,7 @@ impl Engine {
                 .state(profile.id)
                 .map_or(0, |(generation, _)| generation),
             approved: profile.approved,
+            scripts: profile.scripts,
             mode,
             rules: profile.rules().count() as u64,
             proposals: profile.exec_in.values().filter(|entry| !entry.accepted).count() as u64,

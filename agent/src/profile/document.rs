@@ -51,6 +51,8 @@ pub struct ProfileDocument {
 pub struct RoleProfile {
     /// An operator has approved what it permits.
     pub approved: bool,
+    /// It tells of scripts.
+    pub scripts: bool,
     /// What it was learned from.
     pub counts: ObservationCounts,
     /// What the container's own processes executed.
@@ -189,6 +191,7 @@ impl From<&Profile> for RoleProfile {
     fn from(profile: &Profile) -> Self {
         Self {
             approved: profile.approved,
+            scripts: profile.scripts,
             counts: profile.counts,
             exec: profile.exec.clone(),
             exec_in: profile.exec_in.clone(),

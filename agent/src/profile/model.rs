@@ -121,6 +121,9 @@ pub struct Profile {
     pub key: ProfileKey,
     /// An operator has approved what it permits. Learning a behaviour of the container's own takes this back.
     pub approved: bool,
+    /// It tells of scripts: it was begun where a script's own file is seen, not only its interpreter. Otherwise scripts are
+    /// judged by their layer alone.
+    pub scripts: bool,
     /// What it was learned from.
     pub counts: ObservationCounts,
     /// What the container's own processes executed.
@@ -295,6 +298,7 @@ impl Profile {
             id,
             key,
             approved: false,
+            scripts: false,
             counts: ObservationCounts::default(),
             exec: BTreeMap::new(),
             exec_in: BTreeMap::new(),

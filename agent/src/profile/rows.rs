@@ -70,6 +70,9 @@ pub(super) struct Header {
     pub(super) digest: ImageDigest,
     pub(super) role: Role,
     pub(super) approved: bool,
+    /// Not in rows of the first version, which saw no scripts.
+    #[serde(default)]
+    pub(super) scripts: bool,
     pub(super) counts: ObservationCounts,
 }
 
@@ -115,6 +118,7 @@ impl Header {
             digest: profile.key.digest.clone(),
             role: profile.key.role.clone(),
             approved: profile.approved,
+            scripts: profile.scripts,
             counts: profile.counts,
         }
     }
@@ -141,6 +145,7 @@ impl State {
                     .entry(key.clone())
                     .or_insert_with(|| Profile::new(id, key.clone()));
                 profile.approved = header.approved;
+                profile.scripts = header.scripts;
                 profile.counts = header.counts;
                 self.keys.insert(id, key);
             }

@@ -175,6 +175,7 @@ pub fn summary() -> ProfileSummary {
         role: "/bin/shop".into(),
         generation: 3,
         approved: true,
+        scripts: true,
         mode: Some(Mode::Enforce),
         rules: 2,
         proposals: 1,

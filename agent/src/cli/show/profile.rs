@@ -75,6 +75,12 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
             coverage(summary)
         ),
     );
+    let scripts = if summary.scripts {
+        "compared with the profile"
+    } else {
+        "judged by their layer alone"
+    };
+    row("scripts", scripts.to_owned());
     row("approved", if summary.approved { "yes" } else { "no" }.to_owned());
     if let Some(changed) = summary.changed {
         row("changed", changed.to_string());

@@ -77,6 +77,7 @@ impl RoleProfile {
     fn check(entry: wire::RoleEntry) -> Result<Self, Problem> {
         let mut profile = Self {
             approved: entry.approved,
+            scripts: entry.scripts,
             counts: entry.observation.into(),
             ..Self::default()
         };
@@ -169,6 +170,7 @@ impl RoleProfile {
         Some(wire::RoleEntry {
             role: role.clone(),
             approved: self.approved,
+            scripts: self.scripts,
             exec: exec.collect::<Option<_>>()?,
             exec_in: exec_in.collect::<Option<_>>()?,
             accepted_drift: accepted_drift.collect::<Option<_>>()?,

@@ -88,6 +88,7 @@ fn one_document_in_full() {
     document.image.descends_from = Some(format!("sha256:{}", "cd".repeat(32)).parse().expect("a digest"));
     let profile = document.roles.values_mut().next().expect("one role");
     profile.approved = true;
+    profile.scripts = true;
     profile.counts = ObservationCounts {
         windows: 60,
         lost_windows: 1,

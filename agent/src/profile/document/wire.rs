@@ -81,6 +81,10 @@ pub(super) struct RoleEntry {
     /// An operator has approved what the profile permits.
     #[serde(default)]
     pub(super) approved: bool,
+    /// The profile tells of scripts too: those of the image that it does not hold depart from it. Without this, a script is
+    /// judged by where its file came from alone.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) scripts: bool,
     /// Programs that the container's own processes may execute.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<ExecEntry>"))]
@@ -208,6 +212,11 @@ pub(super) struct Observation {
 /// A value without a place, to be written.
 pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
     Spanned::new(value, Location::UNKNOWN, Location::UNKNOWN)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// Reads a field that may be missing but not null: `null` and `~` are names that a container can choose.

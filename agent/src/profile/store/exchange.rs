@@ -113,6 +113,7 @@ fn check_content(document: &ProfileDocument) -> Result<()> {
 fn rows(id: u32, key: ProfileKey, role: &RoleProfile, changes: &mut Vec<Change>) {
     let header = Header {
         approved: role.approved,
+        scripts: role.scripts,
         counts: role.counts,
         ..Header::of(&Profile::new(id, key))
     };

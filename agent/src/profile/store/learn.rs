@@ -55,12 +55,19 @@ pub struct EvidenceGain {
 // === impl ProfileStore ===
 
 impl ProfileStore {
-    /// The number of the profile for `key`, which is created empty if there is none.
-    pub fn ensure(&mut self, key: &ProfileKey) -> Result<u32> {
+    /// The number of the profile for `key`, which is created empty if there is none. One without behaviours begins now:
+    /// `scripts` says whether it will tell of them.
+    pub fn ensure(&mut self, key: &ProfileKey, scripts: bool) -> Result<u32> {
         self.recover()?;
         let mut plan = Plan::new(&self.state);
         let id = plan.profile(key)?;
-        let changes = plan.changes;
+        let begun = match self.state.by_id(id) {
+            Some(profile) if !profile.exec.is_empty() || profile.scripts == scripts => None,
+            Some(profile) => Some(Header::of(profile)),
+            None => Some(Header::of(&Profile::new(id, key.clone()))),
+        };
+        let mut changes = plan.changes;
+        changes.extend(begun.map(|header| Change::Profile(id, Some(Header { scripts, ..header }))));
         self.commit("create profile", changes)?;
         Ok(id)
     }

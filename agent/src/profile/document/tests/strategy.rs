@@ -159,19 +159,22 @@ fn role() -> impl Strategy<Value = RoleProfile> {
         accepted,
     });
     (
-        any::<bool>(),
+        any::<[bool; 2]>(),
         counts,
         prop::collection::btree_map(behaviour(), evidence, 0..6),
         prop::collection::btree_map(behaviour(), entry, 0..4),
         prop::collection::btree_map((drift_layer, path()), accepted, 0..3),
     )
-        .prop_map(|(approved, counts, exec, exec_in, drift)| RoleProfile {
-            approved,
-            counts,
-            exec,
-            exec_in,
-            drift,
-        })
+        .prop_map(
+            |([approved, scripts], counts, exec, exec_in, drift)| RoleProfile {
+                approved,
+                scripts,
+                counts,
+                exec,
+                exec_in,
+                drift,
+            },
+        )
 }
 
 /// Any document that can be written.

@@ -47,7 +47,7 @@ fn accepting_is_by_path_or_by_path_and_content() {
         store.accept_exec(&key, &behaviour("/bin/a")),
         Err(StoreError::NoProfile { .. })
     ));
-    store.ensure(&key).expect("creates");
+    store.ensure(&key, false).expect("creates");
     assert!(store.accept_exec(&key, &behaviour("/bin/a")).expect("accepts"));
     assert!(!store.accept_exec(&key, &behaviour("/bin/a")).expect("answers"));
     assert!(

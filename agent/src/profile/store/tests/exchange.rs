@@ -34,7 +34,7 @@ fn an_import_replaces_an_image_and_keeps_its_numbers() {
     store
         .add_reference(&digest(1), Some("app:1"), None)
         .expect("adds");
-    store.ensure(&key(2, "/other")).expect("creates");
+    store.ensure(&key(2, "/other"), false).expect("creates");
 
     let mut document = kept.clone();
     let profile = document.roles.values().next().expect("a role").clone();
@@ -50,7 +50,7 @@ fn an_import_replaces_an_image_and_keeps_its_numbers() {
     assert_eq!(store.export(&digest(1)), Some(document));
     assert_eq!(store.profile(&key(2, "/other")).expect("untouched").id, 4);
     assert_eq!(
-        store.ensure(&key(1, "/goes")).expect("creates"),
+        store.ensure(&key(1, "/goes"), false).expect("creates"),
         6,
         "3 is not used again"
     );
@@ -64,7 +64,7 @@ fn an_import_replaces_an_image_and_keeps_its_numbers() {
 #[test]
 fn what_may_not_be_learned_cannot_be_imported_either() {
     let (mut store, _directory) = store();
-    store.ensure(&key(1, "/init")).expect("creates");
+    store.ensure(&key(1, "/init"), false).expect("creates");
     let mut document = store.export(&digest(1)).expect("is known");
     let profile = document.roles.values_mut().next().expect("a role");
     let mut drift = behaviour("/bin/a");

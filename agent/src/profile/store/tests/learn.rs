@@ -84,13 +84,13 @@ fn a_section_ends_at_its_bound() {
 #[test]
 fn numbers_are_never_used_again() {
     let (mut store, _directory) = store();
-    let first = store.ensure(&key(1, "/init")).expect("creates");
+    let first = store.ensure(&key(1, "/init"), false).expect("creates");
     assert_eq!(first, 1);
-    assert_eq!(store.ensure(&key(1, "/init")).expect("finds"), first);
+    assert_eq!(store.ensure(&key(1, "/init"), false).expect("finds"), first);
     assert_eq!(store.remove(&key(1, "/init")).expect("removes"), first);
     assert!(store.profile_by_id(first).is_none());
     let mut store = reopen(store);
-    let second = store.ensure(&key(1, "/init")).expect("creates");
+    let second = store.ensure(&key(1, "/init"), false).expect("creates");
     assert_eq!(second, 2);
     assert_eq!(
         store.profile_by_id(second).map(|profile| &profile.key),
@@ -154,4 +154,25 @@ fn references_are_kept_up_to_their_bound() {
         (record.references.len(), record.manifests.len()),
         (REFERENCES_MAX, 1)
     );
+}
+
+#[test]
+fn whether_a_profile_tells_of_scripts_is_settled_by_its_first_behaviour() {
+    let (mut store, _directory) = store();
+    let key = key(1, "/init");
+    let scripts = |store: &ProfileStore| store.profile(&key).expect("there").scripts;
+    store.ensure(&key, false).expect("creates");
+    assert!(!scripts(&store));
+    let number = store.ensure(&key, true).expect("begins");
+    assert!(scripts(&store), "it holds nothing yet");
+    let observation = Observation {
+        key: key.clone(),
+        section: Section::Main,
+        behaviour: behaviour("/bin/a"),
+    };
+    store.learn(&[observation]).expect("learns");
+    assert_eq!(store.ensure(&key, false).expect("finds"), number);
+    assert!(scripts(&store));
+    store.approve(&key, true).expect("approves");
+    assert!(scripts(&reopen(store)));
 }

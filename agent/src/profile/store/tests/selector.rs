@@ -11,9 +11,9 @@ fn a_selector_names_one_thing_or_lists_the_candidates() {
     };
     let none = select("app", None).profile(&store);
     assert!(matches!(none, Err(SelectError::NoImage { candidates, .. }) if candidates.is_empty()));
-    store.ensure(&key(0x11, "/init")).expect("creates");
-    store.ensure(&key(0x11, "/worker")).expect("creates");
-    store.ensure(&key(0x12, "/init")).expect("creates");
+    store.ensure(&key(0x11, "/init"), false).expect("creates");
+    store.ensure(&key(0x11, "/worker"), false).expect("creates");
+    store.ensure(&key(0x12, "/init"), false).expect("creates");
     for (image, reference) in [
         (0x11, "app:1"),
         (0x12, "app:2"),
