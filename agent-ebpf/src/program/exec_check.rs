@@ -25,7 +25,7 @@ use crate::volatile::{load, store};
 use crate::{emit, exec, identity, verdict};
 
 /// `-EACCES`: a shell says "Permission denied", and a search along a path goes on.
-pub const REFUSED: i32 = -13;
+const REFUSED: i32 = -13;
 /// `ELFMAG` (include/uapi/linux/elf.h).
 const ELF: [u8; 4] = *b"\x7fELF";
 
@@ -35,10 +35,18 @@ pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct(unsafe { bpf_get_current_task() });
-    match check(task, pid, BinPrm(ctx.arg(0))) {
-        Some(true) => REFUSED,
-        _ => 0,
+    answer(check(task, pid, BinPrm(ctx.arg(0))))
+}
+
+/// What a hook returns. By way of memory, so that the compiler does not compute the number from the answer: the verifier wants to
+/// see that it is an error number.
+#[inline(always)]
+pub fn answer(refused: Option<bool>) -> i32 {
+    let mut code = 0;
+    if refused == Some(true) {
+        store(&mut code, REFUSED);
     }
+    load(&code)
 }
 
 /// Whether the file is refused; `None` if nothing is to be said about it.
@@ -112,10 +120,7 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct(unsafe { bpf_get_current_task() });
-    match check_loader(task, pid, File(file as u64)) {
-        Some(true) => REFUSED,
-        _ => 0,
-    }
+    answer(check_loader(task, pid, File(file as u64)))
 }
 
 #[inline(always)]

@@ -23,7 +23,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::exec_check::REFUSED;
+use super::exec_check::answer;
 use crate::args::{self, Args};
 use crate::emit::{self, Weight};
 use crate::exec::FIRST_DRIFT_LAYER;
@@ -54,7 +54,7 @@ pub fn mmap_file(ctx: LsmContext) -> i32 {
     }
     let file = crate::kernel::File(ctx.arg(0));
     let is_private = flags & MAP_TYPE == MAP_PRIVATE;
-    answer(file.path(), file.inode(), is_private, 0)
+    answer(check(file.path(), file.inode(), is_private, 0))
 }
 
 /// `LSM_HOOK(int, 0, file_mprotect, struct vm_area_struct *vma, unsigned long reqprot, unsigned long prot)`
@@ -72,20 +72,12 @@ pub fn file_mprotect(ctx: LsmContext) -> i32 {
         return 0;
     }
     let path = file.user_path();
-    answer(
+    answer(check(
         path,
         path.dentry.inode(),
         flags & VM_SHARED == 0,
         LIBRARY_PROTECTED,
-    )
-}
-
-#[inline(always)]
-fn answer(path: Path, inode: Inode, is_private: bool, flags: u8) -> i32 {
-    match check(path, inode, is_private, flags) {
-        Some(true) => REFUSED,
-        _ => 0,
-    }
+    ))
 }
 
 /// Whether the mapping is refused; `None` if nothing is to be said about it.

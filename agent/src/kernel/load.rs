@@ -403,20 +403,7 @@ fn load_lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<String>, LoadError> {
                 ProgramError::LoadError {
                     io_error,
                     verifier_log,
-                } if io_error.raw_os_error() != Some(EPERM) => {
-                    let log = verifier_log.to_string();
-                    let end: Vec<&str> = log
-                        .lines()
-                        .rev()
-                        .filter(|line| !line.trim().is_empty())
-                        .take(3)
-                        .collect();
-                    format!(
-                        "{io_error}: {}",
-                        end.into_iter().rev().collect::<Vec<_>>().join("; ")
-                    )
-                }
-                ProgramError::LoadError { io_error, .. } => io_error.to_string(),
+                } => refusal(io_error, &verifier_log.to_string()),
                 other => other.to_string(),
             };
             tracing::debug!(error = &error as &dyn std::error::Error, program, "not loaded");
@@ -428,7 +415,19 @@ fn load_lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<String>, LoadError> {
     Ok(None)
 }
 
-const EPERM: i32 = rustix::io::Errno::PERM.raw_os_error();
+/// Why a program was refused: the error, and what the verifier said last before its statistics.
+fn refusal(error: &std::io::Error, verifier_log: &str) -> String {
+    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    let said = verifier_log
+        .lines()
+        .rev()
+        .map(str::trim)
+        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|statistic| line.starts_with(statistic)));
+    match said {
+        Some(said) => format!("{error}: {said}"),
+        None => error.to_string(),
+    }
+}
 
 /// What the programs are loaded with; what must stay as it is comes from the agent before.
 fn settings(
