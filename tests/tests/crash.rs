@@ -1,4 +1,4 @@
-//! An agent that is killed loses nothing that it has shown, and its enforcement stays.
+//! An agent that is killed loses nothing that it has shown.
 
 use std::collections::BTreeSet;
 use std::hash::{BuildHasher as _, RandomState};
@@ -87,36 +87,5 @@ fn what_was_shown_is_never_lost() -> anyhow::Result<()> {
         alert["behaviour"]["path"] != "/bin/rotate"
     });
     assert_eq!(other, None, "what was learned is reported");
-    Ok(())
-}
-
-/// This version pins nothing: what is enforced ends with the agent, which ARCHITECTURE names, and comes back with the
-/// next one, for containers that run all the while.
-#[test]
-fn enforcement_comes_back_with_the_next_agent() -> anyhow::Result<()> {
-    let mut stage = Stage::enforcing(&Options::named("outlives"))?;
-    let service = stage.service("outlives", &[])?;
-    Stage::drop_payload(&service, "/tmp/dropped")?;
-    let check = |stage: &Stage, when: &str| -> anyhow::Result<()> {
-        let conforming = service.start_many(20, &["/bin/fetch", "/tmp/conforming"])?;
-        assert!(conforming.all_succeeded(), "{when}: {conforming:?}");
-        for program in ["/tmp/dropped", "/bin/rotate"] {
-            let outcome = service.start_many(20, &[program, "/tmp/witness"])?;
-            assert!(outcome.all_killed(), "{when}: {program}: {outcome:?}");
-        }
-        let witness = stage.docker.read(&service.container, "/tmp/witness")?;
-        assert_eq!(witness, None, "{when}");
-        Ok(())
-    };
-    check(&stage, "with the agent")?;
-    stage.agent.kill()?;
-    let unwatched = service.start(&["/tmp/dropped", "/tmp/unwatched"])?;
-    assert!(unwatched.all_succeeded(), "something is pinned: {unwatched:?}");
-    assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
-    stage.agent = Agent::start(&stage.docker, &Options::named("outlives"))?;
-    stage.agent.wait_until_resolved(&service.container.id)?;
-    check(&stage, "with the next agent")?;
-    let alert = stage.expect_alert(0, &service);
-    assert_eq!(alert["action"]["taken"], "killed", "{alert:#}");
     Ok(())
 }

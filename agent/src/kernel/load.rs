@@ -417,7 +417,12 @@ fn load_lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<String>, LoadError> {
 
 /// Why a program was refused: the error, and what the verifier said last before its statistics.
 fn refusal(error: &std::io::Error, verifier_log: &str) -> String {
-    const STATISTICS: [&str; 3] = ["verification time ", "stack depth ", "processed "];
+    const STATISTICS: [&str; 4] = [
+        "verification time ",
+        "stack depth ",
+        "processed ",
+        "insns processed ",
+    ];
     let said = verifier_log
         .lines()
         .rev()

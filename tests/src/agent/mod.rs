@@ -34,6 +34,8 @@ pub struct Options {
     pub policies: Vec<(&'static str, &'static str)>,
     /// Further lines of its configuration.
     pub config: String,
+    /// Further arguments of `driftlock run`.
+    pub arguments: Vec<&'static str>,
     /// Further variables of its environment.
     pub variables: Vec<(&'static str, String)>,
 }
@@ -95,6 +97,7 @@ impl Agent {
         words.extend(template.get_args().map(std::ffi::OsStr::to_owned));
         let mut process = command(&words, &directory)
             .arg("run")
+            .args(&options.arguments)
             .envs(options.variables.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -201,6 +204,11 @@ impl Agent {
         self.process.kill()?;
         self.process.wait()?;
         Ok(())
+    }
+
+    /// What is pinned stays when this value is dropped.
+    pub fn keep_pinned(&mut self) {
+        self.keep_pinned = true;
     }
 
     fn id(&self) -> anyhow::Result<Pid> {
