@@ -4,7 +4,7 @@
 //! static programs below `target/fixtures`. Failure: cargo's, which has drawn its messages on the terminal.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -130,22 +130,6 @@ pub fn daemon(profile: Profile) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds the daemon as [`daemon`] does in release, but linked statically, for a machine that holds nothing else, and
-/// returns its file.
-pub fn static_daemon() -> Result<PathBuf> {
-    let target = host()?;
-    let directory = workspace().join("target");
-    let mut command = cargo();
-    command
-        .args(["build", "--locked", "--package", "agent", "--release"])
-        .args(["--target", &target, "--target-dir"])
-        .arg(&directory)
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static")
-        .env_remove(OBJECT_VARIABLE);
-    process::show(&mut command).context("building the daemon for virtual machines")?;
-    Ok(directory.join(target).join("release/driftlock"))
-}
-
 /// Builds the static programs that run inside test containers and returns their directory.
 ///
 /// A target is named even though it is the host's, as otherwise the flag for static linking would reach procedural
@@ -176,6 +160,33 @@ pub fn fixtures() -> Result<PathBuf> {
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
     process::show(&mut command).context("building the programs for test containers")?;
     Ok(directory.join(target).join("fixtures"))
+}
+
+/// Builds the tests against the kernel and returns name and executable of each file of `tests/tests`, sorted by name.
+pub fn test_executables() -> Result<Vec<(String, PathBuf)>> {
+    let mut command = cargo();
+    command
+        .args(["test", "--locked", "--package", "tests", "--tests", "--no-run"])
+        .args(["--message-format", "json-render-diagnostics"])
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit());
+    let output = command.output().context("cannot run cargo")?;
+    ensure!(output.status.success(), "building the tests: {}", output.status);
+    let mut executables: Vec<_> = String::from_utf8_lossy(&output.stdout)
+        .lines()
+        .filter_map(test_executable)
+        .collect();
+    executables.sort();
+    Ok(executables)
+}
+
+/// Name and executable, if cargo's message is about a file of tests that it built.
+fn test_executable(message: &str) -> Option<(String, PathBuf)> {
+    let message: serde_json::Value = serde_json::from_str(message).ok()?;
+    let target = &message["target"];
+    let is_file_of_tests = target["kind"].as_array()?.iter().any(|kind| kind == "test");
+    let (name, executable) = (target["name"].as_str()?, message["executable"].as_str()?);
+    is_file_of_tests.then(|| (name.to_owned(), executable.into()))
 }
 
 /// The target triple of this machine.
@@ -218,6 +229,24 @@ mod tests {
         std::fs::write(&from, "two").expect("a file");
         assert!(copy_if_changed(&from, &to).expect("copied"));
         assert_eq!(std::fs::read(&to).expect("a file"), b"two");
+    }
+
+    #[test]
+    fn executables_of_files_of_tests_are_found_among_cargos_messages() {
+        let message = |kind: &str| {
+            format!(
+                r#"{{"reason":"compiler-artifact","target":{{"kind":["{kind}"],"name":"x"}},"executable":"/t/x-1"}}"#
+            )
+        };
+        assert_eq!(
+            test_executable(&message("test")),
+            Some(("x".to_owned(), PathBuf::from("/t/x-1")))
+        );
+        assert_eq!(test_executable(&message("lib")), None);
+        assert_eq!(
+            test_executable(r#"{"reason":"build-finished","success":true}"#),
+            None
+        );
     }
 
     #[test]

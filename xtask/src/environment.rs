@@ -3,7 +3,6 @@
 //! Input: the tools that setup found. Output: everything built, and the environment variables that the `tests` package
 //! reads. Failure: a build's.
 
-use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::Command;
 
@@ -12,34 +11,39 @@ use anyhow::{Context, Result};
 use crate::build::{self, Profile};
 use crate::setup::Tools;
 
-/// The variables; made by [`Environment::build`].
+/// Where the things are; made by [`Environment::build`].
 #[derive(Debug)]
 pub struct Environment {
-    variables: [(&'static str, OsString); 3],
+    /// The `driftlock` binary under test, in release.
+    pub driftlock: PathBuf,
+    /// The directory of the static programs that run in containers.
+    pub fixtures: PathBuf,
+    /// A static busybox.
+    pub busybox: PathBuf,
 }
 
 impl Environment {
     /// Builds the kernel programs, the daemon and the programs for containers.
     pub fn build(tools: &Tools) -> Result<Self> {
         build::kernel_programs(tools)?;
-        let binary = build::daemon(Profile::Release)?;
-        let fixtures = build::fixtures()?;
-        let busybox = tools.busybox.clone().context("the images need a busybox")?;
-        let variables = [
-            ("DRIFTLOCK_BIN", binary.into()),
-            ("DRIFTLOCK_FIXTURES", fixtures.into()),
-            ("DRIFTLOCK_BUSYBOX", busybox.into()),
-        ];
-        Ok(Self { variables })
+        Ok(Self {
+            driftlock: build::daemon(Profile::Release)?,
+            fixtures: build::fixtures()?,
+            busybox: tools.busybox.clone().context("the images need a busybox")?,
+        })
     }
 
-    /// Gives them to a command.
+    /// Tells a command by its environment.
     pub fn give(self, command: &mut Command) -> Result<()> {
         let old = std::env::var_os("PATH").unwrap_or_default();
         // dockerd lies in a directory that the search path may lack even for root, after a plain `su`.
         let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);
         let path = std::env::join_paths(std::env::split_paths(&old).chain(system))?;
-        command.env("PATH", path).envs(self.variables);
+        command
+            .env("PATH", path)
+            .env("DRIFTLOCK_BIN", self.driftlock)
+            .env("DRIFTLOCK_FIXTURES", self.fixtures)
+            .env("DRIFTLOCK_BUSYBOX", self.busybox);
         Ok(())
     }
 }

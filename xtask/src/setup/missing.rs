@@ -84,7 +84,7 @@ fn missing(purposes: &[Purpose]) -> Vec<Lack> {
             missing.push(lack(need.name, need.why, package.into_iter().collect()));
         }
     }
-    if purposes.iter().any(|purpose| purpose.needs_busybox()) && needs::busybox().is_none() {
+    if purposes.iter().any(|purpose| purpose.needs_containers()) && needs::busybox().is_none() {
         missing.push(lack(
             "static busybox",
             "goes into test images and virtual machines",

@@ -24,7 +24,7 @@ pub use cargo_tools::cargo;
 use debian::Apt;
 pub use ebpf_toolchain::Compiler;
 use needs::Need;
-pub use path::{is_root, tools as cache, workspace};
+pub use path::{is_executable, is_root, on_path, tools as cache, workspace};
 
 /// What the machine is prepared for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -50,11 +50,8 @@ impl Purpose {
     }
 
     fn needs_containers(self) -> bool {
-        matches!(self, Self::Test | Self::Demo)
-    }
-
-    fn needs_busybox(self) -> bool {
-        self.needs_containers() || self == Self::Vm
+        // A virtual machine runs this machine's container runtime.
+        matches!(self, Self::Test | Self::Demo | Self::Vm)
     }
 }
 
@@ -96,7 +93,7 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
     for need in machine_needs(purposes) {
         setup.need(need)?;
     }
-    if any(Purpose::needs_busybox) {
+    if any(Purpose::needs_containers) {
         tools.busybox = Some(setup.busybox()?);
     }
     let count = setup.installed;
@@ -111,11 +108,9 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
 fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
     let any = |wanted: fn(Purpose) -> bool| purposes.iter().any(|purpose| wanted(*purpose));
     let mut needs = Vec::new();
-    if any(Purpose::needs_busybox) {
-        needs.push(&needs::STATIC_LIBC);
-    }
     if any(Purpose::needs_containers) {
         needs.extend([
+            &needs::STATIC_LIBC,
             &needs::DOCKERD,
             &needs::DOCKER,
             &needs::RUNC,
@@ -124,7 +119,7 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
         ]);
     }
     if any(|purpose| purpose == Purpose::Vm) {
-        needs.extend([&needs::QEMU, &needs::XZ]);
+        needs.extend([&needs::QEMU, &needs::XZ, &needs::MKFS, &needs::STRIP]);
     }
     needs
 }

@@ -79,6 +79,22 @@ pub const XZ: Need = Need {
     probe: || path::on_path("xz"),
 };
 
+/// Makes their disks.
+pub const MKFS: Need = Need {
+    name: "mkfs.ext4",
+    why: "makes the disks of virtual machines",
+    packages: &["e2fsprogs"],
+    probe: || path::on_path("mkfs.ext4"),
+};
+
+/// Takes debug information out of what goes onto them. Comes with most C compilers.
+pub const STRIP: Need = Need {
+    name: "strip",
+    why: "makes what goes onto them small",
+    packages: &["binutils"],
+    probe: || path::on_path("strip"),
+};
+
 /// The C library for static linking, of the programs that run inside containers.
 pub const STATIC_LIBC: Need = Need {
     name: "static C library",

@@ -1,15 +1,19 @@
-//! `cargo xtask vm`: tests on other kernels, in a virtual machine.
+//! `cargo xtask vm`: the tests against the kernel on other kernels, in a virtual machine.
 //!
-//! Input: which kernels, and if given a part of the names of the tests wanted. Output: the tests' own, and at the end a
-//! line per kernel. Failure: what could not be installed, fetched or built; else a test that failed, or a kernel that
-//! hung or panicked, with the end of its console.
+//! Input: which kernels, and if given which tests. Output: what each kernel can do and the tests' own output as it comes, and
+//! at the end what each kernel came to. For all kernels and tests together also `docs/kernel-support.md`. Failure: what could
+//! not be installed, fetched or built; else a test that failed, or a kernel that hung or panicked, with the end of its console.
 //!
-//! The tests are scripts that run as root in the machine ([`TESTS`]), with the agent linked statically and busybox. No
-//! container runtime is there: they make the container themselves.
+//! The tests are the executables of the `tests` package that `cargo xtask test` runs too ([`suite`]), with this machine's
+//! container runtime.
 
+mod disk;
+mod guest;
 mod initramfs;
 mod kernel;
 mod qemu;
+mod results;
+mod suite;
 
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -17,24 +21,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::build;
+use crate::environment::Environment;
+use crate::not_here;
 use crate::setup::{self, Purpose, workspace};
-use initramfs::{Archive, Mode};
+use guest::Disks;
 use kernel::{Kernel, Series};
-use qemu::End;
+use qemu::{End, Setup};
+use results::Results;
+use suite::Plan;
 
-/// How long one kernel's tests may take, its start included. Without acceleration they take 10 to 30 seconds.
-const PATIENCE: Duration = Duration::from_mins(5);
+/// How long one kernel's tests may take, its start included. Without acceleration they take a few minutes.
+const PATIENCE: Duration = Duration::from_mins(15);
 /// Lines of the console that are shown of a machine that hung or panicked.
 const CONSOLE_TAIL: usize = 40;
-
-/// The tests: name and script, in the order in which they run.
-const TESTS: [(&str, &str); 2] = [
-    ("programs_load", include_str!("guest/programs_load.sh")),
-    ("exec_drift", include_str!("guest/exec_drift.sh")),
-];
-
-/// The first process.
-const INIT: &str = include_str!("guest/init.sh");
 
 /// What the command line says.
 #[derive(Debug, clap::Args)]
@@ -42,8 +41,11 @@ pub struct Arguments {
     /// Which kernel; `newest` is the newest that Debian has.
     #[arg(long, value_enum)]
     kernel: Choice,
-    /// Only tests whose name contains this.
-    filter: Option<String>,
+    /// Words for the kernel's command line, such as "lsm=landlock,yama,bpf".
+    #[arg(long, default_value = "", value_name = "WORDS")]
+    append: String,
+    /// Only the tests of this file in tests/tests, or those whose name contains this.
+    test: Option<String>,
 }
 
 /// The kernels that can be asked for.
@@ -73,69 +75,87 @@ impl Choice {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
-    let tests = chosen(arguments.filter.as_deref())?;
     let tools = setup::run(&[Purpose::Vm])?;
-    let busybox = tools.busybox.as_ref().context("the machine needs a busybox")?;
-    build::kernel_programs(&tools)?;
-    let agent = build::static_daemon()?;
-    let programs = [("bin/busybox", read(busybox)?), ("bin/driftlock", read(&agent)?)];
+    let environment = Environment::build(&tools)?;
+    let executables = build::test_executables()?;
+    let plan = Plan::new(&executables, arguments.test.as_deref())?;
+    let disks = Disks::make(&workspace().join("target/vm"), &environment, &executables)?;
 
     // One kernel's failure hides no other's.
     let mut rows = Vec::new();
     for &series in arguments.kernel.series() {
         let started = Instant::now();
-        let (name, verdict) = match kernel::find(series) {
+        let (name, outcome) = match kernel::find(series) {
             Ok(kernel) => {
-                let verdict = on(&kernel, &programs, &tests);
-                (kernel.release, verdict)
+                let outcome = on(&kernel, &environment, &disks, &plan, &arguments.append);
+                (kernel.release, outcome)
             }
             Err(error) => (series.name().to_owned(), Err(error)),
         };
+        let (results, verdict) = outcome.unwrap_or_else(|error| (Results::default(), Err(error)));
         let verdict = verdict.map_err(|error| eprintln!("error: {name}: {error:#}"));
-        rows.push((name, verdict, started.elapsed()));
+        rows.push((name, results, verdict, started.elapsed()));
     }
-    for (name, verdict, took) in &rows {
+    for (name, results, verdict, took) in &rows {
         let word = if verdict.is_ok() { "passed" } else { "FAILED" };
         eprintln!("  {name:<28} {word:<8} {:>6.1} s", took.as_secs_f64());
+        for file in &results.files {
+            let word = if file.passed { "passed" } else { "FAILED" };
+            let count = file.tests_passed.len();
+            eprintln!(
+                "    {:<26} {word:<8} {:>6} s  {count} passed",
+                file.name, file.seconds
+            );
+        }
+        for line in &results.not_here {
+            eprintln!("    {}{line}", not_here::PREFIX);
+        }
     }
-    Ok(if rows.iter().all(|(_, verdict, _)| verdict.is_ok()) {
+    Ok(if rows.iter().all(|(_, _, verdict, _)| verdict.is_ok()) {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-/// The tests whose names contain `filter`. None is an error: nothing would be tested, and that would pass.
-fn chosen(filter: Option<&str>) -> Result<Vec<(&'static str, &'static str)>> {
-    let wanted = |name: &str| filter.is_none_or(|part| name.contains(part));
-    let tests: Vec<_> = TESTS.into_iter().filter(|(name, _)| wanted(name)).collect();
-    if tests.is_empty() {
-        let names = TESTS.map(|(name, _)| name).join(", ");
-        bail!(
-            "no test's name contains `{}`; there are {names}",
-            filter.unwrap_or_default()
-        );
-    }
-    Ok(tests)
-}
-
-/// Runs tests on a kernel.
-fn on(kernel: &Kernel, programs: &[(&str, Vec<u8>)], tests: &[(&str, &str)]) -> Result<()> {
+/// Runs tests on a kernel: what is known of them, and whether they passed.
+fn on(
+    kernel: &Kernel,
+    environment: &Environment,
+    disks: &Disks,
+    plan: &Plan,
+    append: &str,
+) -> Result<(Results, Result<()>)> {
     let directory = workspace().join("target/vm").join(&kernel.release);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let initramfs = directory.join("initramfs");
-    let archive = archive(kernel, programs, tests)?.finish();
+    let archive = guest::initramfs(kernel, &environment.busybox, plan)?;
     std::fs::write(&initramfs, archive).with_context(|| format!("cannot write {}", initramfs.display()))?;
 
     eprintln!("vm: {}", kernel.release);
-    let outcome = qemu::run(&kernel.image, &initramfs, &directory, PATIENCE)?;
+    let setup = Setup {
+        kernel: &kernel.image,
+        initramfs: &initramfs,
+        disks: [&disks.root, &disks.tested],
+        append,
+    };
+    let outcome = qemu::run(&setup, &directory, PATIENCE)?;
     for warning in outcome.warnings() {
         eprintln!("  the kernel warns: {warning}");
     }
+    let results = Results::parse(&outcome.kept, &outcome.output);
+    Ok((results, judge(&outcome, plan)))
+}
+
+fn judge(outcome: &qemu::Outcome, plan: &Plan) -> Result<()> {
     let tail = || outcome.console_tail(CONSOLE_TAIL);
     match outcome.end {
         End::Exit(0) => Ok(()),
-        End::Exit(failed) => bail!("{failed} of {} tests failed", tests.len()),
+        // What the kernel can do is found out before them, and can fail too.
+        End::Exit(failed) => bail!(
+            "{failed} failures, of `driftlock doctor` and {} files of tests",
+            plan.len()
+        ),
         End::Died => bail!(
             "the machine ended before its tests did; the end of its console:\n{}",
             tail()
@@ -145,58 +165,5 @@ fn on(kernel: &Kernel, programs: &[(&str, Vec<u8>)], tests: &[(&str, &str)]) -> 
             PATIENCE.as_secs(),
             tail()
         ),
-    }
-}
-
-/// The machine's files.
-fn archive(kernel: &Kernel, programs: &[(&str, Vec<u8>)], tests: &[(&str, &str)]) -> Result<Archive> {
-    const DIRECTORIES: [&str; 10] = [
-        "bin", "dev", "etc", "modules", "proc", "run", "sys", "tests", "tmp", "var",
-    ];
-    let mut archive = Archive::default();
-    for directory in DIRECTORIES {
-        archive.directory(directory);
-    }
-    archive.console();
-    archive.file("init", Mode::Program, INIT.as_bytes());
-    for (name, content) in programs {
-        archive.file(name, Mode::Program, content);
-    }
-    if let Some(module) = kernel.module("overlay")? {
-        archive.file("modules/overlay.ko", Mode::Data, &module);
-    }
-    for (number, (name, script)) in tests.iter().enumerate() {
-        archive.file(
-            &format!("tests/{number}-{name}.sh"),
-            Mode::Data,
-            script.as_bytes(),
-        );
-    }
-    Ok(archive)
-}
-
-fn read(path: &std::path::Path) -> Result<Vec<u8>> {
-    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::process;
-
-    #[test]
-    fn a_filter_that_matches_no_test_is_an_error() {
-        assert_eq!(chosen(None).expect("all").len(), TESTS.len());
-        assert_eq!(chosen(Some("drift")).expect("one")[0].0, "exec_drift");
-        assert!(chosen(Some("no such test")).is_err());
-    }
-
-    #[test]
-    fn the_scripts_are_good_shell() {
-        for (name, script) in TESTS.iter().chain(&[("init", INIT)]) {
-            let mut shell = std::process::Command::new("sh");
-            process::capture(shell.args(["-n", "-c", script]))
-                .unwrap_or_else(|error| panic!("{name}: {error:#}"));
-        }
     }
 }

@@ -1,7 +1,7 @@
 //! One run of a virtual machine.
 //!
-//! Input: kernel, first root, a directory for its two serial ports. Output: how it ended, with its console; what the
-//! tests write is passed on as it comes. Failure: QEMU does not start or refuses its arguments.
+//! Input: kernel, first root and disks ([`Setup`]), a directory for what it writes. Output: how it ended, with its console
+//! and what it kept; what the tests write is passed on as it comes. Failure: QEMU does not start or refuses its arguments.
 //!
 //! Without acceleration: it works everywhere, and a machine on which the kernels are tested may be virtual itself.
 
@@ -19,6 +19,22 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// must not fill a log.
 const OUTPUT_MAX: usize = 4 << 20;
 
+/// Bytes of the disk on which a machine keeps what is to be known of it afterwards.
+const KEPT_MAX: u64 = 4 << 20;
+
+/// What a machine is made of.
+#[derive(Debug)]
+pub struct Setup<'a> {
+    /// The kernel's image.
+    pub kernel: &'a Path,
+    /// The kernel's first root.
+    pub initramfs: &'a Path,
+    /// Images of the first and the second disk. What the machine writes to them is lost.
+    pub disks: [&'a Path; 2],
+    /// Words for the kernel's command line besides the machine's own.
+    pub append: &'a str,
+}
+
 /// How a machine ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -35,6 +51,10 @@ pub enum End {
 pub struct Outcome {
     /// How it ended.
     pub end: End,
+    /// What it wrote to its third disk.
+    pub kept: String,
+    /// What its tests wrote.
+    pub output: String,
     console: String,
 }
 
@@ -78,38 +98,27 @@ impl Drop for Machine {
 }
 
 /// Starts a machine and waits for its end, at most for `patience`.
-pub fn run(kernel: &Path, initramfs: &Path, directory: &Path, patience: Duration) -> Result<Outcome> {
+pub fn run(setup: &Setup<'_>, directory: &Path, patience: Duration) -> Result<Outcome> {
     let (console, output) = (directory.join("console.log"), directory.join("output.log"));
-    for file in [&console, &output] {
+    let kept = directory.join("kept");
+    for file in [&console, &output, &kept] {
         File::create(file).with_context(|| format!("cannot make {}", file.display()))?;
     }
+    File::options()
+        .write(true)
+        .open(&kept)
+        .and_then(|file| file.set_len(KEPT_MAX))
+        .with_context(|| format!("cannot make {}", kept.display()))?;
     let messages = directory.join("qemu.log");
     let errors = File::create(&messages).with_context(|| format!("cannot make {}", messages.display()))?;
-    let mut command = Command::new("qemu-system-x86_64");
-    command
-        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-        // With cx16 a machine with two CPUs died in an oops.
-        .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max,-cx16"])
-        .args(["-smp", "2", "-m", "1024"])
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(initramfs)
-        // A panic restarts at once, which ends QEMU.
-        .args(["-append", "console=ttyS0 panic=-1 mitigations=off"])
-        .arg("-serial")
-        .arg(format!("file:{}", console.display()))
-        .arg("-serial")
-        .arg(format!("file:{}", output.display()))
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(errors);
+    let mut command = command(setup, [&console, &output], &kept);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(errors);
     let mut machine = Machine(command.spawn().context("cannot run qemu-system-x86_64")?);
-    let mut output = Follow::new(&output)?;
+    let mut follow = Follow::new(&output)?;
     let started = Instant::now();
     let status = loop {
         let ended = machine.0.try_wait().context("cannot wait for QEMU")?;
-        output.pass_on()?;
+        follow.pass_on()?;
         if ended.is_some() || started.elapsed() > patience {
             break ended;
         }
@@ -120,14 +129,54 @@ pub fn run(kernel: &Path, initramfs: &Path, directory: &Path, patience: Duration
         let text = std::fs::read_to_string(&messages).unwrap_or_default();
         bail!("QEMU failed: {status}\n{}", text.trim());
     }
-    let text = std::fs::read(&console).with_context(|| format!("cannot read {}", console.display()))?;
-    let console = String::from_utf8_lossy(&text).into_owned();
+    let console = text_of(&console)?;
     let end = match (verdict(&console), status) {
         (Some(failed), _) => End::Exit(failed),
         (None, Some(_)) => End::Died,
         (None, None) => End::Hung,
     };
-    Ok(Outcome { end, console })
+    Ok(Outcome {
+        end,
+        kept: text_of(&kept)?.trim_end_matches('\0').to_owned(),
+        output: text_of(&output)?,
+        console,
+    })
+}
+
+/// QEMU's command line.
+fn command(setup: &Setup<'_>, serial_ports: [&Path; 2], kept: &Path) -> Command {
+    let mut command = Command::new("qemu-system-x86_64");
+    command
+        .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
+        // With cx16 a machine with two CPUs died in an oops.
+        .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max,-cx16"])
+        .args(["-smp", "2", "-m", "2048"])
+        .arg("-kernel")
+        .arg(setup.kernel)
+        .arg("-initrd")
+        .arg(setup.initramfs)
+        // A panic restarts at once, which ends QEMU.
+        .arg("-append")
+        .arg(format!("console=ttyS0 panic=-1 mitigations=off {}", setup.append));
+    for port in serial_ports {
+        command.arg("-serial").arg(format!("file:{}", port.display()));
+    }
+    for image in setup.disks {
+        command.arg("-drive").arg(format!(
+            "if=virtio,format=raw,cache=unsafe,snapshot=on,file={}",
+            image.display()
+        ));
+    }
+    command.arg("-drive").arg(format!(
+        "if=virtio,format=raw,cache=unsafe,file={}",
+        kept.display()
+    ));
+    command
+}
+
+fn text_of(file: &Path) -> Result<String> {
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// What the first process said at last: a line `EXIT n`.
@@ -183,6 +232,8 @@ mod tests {
     fn outcome(console: &str) -> Outcome {
         Outcome {
             end: End::Died,
+            kept: String::new(),
+            output: String::new(),
             console: console.to_owned(),
         }
     }
