@@ -148,16 +148,20 @@ fn command(setup: &Setup<'_>, serial_ports: [&Path; 2], kept: &Path) -> Command 
     let mut command = Command::new("qemu-system-x86_64");
     command
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
-        // With cx16 a machine with two CPUs died in an oops.
-        .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max,-cx16"])
+        // With cx16 a machine with two CPUs died in an oops. With the others the kernel copies and clears memory by one
+        // instruction that is emulated byte by byte.
+        .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max,-cx16,-erms,-fsrm"])
         .args(["-smp", "2", "-m", "2048"])
         .arg("-kernel")
         .arg(setup.kernel)
         .arg("-initrd")
         .arg(setup.initramfs)
-        // A panic restarts at once, which ends QEMU.
+        // A panic restarts at once, which ends QEMU. Another clock than this would be a device, asked at great cost.
         .arg("-append")
-        .arg(format!("console=ttyS0 panic=-1 mitigations=off {}", setup.append));
+        .arg(format!(
+            "console=ttyS0 panic=-1 mitigations=off tsc=reliable clocksource=tsc {}",
+            setup.append
+        ));
     for port in serial_ports {
         command.arg("-serial").arg(format!("file:{}", port.display()));
     }
