@@ -15,6 +15,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use crate::environment::patience;
+
 /// Directory of all run directories. Short, because paths of sockets are limited to 107 bytes.
 const BASE: &str = "/tmp/driftlock-tests";
 
@@ -87,7 +89,7 @@ fn take_turns() {
 pub fn remove(directory: &Path) {
     registered().retain(|registered| registered != directory);
     let cgroups = container_cgroups(directory);
-    let deadline = Instant::now() + Duration::from_secs(10);
+    let deadline = Instant::now() + patience(Duration::from_secs(10));
     loop {
         let mut left = processes_of(directory);
         left.extend(cgroups.iter().flat_map(|cgroup| processes_in(cgroup)));

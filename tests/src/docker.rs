@@ -17,6 +17,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::cleanup;
+use crate::environment::patience;
 
 /// What `/sys/fs/cgroup` looks like to the daemon and the agent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +100,7 @@ impl Docker {
             namespace,
             parents,
         };
-        let deadline = Instant::now() + Duration::from_mins(1);
+        let deadline = Instant::now() + patience(Duration::from_mins(1));
         while docker.command(["version"]).output()?.status.code() != Some(0) {
             let ended = docker.daemon.try_wait()?;
             ensure!(
@@ -263,7 +264,7 @@ impl Drop for Docker {
         if let Ok(daemon) = i32::try_from(self.daemon.id()) {
             let _ = Pid::from_raw(daemon).map(|daemon| kill_process(daemon, Signal::TERM));
         }
-        let deadline = Instant::now() + Duration::from_secs(15);
+        let deadline = Instant::now() + patience(Duration::from_secs(15));
         while matches!(self.daemon.try_wait(), Ok(None)) && Instant::now() < deadline {
             std::thread::sleep(Duration::from_millis(20));
         }

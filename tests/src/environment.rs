@@ -3,6 +3,11 @@
 
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use std::time::Duration;
+
+/// How many times as long as on a machine of its own something may take: `cargo xtask vm` sets it, as an emulated machine is
+/// slow. 1 if it is not set.
+const PATIENCE: &str = "DRIFTLOCK_PATIENCE";
 
 /// What a test needs from outside.
 #[derive(Clone, Debug)]
@@ -66,4 +71,21 @@ impl Environment {
     pub fn fixture(&self, name: &str) -> PathBuf {
         self.fixtures.join(name)
     }
+}
+
+/// How long to wait here for what takes at most `usual` on a machine of its own.
+///
+/// # Panics
+/// `DRIFTLOCK_PATIENCE` is no number from 1 on.
+#[must_use]
+pub fn patience(usual: Duration) -> Duration {
+    static FACTOR: OnceLock<u32> = OnceLock::new();
+    let factor = FACTOR.get_or_init(|| match std::env::var(PATIENCE) {
+        Err(_) => 1,
+        Ok(text) => match text.parse() {
+            Ok(factor) if factor >= 1 => factor,
+            _ => panic!("{PATIENCE} is {text}, not a number from 1 on"),
+        },
+    });
+    usual * *factor
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use super::Agent;
+use crate::environment;
 
 /// The alerts that came so far.
 #[derive(Debug, Default)]
@@ -58,14 +59,15 @@ impl Agent {
         self.alerts.list().len()
     }
 
-    /// The first alert from `mark` on for which `wanted` holds, as soon as there is one; `None` if none comes in time.
+    /// The first alert from `mark` on for which `wanted` holds, as soon as there is one; `None` if none comes in time, which is
+    /// longer than `patience` on a slow machine ([`environment::patience`]).
     pub fn wait_for_alert(
         &self,
         mark: usize,
         patience: Duration,
         wanted: impl Fn(&Value) -> bool,
     ) -> Option<Value> {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + environment::patience(patience);
         let mut list = self.alerts.list();
         loop {
             if let Some(alert) = list.iter().skip(mark).find(|alert| wanted(alert)) {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
 use super::{Agent, PATIENCE, command};
+use crate::environment::patience;
 
 /// What came of a command line.
 #[derive(Clone, Debug)]
@@ -89,7 +90,7 @@ impl Agent {
     /// Waits until the image's profile holds these behaviours as rules; a multi-call program's is written
     /// `PATH APPLET`.
     pub fn wait_until_learned(&self, image: &str, behaviours: &[&str]) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         loop {
             let held = self.rules(image, "main").unwrap_or_default();
             let missing: Vec<_> = behaviours
@@ -134,7 +135,7 @@ impl Agent {
 
     /// Waits until the agent knows which image a container is of, and gives its description.
     pub fn wait_until_resolved(&self, container: &str) -> anyhow::Result<Value> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         loop {
             let containers = self.json(&["containers"])?;
             let found = containers

@@ -20,7 +20,7 @@ pub use self::ask::Reply;
 
 use self::alerts::Alerts;
 use crate::docker::{Docker, tail};
-use crate::environment::Environment;
+use crate::environment::{Environment, patience};
 
 /// How long the agent may take until it answers, and to end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -117,7 +117,7 @@ impl Agent {
 
     /// Waits until the agent answers.
     pub fn wait_until_ready(&mut self) -> anyhow::Result<()> {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         loop {
             if self.cli(&["status", "--json"])?.code == 0 {
                 return Ok(());
@@ -172,7 +172,7 @@ impl Agent {
     pub fn terminate(&mut self) -> anyhow::Result<()> {
         self.keep_pinned = true;
         kill_process(self.id()?, Signal::TERM)?;
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience(PATIENCE);
         loop {
             if let Some(status) = self.process.try_wait()? {
                 ensure!(

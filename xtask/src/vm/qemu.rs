@@ -150,7 +150,14 @@ fn command(setup: &Setup<'_>, serial_ports: [&Path; 2], kept: &Path) -> Command 
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
         // With cx16 a machine with two CPUs died in an oops. With the others the kernel copies and clears memory by one
         // instruction that is emulated byte by byte.
-        .args(["-accel", "tcg", "-machine", "q35", "-cpu", "max,-cx16,-erms,-fsrm"])
+        .args([
+            "-accel",
+            "tcg",
+            "-machine",
+            "q35",
+            "-cpu",
+            "max,-cx16,-erms,-fsrm",
+        ])
         .args(["-smp", "2", "-m", "2048"])
         .arg("-kernel")
         .arg(setup.kernel)
