@@ -12,10 +12,11 @@ mod guest;
 mod initramfs;
 mod kernel;
 mod qemu;
+mod report;
 mod results;
 mod suite;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -23,10 +24,12 @@ use anyhow::{Context, Result, bail};
 use crate::build;
 use crate::environment::Environment;
 use crate::not_here;
+use crate::process;
 use crate::setup::{self, Purpose, workspace};
 use guest::Disks;
 use kernel::{Kernel, Series};
 use qemu::{End, Setup};
+use report::Row;
 use results::Results;
 use suite::Plan;
 
@@ -34,6 +37,9 @@ use suite::Plan;
 const PATIENCE: Duration = Duration::from_mins(15);
 /// Lines of the console that are shown of a machine that hung or panicked.
 const CONSOLE_TAIL: usize = 40;
+
+/// What each kernel can do, below the workspace.
+const REPORT: &str = "docs/kernel-support.md";
 
 /// What the command line says.
 #[derive(Debug, clap::Args)]
@@ -73,6 +79,16 @@ impl Choice {
     }
 }
 
+/// What one kernel came to.
+#[derive(Debug)]
+struct Run {
+    /// Its release, or that of its series if it cannot be had.
+    kernel: String,
+    results: Results,
+    passed: bool,
+    took: Duration,
+}
+
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::run(&[Purpose::Vm])?;
@@ -82,40 +98,102 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let disks = Disks::make(&workspace().join("target/vm"), &environment, &executables)?;
 
     // One kernel's failure hides no other's.
-    let mut rows = Vec::new();
-    for &series in arguments.kernel.series() {
-        let started = Instant::now();
-        let (name, outcome) = match kernel::find(series) {
-            Ok(kernel) => {
-                let outcome = on(&kernel, &environment, &disks, &plan, &arguments.append);
-                (kernel.release, outcome)
+    let runs: Vec<Run> = arguments
+        .kernel
+        .series()
+        .iter()
+        .map(|&series| {
+            let started = Instant::now();
+            let (kernel, outcome) = match kernel::find(series) {
+                Ok(kernel) => {
+                    let outcome = on(&kernel, &environment, &disks, &plan, &arguments.append);
+                    (kernel.release, outcome)
+                }
+                Err(error) => (series.name().to_owned(), Err(error)),
+            };
+            let (results, verdict) = outcome.unwrap_or_else(|error| (Results::default(), Err(error)));
+            let verdict = verdict.inspect_err(|error| eprintln!("error: {kernel}: {error:#}"));
+            Run {
+                kernel,
+                results,
+                passed: verdict.is_ok(),
+                took: started.elapsed(),
             }
-            Err(error) => (series.name().to_owned(), Err(error)),
-        };
-        let (results, verdict) = outcome.unwrap_or_else(|error| (Results::default(), Err(error)));
-        let verdict = verdict.map_err(|error| eprintln!("error: {name}: {error:#}"));
-        rows.push((name, results, verdict, started.elapsed()));
+        })
+        .collect();
+    summary(&runs);
+    if !runs.iter().all(|run| run.passed) {
+        return Ok(ExitCode::FAILURE);
     }
-    for (name, results, verdict, took) in &rows {
-        let word = if verdict.is_ok() { "passed" } else { "FAILED" };
-        eprintln!("  {name:<28} {word:<8} {:>6.1} s", took.as_secs_f64());
-        for file in &results.files {
-            let word = if file.passed { "passed" } else { "FAILED" };
+    if arguments.is_the_whole_matrix() {
+        write_report(&runs, &environment)?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Arguments {
+    /// Whether all kernels are asked for as they are, with all tests: what the page about kernels is made of.
+    fn is_the_whole_matrix(&self) -> bool {
+        self.kernel == Choice::All && self.append.is_empty() && self.test.is_none()
+    }
+}
+
+/// Says what each kernel came to.
+fn summary(runs: &[Run]) {
+    let word = |passed| if passed { "passed" } else { "FAILED" };
+    for run in runs {
+        eprintln!(
+            "  {:<28} {:<8} {:>6} s",
+            run.kernel,
+            word(run.passed),
+            run.took.as_secs()
+        );
+        for file in &run.results.files {
             let count = file.tests_passed.len();
             eprintln!(
-                "    {:<26} {word:<8} {:>6} s  {count} passed",
-                file.name, file.seconds
+                "    {:<26} {:<8} {:>6} s  {count} passed",
+                file.name,
+                word(file.passed),
+                file.seconds
             );
+            for test in &file.tests_failed {
+                eprintln!("      FAILED {test}");
+            }
         }
-        for line in &results.not_here {
+        for line in &run.results.not_here {
             eprintln!("    {}{line}", not_here::PREFIX);
         }
     }
-    Ok(if rows.iter().all(|(_, _, verdict, _)| verdict.is_ok()) {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+}
+
+/// Writes the page about kernels, this machine's own included.
+fn write_report(runs: &[Run], environment: &Environment) -> Result<()> {
+    let mut doctor = Command::new(&environment.driftlock);
+    let doctor = process::capture(doctor.args(["doctor", "--json"])).context("this machine's own kernel")?;
+    let own = Results {
+        doctor: Some(serde_json::from_str(&doctor).context("`driftlock doctor --json` printed no JSON")?),
+        ..Results::default()
+    };
+    let release = process::capture(Command::new("uname").arg("-r"))?;
+    // What a distribution adds to the number says nothing elsewhere.
+    let release: Vec<&str> = release.trim().splitn(3, '.').take(2).collect();
+    let release = format!("{} (this machine's)", release.join("."));
+    let mut rows: Vec<Row<'_>> = runs
+        .iter()
+        .map(|run| Row {
+            kernel: &run.kernel,
+            results: &run.results,
+        })
+        .collect();
+    rows.push(Row {
+        kernel: &release,
+        results: &own,
+    });
+    let file = workspace().join(REPORT);
+    std::fs::write(&file, report::page(&rows)?)
+        .with_context(|| format!("cannot write {}", file.display()))?;
+    eprintln!("vm: wrote {REPORT}");
+    Ok(())
 }
 
 /// Runs tests on a kernel: what is known of them, and whether they passed.
