@@ -47,7 +47,7 @@ enum Command {
     Check,
     /// Run the unit tests, then the tests against this machine's kernel and real containers (as root).
     Test(test::Arguments),
-    /// Run tests on other kernels, in a virtual machine without acceleration.
+    /// Run the tests against the kernel on other kernels, in a virtual machine without acceleration.
     Vm(vm::Arguments),
     /// Learn a real container, switch to enforcing, attack it, and show what happened (as root).
     Demo,

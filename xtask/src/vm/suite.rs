@@ -6,48 +6,62 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::process;
 
-/// The files that run if none is named: what each kernel must show, in less than five minutes together.
-pub const FILES: [&str; 4] = ["exec_drift", "thousand_starts", "forgeries", "generation"];
+/// What runs if nothing is named, in this order: files of `tests/tests`, and of each the tests that are to run, or none for
+/// all of them. What each kernel must show, in less than five minutes together: where a test only varies another, that one
+/// stands here. `cargo xtask vm --kernel SERIES FILE` runs a file as a whole.
+pub const SUITE: [(&str, &[&str]); 5] = [
+    ("kernel_support", &[]),
+    ("exec_drift", &["every_attempt_comes_out_as_expected"]),
+    ("thousand_starts", &[]),
+    ("forgeries", &["a_mount_of_ones_own_is_foreign"]),
+    ("generation", &["a_stale_generation_is_read_again"]),
+];
 
 /// Which of the executables run, in this order, each with the words that it is called with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan(Vec<(String, Vec<String>)>);
 
 impl Plan {
-    /// The files of [`FILES`]; if `wanted` names a file that one alone; else every test whose name contains `wanted`.
+    /// [`SUITE`]; if `wanted` names a file that one alone; else every test whose name contains `wanted`.
     pub fn new(executables: &[(String, PathBuf)], wanted: Option<&str>) -> Result<Self> {
-        let files: Vec<&str> = executables.iter().map(|(name, _)| name.as_str()).collect();
+        let mut there = Vec::new();
+        for (file, executable) in executables {
+            let list = process::capture(Command::new(executable).arg("--list"))?;
+            there.push((file.as_str(), parse_list(&list)));
+        }
         match wanted {
-            None => Self::of_files(&files, &FILES),
-            Some(file) if files.contains(&file) => Self::of_files(&files, &[file]),
-            Some(part) => {
-                let mut tests = Vec::new();
-                for (file, executable) in executables {
-                    let list = process::capture(Command::new(executable).arg("--list"))?;
-                    tests.push((file.as_str(), parse_list(&list)));
-                }
-                Self::of_tests(&tests, part)
+            None => Self::of_files(&there, &SUITE),
+            Some(file) if there.iter().any(|(name, _)| *name == file) => {
+                Self::of_files(&there, &[(file, &[])])
             }
+            Some(part) => Self::of_tests(&there, part),
         }
     }
 
-    fn of_files(there: &[&str], wanted: &[&str]) -> Result<Self> {
-        for file in wanted {
-            ensure!(
-                there.contains(file),
-                "tests/tests/{file}.rs is to run and is not there"
-            );
-        }
-        Ok(Self(
-            wanted
+    /// These files with these tests of theirs, which must be there.
+    fn of_files(there: &[(&str, Vec<String>)], wanted: &[(&str, &[&str])]) -> Result<Self> {
+        let mut chosen = Vec::new();
+        for (file, tests) in wanted {
+            let (_, known) = there
                 .iter()
-                .map(|file| ((*file).to_owned(), Vec::new()))
-                .collect(),
-        ))
+                .find(|(name, _)| name == file)
+                .with_context(|| format!("tests/tests/{file}.rs is to run and is not there"))?;
+            for test in *tests {
+                ensure!(
+                    known.iter().any(|name| name == test),
+                    "the test {test} of tests/tests/{file}.rs is to run and is not there"
+                );
+            }
+            chosen.push((
+                (*file).to_owned(),
+                tests.iter().map(|&test| test.to_owned()).collect(),
+            ));
+        }
+        Ok(Self(chosen))
     }
 
     fn of_tests(there: &[(&str, Vec<String>)], part: &str) -> Result<Self> {
@@ -99,18 +113,27 @@ mod tests {
 
     #[test]
     fn every_file_that_runs_by_itself_is_there() {
-        for file in FILES {
+        for (file, tests) in SUITE {
             let path = workspace().join("tests/tests").join(file).with_extension("rs");
-            assert!(path.is_file(), "{}", path.display());
+            let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
+            for test in tests {
+                assert!(source.contains(&format!("fn {test}()")), "{file}: {test}");
+            }
         }
     }
 
     #[test]
-    fn a_file_that_is_not_there_is_an_error() {
-        let plan = Plan::of_files(&["a", "b"], &["b"]).expect("there");
-        assert_eq!((plan.len(), plan.to_text().as_str()), (1, "b\n"));
-        let error = Plan::of_files(&["a"], &["a", "c"]).expect_err("c is not there");
-        assert!(error.to_string().contains("tests/tests/c.rs"), "{error}");
+    fn a_file_or_test_that_is_not_there_is_an_error() {
+        let there = [("a", parse_list("one: test\n")), ("b", parse_list("two: test\n"))];
+        let plan = Plan::of_files(&there, &[("b", &[]), ("a", &["one"])]).expect("there");
+        assert_eq!((plan.len(), plan.to_text().as_str()), (2, "b\na one\n"));
+        for (wanted, told) in [
+            (("c", [].as_slice()), "tests/tests/c.rs"),
+            (("a", &["two"]), "two"),
+        ] {
+            let error = Plan::of_files(&there, &[wanted]).expect_err("not there");
+            assert!(error.to_string().contains(told), "{error}");
+        }
     }
 
     #[test]
