@@ -290,6 +290,12 @@ impl Engine {
                 let name = format!("cgroup {}", entry.cgroup);
                 let mut gone = Tracked::new(entry.cgroup, entry.slot, name.as_str().into(), None, now);
                 gone.removed = Some(now);
+                gone.resolution = Resolution::Unresolved(Search {
+                    since: now,
+                    next: Duration::MAX,
+                    retry: RETRY_MAX,
+                    reason: "it went while no agent ran".to_owned(),
+                });
                 self.containers.insert(entry.cgroup, gone);
             }
         }
