@@ -10,7 +10,7 @@ use serde_json::Value;
 use crate::agent::Agent;
 use crate::docker::{Container, Docker};
 use crate::image::PAYLOAD;
-use crate::service::{Outcomes, Service};
+use crate::service::{Outcomes, Service, Stop};
 use crate::stage::{ALERT_PATIENCE, Stage, is_about};
 
 /// Where the attempts are made: a container of a learned image in mode `enforce`, with a volume that holds
@@ -23,6 +23,8 @@ pub struct Scene<'a> {
     pub agent: &'a Agent,
     /// The container.
     pub service: &'a Service,
+    /// What this kernel does about what is enforced.
+    pub stop: Stop,
 }
 
 /// An attempt.
@@ -39,8 +41,8 @@ pub struct Attempt {
 /// What has to come of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expected {
-    /// The program is killed before it does anything, and an alert of this kind and layer says so.
-    Killed {
+    /// The program is killed or refused before it does anything, and an alert of this kind and layer says so.
+    Stopped {
         /// The alert's kind.
         kind: &'static str,
         /// The layer of the program.
@@ -60,8 +62,8 @@ pub enum Expected {
 pub enum Ending {
     /// By itself, successfully.
     Succeeded,
-    /// By SIGKILL.
-    Killed,
+    /// In this way.
+    Stopped(Stop),
     /// In another way.
     Other,
 }
@@ -71,6 +73,8 @@ pub enum Ending {
 pub struct Result {
     /// What was tried.
     pub attempt: Attempt,
+    /// What this kernel does about what is enforced.
+    pub stop: Stop,
     /// How the program ended.
     pub ending: Ending,
     /// The program left its witness.
@@ -83,7 +87,7 @@ pub struct Result {
 pub const ATTEMPTS: &[Attempt] = &[
     Attempt {
         name: "a program dropped in /tmp",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.drift",
             layer: "upper",
         },
@@ -94,7 +98,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "a program in memory alone (memfd)",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.drift",
             layer: "anonymous",
         },
@@ -102,7 +106,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "an image program that never ran while learning",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.unknown",
             layer: "image",
         },
@@ -110,7 +114,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "a busybox applet that never ran while learning",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.unknown",
             layer: "image",
         },
@@ -118,7 +122,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "an image program whose content was changed",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.drift",
             layer: "upper",
         },
@@ -129,7 +133,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "a program from a volume",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.drift",
             layer: "volume",
         },
@@ -137,7 +141,7 @@ pub const ATTEMPTS: &[Attempt] = &[
     },
     Attempt {
         name: "a dropped program, by docker exec",
-        expected: Expected::Killed {
+        expected: Expected::Stopped {
             kind: "exec.drift",
             layer: "upper",
         },
@@ -158,7 +162,7 @@ pub const SHELL_ALERT: Attempt = Attempt {
 /// `docker exec` of a shell where `exec_into` is `deny`.
 pub const SHELL_DENY: Attempt = Attempt {
     name: "docker exec of a shell, exec_into: deny",
-    expected: Expected::Killed {
+    expected: Expected::Stopped {
         kind: "exec.into",
         layer: "image",
     },
@@ -206,6 +210,7 @@ impl Attempt {
         });
         Ok(Result {
             attempt: self,
+            stop: scene.stop,
             ending,
             ran,
             alert,
@@ -219,7 +224,7 @@ impl Result {
     pub fn faults(&self) -> Vec<String> {
         let mut faults = Vec::new();
         let (ran, ending) = match self.attempt.expected {
-            Expected::Killed { .. } => (false, Ending::Killed),
+            Expected::Stopped { .. } => (false, Ending::Stopped(self.stop)),
             Expected::Reported { .. } | Expected::Untouched => (true, Ending::Succeeded),
         };
         if self.ran != ran {
@@ -247,10 +252,10 @@ impl Result {
                 faults.push(format!("there was an alert: {}", alert["kind"]));
             }
             (_, None) => faults.push("there was no alert".to_owned()),
-            (Expected::Killed { kind, layer }, Some(_)) => {
+            (Expected::Stopped { kind, layer }, Some(_)) => {
                 check("/kind", kind.into());
                 check("/behaviour/layer", layer.into());
-                check("/action/taken", "killed".into());
+                check("/action/taken", self.stop.as_str().into());
                 check("/action/confirmed", true.into());
             }
             (Expected::Reported { kind }, Some(_)) => {
@@ -262,7 +267,18 @@ impl Result {
     }
 }
 
-impl Scene<'_> {
+impl<'a> Scene<'a> {
+    /// A container on a stage.
+    #[must_use]
+    pub fn new(stage: &'a Stage, service: &'a Service) -> Self {
+        Self {
+            docker: &stage.docker,
+            agent: &stage.agent,
+            service,
+            stop: stage.stop,
+        }
+    }
+
     fn container(&self) -> &Container {
         &self.service.container
     }
@@ -287,7 +303,9 @@ impl Scene<'_> {
         Ok(match self.docker.exec(self.container(), argv)?.status.code() {
             Some(0) => Ending::Succeeded,
             // What a shell says of a child that was ended by signal 9: 128 + 9.
-            Some(137) => Ending::Killed,
+            Some(137) => Ending::Stopped(Stop::Killed),
+            // What a shell says of a program that it may not execute, and Docker of one that the runtime may not.
+            Some(126) => Ending::Stopped(Stop::Denied),
             _ => Ending::Other,
         })
     }
@@ -298,7 +316,9 @@ impl Ending {
         if outcomes.all_succeeded() {
             Self::Succeeded
         } else if outcomes.all_killed() {
-            Self::Killed
+            Self::Stopped(Stop::Killed)
+        } else if outcomes.all_denied() {
+            Self::Stopped(Stop::Denied)
         } else {
             Self::Other
         }

@@ -16,7 +16,7 @@ use crate::attempt::{self, Attempt, Ending, Expected, Scene};
 use crate::docker::{Container, Docker, Layout};
 use crate::environment::Environment;
 use crate::image;
-use crate::service::Service;
+use crate::service::{Service, Stop};
 use crate::stage::{IMAGE, Stage, is_about};
 
 /// How it is shown.
@@ -52,11 +52,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         ..AgentOptions::named("demo")
     };
     let agent = Agent::start(&docker, &alerting)?;
-    let mut stage = Stage {
-        agent,
-        docker,
-        digest,
-    };
+    let mut stage = Stage::of(agent, docker, digest)?;
 
     progress.say("learning: a container does what it always does");
     stage.learn()?;
@@ -73,11 +69,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
     let (service, restarting) = start_containers(&stage)?;
     progress.say("attacking");
     let mut results = Vec::new();
-    let scene = Scene {
-        docker: &stage.docker,
-        agent: &stage.agent,
-        service: &service,
-    };
+    let scene = Scene::new(&stage, &service);
     let policy_free = attempt::ATTEMPTS.iter();
     for attempt in policy_free.chain([
         &attempt::SHELL_ALERT,
@@ -100,11 +92,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         },
     )?;
     stage.agent.wait_until_resolved(&service.container.id)?;
-    let scene = Scene {
-        docker: &stage.docker,
-        agent: &stage.agent,
-        service: &service,
-    };
+    let scene = Scene::new(&stage, &service);
     for attempt in [attempt::SHELL_DENY, attempt::ACCEPTED_PROBE, attempt::CONFORMING] {
         rows.push(Row::of(&attempt.make(&scene)?));
     }
@@ -169,7 +157,7 @@ fn restart(stage: &Stage, container: &Container) -> anyhow::Result<Row> {
     }
     Ok(Row {
         attempt: "a restart of a container that conforms".to_owned(),
-        expected: Expected::Untouched.to_string(),
+        expected: describe_expected(Expected::Untouched, stage.stop),
         process: if running { "runs" } else { "does not run" }.to_owned(),
         alert: describe(alert.as_ref()),
         faults,
@@ -213,9 +201,10 @@ fn describe(alert: Option<&Value>) -> String {
 impl Row {
     fn of(result: &attempt::Result) -> Self {
         let Attempt { name, expected, .. } = result.attempt;
+        let expected = describe_expected(expected, result.stop);
         let mut process = match result.ending {
             Ending::Succeeded => "succeeded",
-            Ending::Killed => "killed",
+            Ending::Stopped(stop) => stop.as_str(),
             Ending::Other => "failed",
         }
         .to_owned();
@@ -230,7 +219,7 @@ impl Row {
         );
         Self {
             attempt: name.to_owned(),
-            expected: expected.to_string(),
+            expected,
             process,
             alert: describe(result.alert.as_ref()),
             faults: result.faults(),
@@ -238,13 +227,11 @@ impl Row {
     }
 }
 
-impl std::fmt::Display for Expected {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Killed { kind, layer } => write!(formatter, "killed: {kind}, {layer}"),
-            Self::Reported { kind } => write!(formatter, "reported: {kind}"),
-            Self::Untouched => formatter.write_str("untouched"),
-        }
+fn describe_expected(expected: Expected, stop: Stop) -> String {
+    match expected {
+        Expected::Stopped { kind, layer } => format!("{}: {kind}, {layer}", stop.as_str()),
+        Expected::Reported { kind } => format!("reported: {kind}"),
+        Expected::Untouched => "untouched".to_owned(),
     }
 }
 

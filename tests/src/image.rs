@@ -32,10 +32,34 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("detached", "usr/bin/detached"),
     ("from_thread", "usr/bin/from_thread"),
     ("userns_overlay", "usr/bin/userns_overlay"),
+    ("mapper", "usr/bin/mapper"),
+    ("dynamic", "usr/bin/dynamic"),
+    ("libpreload.so", "usr/lib/plugin.so"),
 ];
 
 /// Where the program lies, not executable, that an attacker copies elsewhere.
 pub const PAYLOAD: &str = "/usr/share/payload";
+
+/// A program of the image that is linked dynamically, and the interpreter that it names.
+pub const DYNAMIC: &str = "/usr/bin/dynamic";
+/// See [`DYNAMIC`].
+pub const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
+
+/// A library of the image that no program needs; it leaves a witness when it is loaded.
+pub const PLUGIN: &str = "/usr/lib/plugin.so";
+
+/// As [`DYNAMIC`], but it names as its interpreter [`FOREIGN_LOADER`], which is not in the image.
+pub const LOADED: &str = "/usr/bin/loaded";
+/// See [`LOADED`].
+pub const FOREIGN_LOADER: &str = "/tmp/loader";
+
+/// A script of the image whose interpreter, [`INTERPRETER`], is not in the image. It has it leave a witness at
+/// [`INTERPRETED`].
+pub const ODD_SCRIPT: &str = "/usr/bin/odd.sh";
+/// See [`ODD_SCRIPT`].
+pub const INTERPRETER: &str = "/tmp/interpreter";
+/// See [`ODD_SCRIPT`].
+pub const INTERPRETED: &str = "/tmp/interpreted";
 
 /// The script of the image: it runs `/bin/fetch` with its argument.
 pub const SCRIPT: &str = "/usr/bin/job.sh";
@@ -83,6 +107,7 @@ fn fill(environment: &Environment, root: &Path, mark: &str) -> anyhow::Result<()
     for directory in [
         "bin",
         "usr/bin",
+        "usr/lib",
         "usr/share",
         "etc",
         "tmp",
@@ -104,9 +129,15 @@ fn fill(environment: &Environment, root: &Path, mark: &str) -> anyhow::Result<()
         install(&environment.fixture(program), &root.join(path), 0o755)?;
     }
     install(&environment.fixture("witness"), &root.join(&PAYLOAD[1..]), 0o644)?;
-    let script = root.join(&SCRIPT[1..]);
-    fs::write(&script, "#!/bin/sh\nexec /bin/fetch \"$@\"\n")?;
-    fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    for (path, text) in [
+        (SCRIPT, "#!/bin/sh\nexec /bin/fetch \"$@\"\n".to_owned()),
+        (ODD_SCRIPT, format!("#!{INTERPRETER} {INTERPRETED}\n")),
+    ] {
+        let script = root.join(&path[1..]);
+        fs::write(&script, text)?;
+        fs::set_permissions(&script, fs::Permissions::from_mode(0o755))?;
+    }
+    link_dynamically(&environment.fixture("dynamic"), root)?;
     fs::write(
         root.join("etc/passwd"),
         "root:x:0:0:root:/:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/false\n",
@@ -121,4 +152,35 @@ fn install(source: &Path, target: &Path, mode: u32) -> anyhow::Result<()> {
         .with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
     fs::set_permissions(target, fs::Permissions::from_mode(mode))?;
     Ok(())
+}
+
+/// Puts in place what [`DYNAMIC`] and [`LOADED`] need.
+fn link_dynamically(program: &Path, root: &Path) -> anyhow::Result<()> {
+    let ldd = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("cannot run ldd")?;
+    let text = String::from_utf8_lossy(&ldd.stdout);
+    for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
+        let target = root.join(&library[1..]);
+        fs::create_dir_all(target.parent().unwrap_or(root))?;
+        install(Path::new(library), &target, 0o755)?;
+    }
+    ensure!(
+        root.join(&LOADER[1..]).exists(),
+        "{} names another loader than {LOADER}: {text}",
+        program.display()
+    );
+    let mut content = fs::read(program)?;
+    let name = [LOADER.as_bytes(), b"\0"].concat();
+    let place = content
+        .windows(name.len())
+        .position(|window| window == name)
+        .context("the program does not name its loader")?;
+    let mut other = FOREIGN_LOADER.as_bytes().to_vec();
+    other.resize(name.len(), 0);
+    content[place..place + name.len()].copy_from_slice(&other);
+    let loaded = root.join(&LOADED[1..]);
+    fs::write(&loaded, content)?;
+    Ok(fs::set_permissions(&loaded, fs::Permissions::from_mode(0o755))?)
 }

@@ -13,7 +13,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::Value;
 
+use crate::agent::Agent;
 use crate::docker::{Container, Docker};
+use crate::support;
 
 /// The number of the error `EACCES`, as the fixtures print it.
 const EACCES: &str = "13";
@@ -28,6 +30,15 @@ pub struct Service {
     answers: Mutex<Receiver<String>>,
 }
 
+/// What the kernel does about what is enforced: by the tier that the agent proved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It kills the process before the program's first instruction.
+    Killed,
+    /// It refuses the execution: the caller sees `EACCES`.
+    Denied,
+}
+
 /// How a number of program starts ended, as the process that started them saw it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Outcomes {
@@ -37,7 +48,8 @@ pub struct Outcomes {
     pub failed: u64,
     /// Starts that were ended by SIGKILL.
     pub killed: u64,
-    /// Starts that were refused with `EACCES`: what a shell calls "Permission denied".
+    /// Starts that were refused with `EACCES`: what a shell calls "Permission denied". That may be said by the program
+    /// that was started, of another that it was to become: fixtures exit with the number of the error, shells with 126.
     pub denied: u64,
     /// Starts that ended in another way or could not be made for another reason.
     pub other: u64,
@@ -136,7 +148,49 @@ impl Drop for Service {
     }
 }
 
+impl Stop {
+    /// What the agent's kernel does.
+    pub fn of(agent: &Agent) -> anyhow::Result<Self> {
+        match support::tier(agent, "exec")?.as_str() {
+            "deny" => Ok(Self::Denied),
+            "kill" => Ok(Self::Killed),
+            other => {
+                anyhow::bail!("this kernel can `{other}` about executions, so that nothing can be enforced")
+            }
+        }
+    }
+
+    /// The word in alerts.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Killed => "killed",
+            Self::Denied => "denied",
+        }
+    }
+
+    /// The counter in `status` and `containers`.
+    #[must_use]
+    pub fn counter(self) -> &'static str {
+        match self {
+            Self::Killed => "kills",
+            Self::Denied => "denied",
+        }
+    }
+}
+
 impl Outcomes {
+    /// So many starts that were ended in this way.
+    #[must_use]
+    pub fn stopped(stop: Stop, count: u64) -> Self {
+        let mut outcomes = Self::default();
+        match stop {
+            Stop::Killed => outcomes.killed = count,
+            Stop::Denied => outcomes.denied = count,
+        }
+        outcomes
+    }
+
     /// Reads what the fixtures `service` and `repeat` print.
     #[must_use]
     pub fn parse(text: &str) -> Option<Self> {
@@ -147,9 +201,9 @@ impl Outcomes {
                 let count = count.as_u64()?;
                 match (kind, number.as_str()) {
                     ("exited", "0") => outcomes.succeeded += count,
-                    ("exited", _) => outcomes.failed += count,
                     ("signalled", "9") => outcomes.killed += count,
-                    ("refused", number) if number == EACCES => outcomes.denied += count,
+                    ("refused" | "exited", EACCES) | ("exited", "126") => outcomes.denied += count,
+                    ("exited", _) => outcomes.failed += count,
                     _ => outcomes.other += count,
                 }
             }
@@ -166,13 +220,23 @@ impl Outcomes {
     /// All starts were ended by SIGKILL, and there was at least one.
     #[must_use]
     pub fn all_killed(&self) -> bool {
-        self.killed > 0 && self.total() == self.killed
+        self.all(Stop::Killed)
     }
 
     /// All starts were refused with `EACCES`, and there was at least one.
     #[must_use]
     pub fn all_denied(&self) -> bool {
-        self.denied > 0 && self.total() == self.denied
+        self.all(Stop::Denied)
+    }
+
+    /// All starts were ended in this way, and there was at least one.
+    #[must_use]
+    pub fn all(&self, stop: Stop) -> bool {
+        let stopped = match stop {
+            Stop::Killed => self.killed,
+            Stop::Denied => self.denied,
+        };
+        stopped > 0 && self.total() == stopped
     }
 
     /// Number of starts.

@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::agent::{Agent, Options};
 use crate::docker::{Docker, Layout};
-use crate::image::{self, PAYLOAD, SCRIPT};
-use crate::service::Service;
+use crate::image::{self, DYNAMIC, PAYLOAD, SCRIPT};
+use crate::service::{Service, Stop};
 
 /// The image of most tests.
 pub const IMAGE: &str = "app:1";
@@ -29,6 +29,8 @@ const LEARNED_STARTS: &[&[&str]] = &[
     &["/usr/bin/userns_overlay"],
     &["/usr/bin/repeat"],
     &["/usr/bin/from_thread"],
+    &["/usr/bin/mapper"],
+    &[DYNAMIC],
 ];
 
 /// What the profile's main section holds after that.
@@ -44,6 +46,8 @@ pub const LEARNED: &[&str] = &[
     "/usr/bin/userns_overlay",
     "/usr/bin/repeat",
     "/usr/bin/from_thread",
+    "/usr/bin/mapper",
+    DYNAMIC,
 ];
 
 /// How long an alert may take to come: a kill's waits for its confirmation.
@@ -58,6 +62,8 @@ pub struct Stage {
     pub docker: Docker,
     /// The image's config digest.
     pub digest: String,
+    /// What this kernel does about what is enforced.
+    pub stop: Stop,
 }
 
 impl Stage {
@@ -66,10 +72,17 @@ impl Stage {
         let docker = Docker::start(layout)?;
         let digest = image::build(&docker, IMAGE, "one")?;
         let agent = Agent::start(&docker, options)?;
+        Self::of(agent, docker, digest)
+    }
+
+    /// Of a daemon that has [`IMAGE`], and an agent beside it.
+    pub fn of(agent: Agent, docker: Docker, digest: String) -> anyhow::Result<Self> {
+        let stop = Stop::of(&agent)?;
         Ok(Self {
             agent,
             docker,
             digest,
+            stop,
         })
     }
 
@@ -94,7 +107,10 @@ impl Stage {
             let outcome = service.start(argv)?;
             ensure!(outcome.all_succeeded(), "{argv:?} while learning: {outcome:?}");
         }
-        self.agent.wait_until_learned(IMAGE, LEARNED)?;
+        let mut learned = LEARNED.to_vec();
+        // Where scripts are denied they are seen.
+        learned.extend((self.stop == Stop::Denied).then_some(SCRIPT));
+        self.agent.wait_until_learned(IMAGE, &learned)?;
         self.docker.remove(&service.detach())
     }
 

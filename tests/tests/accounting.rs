@@ -4,7 +4,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use tests::agent::Options;
 use tests::docker::Layout;
-use tests::service::Service;
+use tests::service::{Outcomes, Service};
 use tests::stage::{IMAGE, Stage, is_about};
 
 /// Programs that each container of the flood starts, each at a path of its own.
@@ -59,14 +59,14 @@ fn what_the_ring_could_not_take_is_told() -> anyhow::Result<()> {
     let flood = service.start_many(PROGRAMS, &["/data/tool-{}", "/tmp/witness"]);
     let conforming = service.start_many(20, &["/bin/fetch"]);
     stage.agent.go_on()?;
-    assert_eq!(flood?.killed, PROGRAMS);
+    assert_eq!(flood?, Outcomes::stopped(stage.stop, PROGRAMS));
     assert!(conforming?.all_succeeded());
     assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
     assert!(
         losses(&stage, &service)? > 0,
         "{PROGRAMS} records fit; nothing was tested"
     );
-    assert_eq!(counter(&stage, &service, "kills")?, PROGRAMS);
+    assert_eq!(counter(&stage, &service, stage.stop.counter())?, PROGRAMS);
     check_losses(&stage, mark, &service)
 }
 

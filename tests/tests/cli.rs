@@ -121,7 +121,7 @@ fn alerts_reach_every_reader() -> anyhow::Result<()> {
     let stage = Stage::enforcing(&Options::named("readers"))?;
     let service = stage.service("readers", &[])?;
     let mark = stage.agent.mark();
-    assert!(service.start(&["/bin/rotate", "/tmp/witness"])?.all_killed());
+    assert!(service.start(&["/bin/rotate", "/tmp/witness"])?.all(stage.stop));
     let alert = stage.expect_alert(mark, &service);
     for _ in 0..3 {
         let text = stage.agent.done(&["alerts", "--json"])?;
@@ -143,7 +143,7 @@ fn alerts_reach_every_reader() -> anyhow::Result<()> {
 fn teardown_ends_enforcement() -> anyhow::Result<()> {
     let mut stage = Stage::enforcing(&Options::named("teardown"))?;
     let service = stage.service("teardown", &[])?;
-    assert!(service.start(&["/bin/rotate", "/tmp/enforced"])?.all_killed());
+    assert!(service.start(&["/bin/rotate", "/tmp/enforced"])?.all(stage.stop));
     stage.agent.stop()?;
     let pinned = stage.docker.directory().join("bpf");
     // `maps.debug` and `progs.debug` come with every BPF file system.

@@ -21,7 +21,7 @@ fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
     stage.agent.accept_probe(IMAGE, "/bin/fetch")?;
     let mark = stage.agent.mark();
     let before = descriptors(&stage)?;
-    let (kills, docker) = (stage.agent.counter("kills")?, &stage.docker);
+    let (stopped, docker) = (stage.agent.counter(stage.stop.counter())?, &stage.docker);
     let faults = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for worker in 0..PARALLEL {
@@ -48,7 +48,7 @@ fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
     );
     let alert = stage.agent.wait_for_alert(mark, Duration::from_secs(3), |_| true);
     assert_eq!(alert, None);
-    assert_eq!(stage.agent.counter("kills")?, kills);
+    assert_eq!(stage.agent.counter(stage.stop.counter())?, stopped);
     // Containers that are gone leave nothing in the agent.
     let mut left = stage.agent.json(&["containers"])?;
     for _ in 0..100 {

@@ -1,9 +1,10 @@
-//! What did not come with the image, or never ran, is killed before it does anything; what conforms is not touched.
+//! What did not come with the image, or never ran, is killed or refused before it does anything; what conforms is not touched.
 
 use tests::agent::Options;
 use tests::attempt::{self, Scene};
 use tests::docker::Layout;
 use tests::image::SCRIPT;
+use tests::service::Stop;
 use tests::stage::{IMAGE, Stage, is_about};
 
 /// All attempts of the demonstration, both policies for what enters from outside.
@@ -19,11 +20,7 @@ fn every_attempt_comes_out_as_expected() -> anyhow::Result<()> {
         let volume = stage.host_directory("volume")?;
         tests::demo::put_tool(&volume)?;
         let service = stage.service("attacked", &[&format!("--volume={}:/data", volume.display())])?;
-        let scene = Scene {
-            docker: &stage.docker,
-            agent: &stage.agent,
-            service: &service,
-        };
+        let scene = Scene::new(&stage, &service);
         let mut faults = Vec::new();
         for attempt in
             attempt::ATTEMPTS
@@ -113,9 +110,9 @@ fn what_is_unknown_is_learned_or_reported() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A script is judged by its interpreter in this tier, and shows as a script.
+/// A script is judged by its own file where that is seen, else by its interpreter, and shows as a script.
 #[test]
-fn a_script_shows_its_interpreter() -> anyhow::Result<()> {
+fn a_script_is_told_as_a_script() -> anyhow::Result<()> {
     let stage = Stage::enforcing(&Options::named("script"))?;
     let service = stage.service("script", &[])?;
     assert!(service.start(&[SCRIPT, "/tmp/learned"])?.all_succeeded());
@@ -129,13 +126,23 @@ fn a_script_shows_its_interpreter() -> anyhow::Result<()> {
     stage.docker.copy(&other, &service.container, "/tmp/other.sh")?;
     let mark = stage.agent.mark();
     assert!(
-        service.start(&["/tmp/other.sh"])?.all_killed(),
+        service.start(&["/tmp/other.sh"])?.all(stage.stop),
         "env was never learned"
     );
     let alert = stage.expect_alert(mark, &service);
+    let (part, path, interpreter) = match stage.stop {
+        Stop::Killed => ("program", "/bin/busybox", Some("/bin/env")),
+        Stop::Denied => ("script", "/tmp/other.sh", None),
+    };
+    assert_eq!(alert["behaviour"]["part"], part, "{alert:#}");
+    assert_eq!(alert["behaviour"]["path"], path, "{alert:#}");
     assert_eq!(alert["behaviour"]["script"], true, "{alert:#}");
     assert_eq!(alert["behaviour"]["filename"], "/tmp/other.sh", "{alert:#}");
-    assert_eq!(alert["behaviour"]["interpreter"], "/bin/env", "{alert:#}");
+    assert_eq!(
+        alert["behaviour"]["interpreter"].as_str(),
+        interpreter,
+        "{alert:#}"
+    );
     Ok(())
 }
 
@@ -147,7 +154,7 @@ fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<(
     tests::demo::put_tool(&volume)?;
     let service = stage.service("volume", &[&format!("--volume={}:/data", volume.display())])?;
     let mark = stage.agent.mark();
-    assert!(service.start(&["/data/tool", "/tmp/first"])?.all_killed());
+    assert!(service.start(&["/data/tool", "/tmp/first"])?.all(stage.stop));
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["path"], "/data/tool", "{alert:#}");
     let sha256 = alert["behaviour"]["sha256"]
@@ -167,7 +174,11 @@ fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<(
         std::fs::read(tests::environment::Environment::get().fixture("rotate"))?,
     )?;
     let changed = service.start(&["/data/tool", "/tmp/third"])?;
-    assert!(changed.all_killed(), "{changed:?}; log:\n{}", stage.agent.log());
+    assert!(
+        changed.all(stage.stop),
+        "{changed:?}; log:\n{}",
+        stage.agent.log()
+    );
     assert!(stage.docker.read(&service.container, "/tmp/third")?.is_none());
     Ok(())
 }

@@ -87,13 +87,7 @@ fn a_flip_neither_kills_nor_spares() -> anyhow::Result<()> {
     assert!(flips >= 30, "only {flips} flips in {:?}", started.elapsed());
     assert!(allowed.all_succeeded(), "{allowed:?}");
     assert!(allowed.succeeded >= ALLOWED);
-    assert_eq!(
-        drifted,
-        Outcomes {
-            killed: DRIFTED,
-            ..Outcomes::default()
-        }
-    );
+    assert_eq!(drifted, Outcomes::stopped(stage.stop, DRIFTED));
     assert_eq!(std::fs::read_dir(&witnesses)?.count(), 0, "a drifted program ran");
     let wrong = stage
         .agent
@@ -128,7 +122,7 @@ fn a_stale_generation_is_read_again() -> anyhow::Result<()> {
         stage.agent.wait_for_alert(mark, Duration::from_secs(2), |_| true),
         None
     );
-    assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all_killed());
+    assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     assert_eq!(stage.docker.read(&service.container, "/tmp/unknown")?, None);
     Ok(())
 }
@@ -146,7 +140,11 @@ fn without_the_second_read_a_stale_generation_kills() -> anyhow::Result<()> {
     stage.agent = Agent::start(&stage.docker, &broken)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     let outcomes = service.start_many(20, &["/bin/fetch", "/tmp/conforming"])?;
-    assert!(outcomes.all_killed(), "{outcomes:?}; log:\n{}", stage.agent.log());
+    assert!(
+        outcomes.all(stage.stop),
+        "{outcomes:?}; log:\n{}",
+        stage.agent.log()
+    );
     assert_eq!(stage.docker.read(&service.container, "/tmp/conforming")?, None);
     Ok(())
 }

@@ -54,7 +54,7 @@ fn long_arguments_are_cut() -> anyhow::Result<()> {
     assert!(
         service
             .start(&["/bin/rotate", "/tmp/witness", &long])?
-            .all_killed()
+            .all(stage.stop)
     );
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["process"]["args_truncated"], true, "{alert:#}");
@@ -86,7 +86,11 @@ fn a_path_that_is_too_long_never_conforms() -> anyhow::Result<()> {
     stage.agent.set_mode("enforce", "deep:1")?;
     let mark = stage.agent.mark();
     let outcome = service.start(&[&deep, "/tmp/enforce"])?;
-    assert!(outcome.all_killed(), "{outcome:?}; log:\n{}", stage.agent.log());
+    assert!(
+        outcome.all(stage.stop),
+        "{outcome:?}; log:\n{}",
+        stage.agent.log()
+    );
     assert_eq!(stage.docker.read(&service.container, "/tmp/enforce")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["path_too_long"], true, "{alert:#}");
@@ -109,7 +113,11 @@ fn a_thread_hides_nothing() -> anyhow::Result<()> {
     );
     let mark = stage.agent.mark();
     let unknown = service.start_many(20, &["/usr/bin/from_thread", "/bin/rotate", "/tmp/witness"])?;
-    assert!(unknown.all_killed(), "{unknown:?}; log:\n{}", stage.agent.log());
+    assert!(
+        unknown.all(stage.stop),
+        "{unknown:?}; log:\n{}",
+        stage.agent.log()
+    );
     assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["process"]["state"], "main", "{alert:#}");
@@ -134,7 +142,7 @@ fn nowhere_is_out_of_sight() -> anyhow::Result<()> {
         let mark = stage.agent.mark();
         let outcome = service.start(&[program, "/tmp/witness"])?;
         assert!(
-            outcome.all_killed(),
+            outcome.all(stage.stop),
             "{program}: {outcome:?}; log:\n{}",
             stage.agent.log()
         );
@@ -146,7 +154,11 @@ fn nowhere_is_out_of_sight() -> anyhow::Result<()> {
     let unlinked = "exec 3</tmp/program; /bin/rm /tmp/program; exec /proc/self/fd/3 /tmp/witness";
     let mark = stage.agent.mark();
     let outcome = service.start(&["/bin/sh", "-c", unlinked])?;
-    assert!(outcome.all_killed(), "{outcome:?}; log:\n{}", stage.agent.log());
+    assert!(
+        outcome.all(stage.stop),
+        "{outcome:?}; log:\n{}",
+        stage.agent.log()
+    );
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["layer"], "anonymous", "{alert:#}");
     assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
@@ -183,7 +195,11 @@ fn what_was_verified_is_drift_after_a_write() -> anyhow::Result<()> {
             .all_succeeded()
     );
     let changed = service.start_many(20, &["/bin/report", "/tmp/changed"])?;
-    assert!(changed.all_killed(), "{changed:?}; log:\n{}", stage.agent.log());
+    assert!(
+        changed.all(stage.stop),
+        "{changed:?}; log:\n{}",
+        stage.agent.log()
+    );
     assert_eq!(stage.docker.read(&service.container, "/tmp/changed")?, None);
     let alert = stage.agent.wait_for_alert(0, ALERT_PATIENCE, |alert| {
         is_about(alert, &service.container.id) && alert["behaviour"]["note"] != "metadata_only"

@@ -16,17 +16,17 @@ fn a_reference_that_moves_takes_no_profile_along() -> anyhow::Result<()> {
     let described = stage.agent.wait_until_resolved(&new.container.id)?;
     assert_eq!(described["digest"], digest.as_str(), "{described:#}");
     assert!(old.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
-    assert!(old.start(&["/bin/rotate", "/tmp/unknown"])?.all_killed());
+    assert!(old.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     for known in [&digest, &stage.digest] {
         let shown = stage.agent.json(&["profile", "show", known])?;
         assert_eq!(shown["summary"]["digest"], known.as_str(), "{shown:#}");
     }
     stage.agent.set_mode("enforce", &digest)?;
-    assert!(new.start(&["/bin/rotate", "/tmp/unknown"])?.all_killed());
+    assert!(new.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     stage.agent.set_mode("learn", &digest)?;
     assert!(new.start(&["/bin/rotate", "/tmp/learned"])?.all_succeeded());
     stage.agent.wait_until_learned(&digest, &["/bin/rotate"])?;
-    assert!(old.start(&["/bin/rotate", "/tmp/unknown"])?.all_killed());
+    assert!(old.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     assert_eq!(stage.docker.read(&old.container, "/tmp/unknown")?, None);
     // The reference alone fits both: the answer names the newer one, or asks which is meant, but never mixes them.
     let reply = stage.agent.cli(&["profile", "show", IMAGE, "--json"])?;
@@ -70,7 +70,7 @@ fn roles_are_apart() -> anyhow::Result<()> {
     }
     stage.agent.set_mode("enforce", IMAGE)?;
     let service = stage.service("service", &[])?;
-    assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all_killed());
+    assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
     stage.docker.text(["restart", "--time=1", &batch.id])?;
     for _ in 0..100 {

@@ -32,7 +32,7 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
         let mark = stage.agent.mark();
         let outcome = service.start(&[program, "/tmp/witness"])?;
         assert!(
-            outcome.all_killed(),
+            outcome.all(stage.stop),
             "{layout:?}: {program}: {outcome:?}; log:\n{}",
             stage.agent.log()
         );

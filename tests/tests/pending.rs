@@ -68,7 +68,7 @@ fn drift_is_killed_from_the_first_exec_if_so_configured() -> anyhow::Result<()> 
     assert!(!drift_ran, "drift ran; log:\n{}", stage.agent.log());
     assert!(unknown_ran, "what came with the image is not drift");
     let drift = drift.unwrap_or_else(|| panic!("no alert about drift; log:\n{}", stage.agent.log()));
-    assert_eq!(drift["action"]["taken"], "killed", "{drift:#}");
+    assert_eq!(drift["action"]["taken"], stage.stop.as_str(), "{drift:#}");
     assert_eq!(drift["container"]["name"], "unseen", "{drift:#}");
     Ok(())
 }

@@ -40,7 +40,7 @@ fn a_document_says_all_that_a_profile_is() -> anyhow::Result<()> {
     stage.agent.set_mode("enforce", IMAGE)?;
     let service = stage.service("imported", &[])?;
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
-    assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all_killed());
+    assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     assert_eq!(stage.docker.read(&service.container, "/tmp/unknown")?, None);
     Ok(())
 }

@@ -31,7 +31,7 @@ fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
         None
     );
     Stage::drop_payload(&service, "/tmp/dropped")?;
-    assert!(service.start(&["/tmp/dropped", "/tmp/witness"])?.all_killed());
+    assert!(service.start(&["/tmp/dropped", "/tmp/witness"])?.all(stage.stop));
     assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["kind"], "exec.drift", "{alert:#}");

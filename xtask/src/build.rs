@@ -130,34 +130,31 @@ pub fn daemon(profile: Profile) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds the static programs that run inside test containers and returns their directory.
+/// Builds the programs that run inside test containers and returns their directory: the static ones, and a program and a
+/// library that are linked dynamically.
+pub fn fixtures() -> Result<PathBuf> {
+    let directory = fixtures_of("--bins", "target/fixtures", "-Ctarget-feature=+crt-static")?;
+    let dynamic = fixtures_of("--examples", "target/fixtures-dynamic", "")?.join("examples");
+    for name in ["dynamic", "libpreload.so"] {
+        copy_if_changed(&dynamic.join(name), &directory.join(name))?;
+    }
+    Ok(directory)
+}
+
+/// Builds one kind of them.
 ///
 /// A target is named even though it is the host's, as otherwise the flag for static linking would reach procedural
 /// macros, which cannot be linked so.
-pub fn fixtures() -> Result<PathBuf> {
+fn fixtures_of(kind: &str, directory: &str, flags: &str) -> Result<PathBuf> {
     let target = host()?;
-    let directory = workspace().join("target/fixtures");
+    let directory = workspace().join(directory);
     let mut command = cargo();
     command
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "tests",
-            "--bins",
-            "--no-default-features",
-        ])
-        .args([
-            "--features",
-            "fixtures",
-            "--profile",
-            "fixtures",
-            "--target",
-            &target,
-            "--target-dir",
-        ])
+        .args(["build", "--locked", "--package", "tests", kind])
+        .args(["--no-default-features", "--features", "fixtures"])
+        .args(["--profile", "fixtures", "--target", &target, "--target-dir"])
         .arg(&directory)
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        .env("CARGO_ENCODED_RUSTFLAGS", flags);
     process::show(&mut command).context("building the programs for test containers")?;
     Ok(directory.join(target).join("fixtures"))
 }
@@ -204,8 +201,8 @@ fn copy_if_changed(from: &Path, to: &Path) -> Result<bool> {
         return Ok(false);
     }
     // Renamed into place: a build that reads it meanwhile sees the old or the new one, whole.
-    let temporary = to.with_extension("o.new");
-    std::fs::write(&temporary, new).with_context(|| format!("cannot write {}", temporary.display()))?;
+    let temporary = to.with_extension("new");
+    std::fs::copy(from, &temporary).with_context(|| format!("cannot write {}", temporary.display()))?;
     std::fs::rename(&temporary, to).with_context(|| format!("cannot replace {}", to.display()))?;
     Ok(true)
 }

@@ -73,6 +73,11 @@ impl Agent {
             .map(drop)
     }
 
+    /// Accepts a program of the image for its containers' own processes.
+    pub fn accept(&self, image: &str, path: &str) -> anyhow::Result<()> {
+        self.done(&["profile", "accept", image, path]).map(drop)
+    }
+
     /// Accepts one applet of a multi-call program of the image, for its containers' own processes.
     pub fn accept_applet(&self, image: &str, path: &str, applet: &str) -> anyhow::Result<()> {
         self.done(&["profile", "accept", image, path, "--applet", applet])
