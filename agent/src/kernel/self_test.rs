@@ -224,13 +224,11 @@ fn watch(child: &mut Child, mut conversation: Conversation) -> Result<Outcome, S
             (status.signal() == Some(SIGKILL)).then_some(Exec::Killed)
         }
     };
-    match (exec, library_denied) {
-        (Some(exec), Some(library_denied)) => Ok(Outcome { exec, library_denied }),
-        _ => {
-            let said: Vec<String> = mapped.into_iter().chain(executed).collect();
-            Err(conversation.unclear(child, &said))
-        }
+    if let (Some(exec), Some(library_denied)) = (exec, library_denied) {
+        return Ok(Outcome { exec, library_denied });
     }
+    let said: Vec<String> = mapped.into_iter().chain(executed).collect();
+    Err(conversation.unclear(child, &said))
 }
 
 /// The process: waits until it is in its container, tries, and tells what it saw on standard output. It returns only if its

@@ -148,14 +148,14 @@ fn pinned(status: &StatusView) -> String {
 }
 
 fn denied(counters: &CountersView) -> String {
-    let mut text = counters.denied.to_string();
-    if counters.unchecked > 0 {
-        text += &format!(
-            "; {} could not be looked at beforehand",
-            count(counters.unchecked, "execution")
-        );
+    match counters.unchecked {
+        0 => counters.denied.to_string(),
+        unchecked => format!(
+            "{}; {} could not be looked at beforehand",
+            counters.denied,
+            count(unchecked, "execution")
+        ),
     }
-    text
 }
 
 fn kills(counters: &CountersView) -> String {
