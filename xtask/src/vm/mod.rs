@@ -228,6 +228,9 @@ fn on(
         eprintln!("  the kernel warns: {warning}");
     }
     let results = Results::parse(&outcome.kept, &outcome.output);
+    for line in results.doctor.iter().flat_map(results::doctor_lines) {
+        eprintln!("  doctor: {line}");
+    }
     Ok((results, judge(&outcome, plan)))
 }
 

@@ -10,7 +10,7 @@ use crate::not_here;
 /// What is known of one kernel's run.
 #[derive(Debug, Default)]
 pub struct Results {
-    /// What `driftlock doctor --json` printed while an agent ran.
+    /// What `driftlock doctor --json` printed.
     pub doctor: Option<Value>,
     /// The files of tests, in the order in which they ran.
     pub files: Vec<File>,
@@ -54,6 +54,28 @@ impl Results {
             not_here: not_here::parse(kept),
         }
     }
+}
+
+/// What `driftlock doctor --json` said, as lines for people: what the kernel can do per domain, then what was checked.
+pub fn doctor_lines(doctor: &Value) -> Vec<String> {
+    let text = |of: &Value, name: &str| of[name].as_str().unwrap_or_default().to_owned();
+    let each = |name: &str, line: fn([String; 3]) -> String, fields: [&str; 3]| {
+        let list = doctor[name].as_array().map(Vec::as_slice).unwrap_or_default();
+        list.iter()
+            .map(|of| line(fields.map(|field| text(of, field))))
+            .collect::<Vec<_>>()
+    };
+    let mut lines = each(
+        "tiers",
+        |[domain, can, reason]| format!("{domain:<8} {can:<8} {reason}"),
+        ["domain", "can", "reason"],
+    );
+    lines.extend(each(
+        "checks",
+        |[result, name, detail]| format!("{result:<8} {name}: {detail}"),
+        ["result", "name", "detail"],
+    ));
+    lines
 }
 
 /// `file NAME STATUS SECONDS`.
@@ -121,6 +143,19 @@ mod tests {
             found,
             [("one", "a", true), ("one", "b", true), ("two", "a", false)]
         );
+    }
+
+    #[test]
+    fn what_doctor_said_is_shown_by_line() {
+        let doctor = serde_json::json!({
+            "tiers": [{"domain": "exec", "can": "deny", "reason": "proved"}],
+            "checks": [{"name": "kernel", "result": "ok", "detail": "6.1", "hint": null}],
+        });
+        assert_eq!(
+            doctor_lines(&doctor),
+            ["exec     deny     proved", "ok       kernel: 6.1"]
+        );
+        assert!(doctor_lines(&Value::Null).is_empty());
     }
 
     #[test]
