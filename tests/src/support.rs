@@ -51,6 +51,22 @@ pub fn field(report: &Value, domain: &str, name: &str) -> anyhow::Result<String>
         .with_context(|| format!("the agent says nothing of {domain}: {report:#}"))
 }
 
+/// The first two numbers of this kernel's release, for what no agent can tell.
+///
+/// # Errors
+/// The kernel does not say its release, or not in numbers.
+pub fn kernel_version() -> anyhow::Result<(u32, u32)> {
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease")?;
+    version(&release).with_context(|| format!("the release {release} has no numbers"))
+}
+
+fn version(release: &str) -> Option<(u32, u32)> {
+    let mut numbers = release
+        .split(|c: char| !c.is_ascii_digit())
+        .map(|digits| digits.parse().ok());
+    Some((numbers.next()??, numbers.next()??))
+}
+
 /// Tells that this kernel lacks what a test needs. To be called after the test has asserted that the agent gives exactly
 /// this `reason`; `what` is what could not be tried, in a few words.
 ///
@@ -90,6 +106,14 @@ mod tests {
             line("library", "ld.so", "needs BPF LSM;\n  not there"),
             "not on this kernel: library: ld.so: needs BPF LSM; not there\n"
         );
+    }
+
+    #[test]
+    fn versions_are_the_first_two_numbers() {
+        assert_eq!(version("5.10.0-46-cloud-amd64\n"), Some((5, 10)));
+        assert_eq!(version("6.12.117+deb12"), Some((6, 12)));
+        assert_eq!(version("7.2"), Some((7, 2)));
+        assert_eq!(version("x"), None);
     }
 
     #[test]

@@ -122,6 +122,9 @@ fn root(environment: &Environment, executables: &[(String, PathBuf)]) -> Result<
     for (_, executable) in executables {
         tree.libraries_of(executable)?;
     }
+    for fixture in fixtures(environment)? {
+        tree.libraries_of(&fixture)?;
+    }
     tree.file("usr/bin/busybox", &environment.busybox);
     let applets = process::capture(Command::new(&environment.busybox).arg("--list"))?;
     for applet in applets.lines() {
@@ -136,15 +139,26 @@ fn tested(environment: &Environment, executables: &[(String, PathBuf)]) -> Resul
     for (name, executable) in executables {
         tree.stripped(&format!("tests/{name}"), executable);
     }
-    let fixtures = &environment.fixtures;
-    for entry in std::fs::read_dir(fixtures).with_context(|| format!("cannot list {}", fixtures.display()))? {
-        let entry = entry.with_context(|| format!("cannot list {}", fixtures.display()))?;
-        if is_executable(&entry.path()) {
-            let name = entry.file_name();
-            tree.file(&format!("fixtures/{}", name.to_string_lossy()), &entry.path());
-        }
+    for fixture in fixtures(environment)? {
+        let name = fixture.file_name().context("a file has a name")?;
+        tree.file(&format!("fixtures/{}", name.to_string_lossy()), &fixture);
     }
     Ok(tree)
+}
+
+/// The programs and libraries that tests put into containers.
+fn fixtures(environment: &Environment) -> Result<Vec<PathBuf>> {
+    let directory = &environment.fixtures;
+    let failed = || format!("cannot list {}", directory.display());
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(directory).with_context(failed)? {
+        let path = entry.with_context(failed)?.path();
+        // Among them is what cargo notes about its work.
+        if is_executable(&path) {
+            found.push(path);
+        }
+    }
+    Ok(found)
 }
 
 /// The first root, with the kernel's modules and what is to be run.

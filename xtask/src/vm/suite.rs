@@ -13,9 +13,12 @@ use crate::process;
 /// What runs if nothing is named, in this order: files of `tests/tests`, and of each the tests that are to run, or none for
 /// all of them. What each kernel must show, in less than five minutes together: where a test only varies another, that one
 /// stands here. `cargo xtask vm --kernel SERIES FILE` runs a file as a whole.
-pub const SUITE: [(&str, &[&str]); 5] = [
+pub const SUITE: [(&str, &[&str]); 8] = [
     ("kernel_support", &[]),
     ("exec_drift", &["every_attempt_comes_out_as_expected"]),
+    ("full_tier", &[]),
+    ("library", &[]),
+    ("restart", &["enforcement_outlives_the_agent_until_teardown"]),
     ("thousand_starts", &[]),
     ("forgeries", &["a_mount_of_ones_own_is_foreign"]),
     ("generation", &["a_stale_generation_is_read_again"]),
