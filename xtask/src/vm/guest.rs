@@ -153,8 +153,12 @@ fn fixtures(environment: &Environment) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).with_context(failed)? {
         let path = entry.with_context(failed)?.path();
-        // Among them is what cargo notes about its work.
-        if is_executable(&path) {
+        // Beside them is what cargo notes about its work.
+        let is_note = path.extension().is_some_and(|extension| extension == "d")
+            || path
+                .file_name()
+                .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
+        if path.is_file() && !is_note {
             found.push(path);
         }
     }
