@@ -3,7 +3,7 @@
 //! Input: the process. Output: [`Args`], NUL-separated. Failure: `false` if they cannot be read; what is there then is not to be
 //! used.
 
-use agent_common::record::exec::ARGS_BYTES;
+use agent_common::record::exec::{ARGS_BYTES, NAME_BYTES};
 use aya_ebpf::helpers::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str, bpf_task_pt_regs};
 
@@ -20,6 +20,7 @@ const EXECVEAT: u64 = 322;
 /// Offsets in `struct pt_regs` on x86-64 (arch/x86/include/asm/ptrace.h), which is what user space sees in `ptrace(2)`.
 const REGISTER_DX: u32 = 96;
 const REGISTER_SI: u32 = 104;
+const REGISTER_DI: u32 = 112;
 const REGISTER_NUMBER: u32 = 120;
 
 /// Where arguments go to.
@@ -86,6 +87,7 @@ pub fn of_caller(mut args: Args<'_>) -> bool {
         _ => return false,
     };
     let mut position = 0_u32;
+    let mut cut = 0_u32;
     for index in 0..CALLER_ARGS_MAX {
         let mut argument = 0_u64;
         // SAFETY: the destination is a word on the stack; the helper checks the user address.
@@ -100,7 +102,7 @@ pub fn of_caller(mut args: Args<'_>) -> bool {
             return false;
         }
         if argument == 0 {
-            args.set(position as u16, position);
+            args.set(position as u16, position + cut);
             return true;
         }
         if position > (ARGS_BYTES - CALLER_ARG_BYTES) as u32 {
@@ -118,8 +120,29 @@ pub fn of_caller(mut args: Args<'_>) -> bool {
         if length <= 0 || (length == CALLER_ARG_BYTES as i64 && index < 2) {
             return false;
         }
+        // One for each that fills its room. Without a branch, which the verifier would follow in each round.
+        cut += length as u32 / CALLER_ARG_BYTES as u32;
         position += length as u32;
     }
     args.set(position as u16, position + 1);
     true
+}
+
+/// The name that the current process gave to `execve`, from where it keeps it; empty if that cannot be read.
+#[inline(always)]
+pub fn filename_of_caller(name: &mut [u8; NAME_BYTES]) {
+    *name = [0; NAME_BYTES];
+    if setting!(has_task_registers) == 0 {
+        return;
+    }
+    // SAFETY: the helpers take the current task, which the first of them gives.
+    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let call: u64 = kernel::read(registers, REGISTER_NUMBER);
+    let address: u64 = match call {
+        EXECVE => kernel::read(registers, REGISTER_DI),
+        EXECVEAT => kernel::read(registers, REGISTER_SI),
+        _ => return,
+    };
+    // SAFETY: the length is the array's; the helper checks the user address.
+    unsafe { bpf_probe_read_user_str(name.as_mut_ptr().cast(), NAME_BYTES as u32, address as *const _) };
 }

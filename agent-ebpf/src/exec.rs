@@ -210,7 +210,11 @@ pub fn report<const BEFORE: bool>(
     if program.filename() != program.interpreter() {
         set(&mut record.flags, EXEC_SCRIPT);
     }
-    read_name(&mut record.filename, program.filename());
+    if load(&record.flags) & EXEC_IS_LOADER == 0 {
+        read_name(&mut record.filename, program.filename());
+    } else {
+        args::filename_of_caller(&mut record.filename);
+    }
     read_name(&mut record.interpreter, program.interpreter());
     let is_ordinary =
         load(&record.verdict) != Verdict::Drift as u8 && load(&record.action) == Action::None as u8;

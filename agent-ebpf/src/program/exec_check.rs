@@ -139,7 +139,7 @@ fn check_loader(task: TaskStruct, pid: u32, file: File) -> Option<bool> {
     exec::begin::<true>(&mut scratch.record, state, EXEC_IS_LOADER);
     let verdict = exec::compare::<true>(&mut member, scratch, task, file);
     store(&mut scratch.record.verdict, verdict as u8);
-    // The binary that names it is not at hand: its name is what the arguments begin with.
+    // The binary that names it is not at hand: its name is what the caller gave.
     let refused = conclude(&mut member, scratch, task, BinPrm(0), false);
     give_back(&EXEC_CHECKS);
     Some(refused)
