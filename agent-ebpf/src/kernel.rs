@@ -275,13 +275,20 @@ const MODE_NO_ACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC` (include/linux/fs.h) in `f_flags`: opened in order to be executed.
 const FLAG_EXEC: u32 = 1 << 5;
 
-/// Whether the argument of an LSM hook, a `struct file`, is opened in order to be executed. Read without a helper: it is
-/// asked of every file that anybody opens.
+/// Whether the argument of an LSM hook, a `struct file`, is opened in order to be executed; and not by overlayfs, which opens
+/// the file below one that was opened with the same flags, once that was allowed. Read without a helper: it is asked of every
+/// file that anybody opens.
 #[inline(always)]
 pub fn is_opened_for_execution(file: *const core::ffi::c_void) -> bool {
-    let flags = file.wrapping_byte_add(offset!(file_flags) as usize).cast::<u32>();
+    let member = |offset: u32| file.wrapping_byte_add(offset as usize).cast::<u32>();
     // SAFETY: the verifier knows the type behind the pointer and accepts only a read of one of its members.
-    unsafe { core::ptr::read_volatile(flags) & FLAG_EXEC != 0 }
+    let flags = unsafe { core::ptr::read_volatile(member(offset!(file_flags))) };
+    if flags & FLAG_EXEC == 0 {
+        return false;
+    }
+    // SAFETY: as above.
+    let mode = unsafe { core::ptr::read_volatile(member(offset!(file_mode))) };
+    mode & MODE_NO_ACCOUNT == 0
 }
 
 impl MemoryArea {

@@ -40,11 +40,12 @@ impl Engine {
         let policies = self.store.policies();
         let id = known.info.id.as_str();
         let digest = Some(&known.key.digest);
-        let (mut mode, source) = policies.mode_for(id, digest, &known.references, Domain::Exec);
-        let mut source = mode_source(source);
-        if self.own_cgroup == Some(cgroup) && mode == Mode::Enforce {
-            (mode, source) = (Mode::Monitor, ModeSource::Protected);
-        }
+        let is_own = self.own_cgroup == Some(cgroup);
+        let mode_of = |domain| match policies.mode_for(id, digest, &known.references, domain) {
+            (Mode::Enforce, _) if is_own => (Mode::Monitor, ModeSource::Protected),
+            (mode, source) => (mode, mode_source(source)),
+        };
+        let (mode, source) = mode_of(Domain::Exec);
         let exec_into = policies
             .exec_into_for(id, digest, &known.references)
             .unwrap_or(self.config.exec_into);
@@ -61,10 +62,8 @@ impl Engine {
         };
         let mut modes = [Mode::Pending as u8; DOMAIN_SLOTS];
         for &domain in Domain::ALL {
-            let (mode, _) = policies.mode_for(id, digest, &known.references, domain);
-            modes[domain as usize] = mode as u8;
+            modes[domain as usize] = mode_of(domain).0 as u8;
         }
-        modes[Domain::Exec as usize] = mode as u8;
         if profile.scripts {
             flags |= CONTAINER_SCRIPTS_JUDGED;
         }
