@@ -149,10 +149,11 @@ fn command(setup: &Setup<'_>, serial_ports: [&Path; 2], kept: &Path) -> Command 
     command
         .args(["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none"])
         // With cx16 a machine with two CPUs died in an oops. With the others the kernel copies and clears memory by one
-        // instruction that is emulated byte by byte.
+        // instruction that is emulated byte by byte. With a thread for each CPU a machine died in an oops, at a breakpoint that the
+        // other CPU had just taken away from the code (`int3`): such code is changed when a hook is attached.
         .args([
             "-accel",
-            "tcg",
+            "tcg,thread=single",
             "-machine",
             "q35",
             "-cpu",
