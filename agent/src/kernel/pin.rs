@@ -8,14 +8,17 @@
 //! is replaced so that at each moment one of the two is attached: the new one is attached and pinned under `NAME-new`, the
 //! old one's pin goes, the new one's gets its name. For that moment both programs run, on the same maps.
 
+use std::collections::HashSet;
 use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use agent_common::ABI_VERSION;
 use aya::pin::PinError as AyaPinError;
 use aya::programs::links::{FdLink, PinnedLink};
+use aya::programs::loaded_links;
 use rustix::fs::{FlockOperation, flock, statfs};
 use rustix::io::Errno;
 
@@ -27,6 +30,9 @@ const USUAL_MOUNT: &str = "/sys/fs/bpf";
 const ABI_PREFIX: &str = "abi-";
 const LINKS: &str = "links";
 const PROGRAMS: &str = "programs";
+/// How long the kernel may take to detach what was removed.
+const DETACHED_WITHIN: Duration = Duration::from_secs(5);
+const DETACH_PAUSE: Duration = Duration::from_millis(20);
 /// What a link's pin ends with until the link before it is gone. (A BPF file system takes no name with a dot.)
 const NEW: &str = "-new";
 
@@ -231,23 +237,28 @@ impl PinDirectory {
         PinnedLink::from_pin(self.directory.join(LINKS).join(name)).is_ok()
     }
 
-    /// Removes everything that is pinned, whatever its ABI, hooks first. Returns what was removed.
+    /// Removes everything that is pinned, whatever its ABI, hooks first; and waits until the kernel has detached those. Returns what
+    /// was removed.
     pub fn clear(&self) -> Result<Vec<String>> {
         let mut removed = Vec::new();
+        let mut links = HashSet::new();
         let abis: Vec<PathBuf> = names(&self.root)?
             .iter()
             .map(|name| self.root.join(name))
             .collect();
-        for links in abis
+        for directory in abis
             .iter()
             .map(|abi| abi.join(LINKS))
             .filter(|links| links.exists())
         {
-            remove_tree(&links, &mut removed)?;
+            let paths = names(&directory)?.into_iter().map(|name| directory.join(name));
+            links.extend(paths.filter_map(|path| link_id(&path)));
+            remove_tree(&directory, &mut removed)?;
         }
         for abi in &abis {
             remove_tree(abi, &mut removed)?;
         }
+        wait_until_detached(&links);
         Ok(removed)
     }
 
@@ -305,6 +316,23 @@ pub fn pinned_hooks(root: &Path) -> Vec<(String, Vec<String>)> {
         })
         .filter(|(_, hooks)| !hooks.is_empty())
         .collect()
+}
+
+/// The kernel's id of a pinned link; `None` if it does not tell (before Linux 5.8).
+fn link_id(path: &Path) -> Option<u32> {
+    let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
+    link.info().ok().map(|info| info.id())
+}
+
+/// The kernel detaches a link some time after its last pin is gone: when it frees the inode, by a worker. It takes the link's id away
+/// first (`bpf_link_free`, kernel/bpf/syscall.c), so a little more is waited. Nothing depends on it but what a user expects.
+fn wait_until_detached(links: &HashSet<u32>) {
+    let is_there = || loaded_links().flatten().any(|link| links.contains(&link.id()));
+    let deadline = Instant::now() + DETACHED_WITHIN;
+    while !links.is_empty() && is_there() && Instant::now() < deadline {
+        std::thread::sleep(DETACH_PAUSE);
+    }
+    std::thread::sleep(DETACH_PAUSE);
 }
 
 /// The entries of a directory, sorted.
