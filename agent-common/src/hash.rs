@@ -10,6 +10,8 @@
     reason = "in the kernel programs a call costs the verifier a frame and the hook time"
 )]
 
+use crate::file::FileIdentity;
+
 /// The secret. Both halves come from the system's random source at each load.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -130,6 +132,25 @@ pub fn path(key: HashKey, path: &[u8], applet: Option<&[u8]>) -> u64 {
     }
 }
 
+/// Hash of one content at one place: a path as [`path`] takes it, then the inode's number, size and change time. What the
+/// kernel programs give for the repeats of drift.
+#[must_use]
+pub fn content(key: HashKey, path: &[u8], file: &FileIdentity) -> u64 {
+    let mut hasher = Hasher::new(key);
+    for name in path.split(|byte| *byte == b'/').filter(|name| !name.is_empty()) {
+        hasher.word(component(key, name));
+    }
+    for word in [
+        file.inode,
+        file.size_bytes,
+        file.changed_s.cast_unsigned(),
+        u64::from(file.changed_ns),
+    ] {
+        hasher.word(word);
+    }
+    hasher.finish(Subject::Content)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,6 +191,26 @@ mod tests {
             assert_ne!(base, path(KEY, other, None), "{}", other.escape_ascii());
         }
         assert_eq!(base, path(KEY, b"//usr/bin//nginx/", None));
+    }
+
+    #[test]
+    fn a_content_is_a_place_and_an_inode() {
+        let file = FileIdentity {
+            inode: 1,
+            size_bytes: 2,
+            changed_s: 3,
+            changed_ns: 4,
+            device: 5,
+        };
+        let base = content(KEY, b"/tmp/x", &file);
+        let other = FileIdentity {
+            changed_ns: 5,
+            ..file
+        };
+        assert_ne!(base, content(KEY, b"/tmp/x", &other));
+        assert_ne!(base, content(KEY, b"/tmp/y", &file));
+        // The device may differ from boot to boot, and is not hashed by the kernel programs either.
+        assert_eq!(base, content(KEY, b"/tmp/x", &FileIdentity { device: 6, ..file }));
     }
 
     #[test]

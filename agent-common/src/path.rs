@@ -41,6 +41,34 @@ pub const fn has_nul(word: u64) -> bool {
 }
 
 impl PathWords {
+    /// What a kernel program's walk gives for an absolute path without `.` and `..`: the daemon's own records.
+    #[cfg(feature = "user")]
+    #[must_use]
+    pub fn of_path(path: &[u8]) -> Self {
+        let mut walked = Self {
+            words: [0; PATH_WORDS + COMPONENT_WORDS],
+            used: 0,
+            flags: PATH_TOO_LONG,
+        };
+        let names = path.split(|byte| *byte == b'/').filter(|name| !name.is_empty());
+        for (step, name) in names.rev().enumerate() {
+            let start = walked.used as usize;
+            let words = name.len() / 8 + 1;
+            // The walk needs a step for the root, too.
+            if step + 1 >= PATH_STEPS || start >= PATH_WORDS || words > COMPONENT_WORDS {
+                return walked;
+            }
+            let bytes: &mut [u8] = bytemuck::cast_slice_mut(&mut walked.words[start..start + words]);
+            bytes[..name.len()].copy_from_slice(name);
+            walked.used += u32::try_from(words).unwrap_or(0);
+            if walked.used as usize > PATH_WORDS {
+                return walked;
+            }
+        }
+        walked.flags = 0;
+        walked
+    }
+
     /// The components from the leaf to the root, without their padding. `None` when the words are not a path.
     /// Of a path that is too long, only the components that are here.
     #[cfg(feature = "user")]
@@ -80,3 +108,38 @@ impl PathWords {
 
 plain_old_data!(PathWords);
 const _: () = assert!(size_of::<PathWords>() == (PATH_WORDS + COMPONENT_WORDS) * 8 + 8);
+
+#[cfg(all(test, feature = "user"))]
+mod tests {
+    extern crate std;
+    use std::vec::Vec;
+
+    use super::*;
+
+    #[test]
+    fn a_path_becomes_what_is_hashed() {
+        let key = HashKey { k0: 1, k1: 2 };
+        for path in [
+            &b"/"[..],
+            b"/bin/sh",
+            b"/usr/lib/x86_64-linux-gnu/libc.so.6",
+            b"/12345678/x",
+        ] {
+            let words = PathWords::of_path(path);
+            assert_eq!(words.flags, 0, "{}", path.escape_ascii());
+            assert_eq!(words.hash(key, None), Some(crate::hash::path(key, path, None)));
+        }
+    }
+
+    #[test]
+    fn what_has_no_room_is_marked() {
+        let deep = b"/a".repeat(PATH_STEPS);
+        assert_eq!(PathWords::of_path(&deep).flags, PATH_TOO_LONG);
+        assert_eq!(PathWords::of_path(&deep[2..]).flags, 0);
+        let long = [b"/".as_slice(), &b"x".repeat(255)].concat().repeat(3);
+        let words = PathWords::of_path(&long);
+        assert_eq!(words.flags, PATH_TOO_LONG);
+        let kept: Vec<usize> = words.components().expect("its end").map(<[u8]>::len).collect();
+        assert_eq!(kept, [255, 255]);
+    }
+}

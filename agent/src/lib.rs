@@ -1,6 +1,7 @@
 //! Driftlock, as a library for its own binary and tests.
 
 pub mod alert;
+pub mod answer;
 pub mod behaviour;
 pub mod cli;
 pub mod compare;

@@ -69,9 +69,20 @@ pub enum Command {
     /// Remove everything that is pinned, and with it what is enforced; profiles stay
     #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(Output),
+    /// The process of the agent's that answers before executions
+    #[command(hide = true)]
+    AnswerExecs(AnswerExecs),
     /// The process of the agent's self-test
     #[command(name = crate::kernel::self_test::COMMAND, hide = true)]
     SelfTest,
+}
+
+/// `driftlock answer-execs`
+#[derive(Debug, Args)]
+pub struct AnswerExecs {
+    /// The directory in which the maps are pinned
+    #[arg(long, value_name = "PATH")]
+    pub maps: PathBuf,
 }
 
 /// How an answer is printed.

@@ -67,6 +67,9 @@ fn dispatch(arguments: Arguments, host: &Host) -> Result<(), Failure> {
         Command::Alerts(alerts) => ask::alerts(&global, alerts),
         Command::Doctor(output) => doctor(&global, output, host),
         Command::Teardown(output) => teardown(&global, output, host),
+        Command::AnswerExecs(arguments) => {
+            crate::answer::run(&arguments.maps).map_err(|error| Failure::Host(error.into()))
+        }
         Command::SelfTest => self_test::process().map_err(|error| Failure::Host(error.into())),
     }
 }

@@ -14,3 +14,4 @@ pub mod readiness;
 pub mod self_test;
 pub mod support;
 pub mod tier;
+pub mod watchdog;

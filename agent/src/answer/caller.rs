@@ -1,0 +1,260 @@
+//! Who opens a file for execution: its container, whose process it is, and what a record says of it.
+//!
+//! Input: a thread's id, the kernel's maps, `/proc`. Output: [`Member`], and a record's [`ProcessPart`]. Failure: a process
+//! that cannot be read is in no container; a thread that waits for its answer stays as it is, so that this happens only to
+//! one that was killed. Nothing that is read here can keep the reader waiting.
+
+use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+use agent_common::record::{ANCESTORS_MAX, Ancestor, ProcessPart};
+use agent_common::task::{Task, TaskState};
+
+use super::policy::KernelMaps;
+use crate::container::process::memberships;
+use crate::container::read::read_bounded;
+
+/// Most bytes read of `/proc/PID/stat` and `/proc/PID/status`: a list of groups may be long.
+const FILE_BYTES: u64 = 64 * 1024;
+/// Nanoseconds in a clock tick of `/proc/PID/stat` (`USER_HZ` is 100 on all machines that are supported).
+const TICK_NS: u64 = 10_000_000;
+
+/// A process of a container.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Member {
+    /// The container's cgroup id.
+    pub(super) container: u64,
+    /// Thread group id on the host.
+    pub(super) process: u32,
+    pub(super) state: TaskState,
+    /// Start of the process, boot-time clock, ns.
+    pub(super) started_ns: u64,
+}
+
+/// Where a container stands, for processes that the kernel programs do not know yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Place {
+    /// `hierarchy_id`; 0 for v2.
+    pub(super) hierarchy: u32,
+    /// The container's cgroup.
+    pub(super) cgroup: Vec<u8>,
+    /// `s_dev` of its root filesystem.
+    pub(super) device: u32,
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stat {
+    comm: Vec<u8>,
+    parent: u32,
+    started_ns: u64,
+}
+
+/// What `/proc/PID/status` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Status {
+    process: u32,
+    in_container: u32,
+    uid: u32,
+    gid: u32,
+}
+
+/// Whose process a thread is; `None` if it is in no container that is watched, or still the runtime.
+pub(super) fn member(thread: u32, maps: &KernelMaps, places: &HashMap<u64, Place>) -> Option<Member> {
+    let mut process = thread;
+    let mut task = maps.task(process);
+    if task.is_none() {
+        process = status(thread)?.process;
+        if process != thread {
+            task = maps.task(process);
+        }
+    }
+    // An entry may be left from an earlier process with this id.
+    let started_ns = stat(process)?.started_ns;
+    match task.filter(|task| task.started_ns / TICK_NS == started_ns / TICK_NS) {
+        Some(task) => of_task(process, &task),
+        None => entering(process, started_ns, maps, places),
+    }
+    .filter(|member| places.contains_key(&member.container) && member.state != TaskState::Runtime)
+}
+
+fn of_task(process: u32, task: &Task) -> Option<Member> {
+    Some(Member {
+        container: task.container,
+        process,
+        state: TaskState::from_raw(task.state)?,
+        started_ns: task.started_ns,
+    })
+}
+
+/// A process without a state: in a container's cgroup and with the container's root it enters from outside, unless its parent
+/// is one of the container's. All else is the host's, or the runtime.
+fn entering(
+    process: u32,
+    started_ns: u64,
+    maps: &KernelMaps,
+    places: &HashMap<u64, Place>,
+) -> Option<Member> {
+    let root = std::fs::metadata(file(process, "root/")).ok()?.dev();
+    let root = rustix::fs::major(root) << 20 | rustix::fs::minor(root);
+    let memberships = memberships(process).ok()?;
+    let stands_in = |place: &Place| {
+        place.device == root
+            && memberships.iter().any(|membership| {
+                membership.hierarchy_id == place.hierarchy && is_below(&membership.path, &place.cgroup)
+            })
+    };
+    let (&container, _) = places.iter().find(|(_, place)| stands_in(place))?;
+    let parent = stat(process)
+        .and_then(|stat| maps.task(stat.parent))
+        .filter(|task| task.container == container)
+        .and_then(|task| TaskState::from_raw(task.state));
+    Some(Member {
+        container,
+        process,
+        state: parent.unwrap_or(TaskState::ExecIn),
+        started_ns,
+    })
+}
+
+/// Whether a cgroup is `top` or nested in it.
+fn is_below(path: &[u8], top: &[u8]) -> bool {
+    path.strip_prefix(top)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with(b"/"))
+}
+
+/// Who a record says it was.
+pub(super) fn describe(thread: u32, member: &Member, maps: &KernelMaps) -> ProcessPart {
+    let mut part: ProcessPart = bytemuck::Zeroable::zeroed();
+    part.pid = member.process;
+    part.started_ns = member.started_ns;
+    part.state = member.state as u8;
+    if let Some(status) = status(member.process) {
+        part.pid_in_container = status.in_container;
+        part.uid = status.uid;
+        part.gid = status.gid;
+    }
+    if let Some(stat) = stat(thread) {
+        part.comm = name(&stat.comm);
+        part.parent_pid = stat.parent;
+    }
+    let mut next = part.parent_pid;
+    while let Some(stat) = maps
+        .task(next)
+        .filter(|task| task.container == member.container)
+        .and_then(|_| stat(next))
+    {
+        let count = usize::from(part.ancestor_count);
+        if count == ANCESTORS_MAX {
+            part.ancestors_truncated = 1;
+            break;
+        }
+        part.ancestors[count] = Ancestor {
+            pid: next,
+            comm: name(&stat.comm),
+        };
+        part.ancestor_count += 1;
+        next = stat.parent;
+    }
+    part
+}
+
+/// The working directory, as the container's mounts show it.
+pub(super) fn working_directory(thread: u32) -> Vec<u8> {
+    rustix::fs::readlinkat(rustix::fs::CWD, file(thread, "cwd"), Vec::new())
+        .map(std::ffi::CString::into_bytes)
+        .unwrap_or_default()
+}
+
+fn file(process: u32, name: &str) -> PathBuf {
+    PathBuf::from(format!("/proc/{process}/{name}"))
+}
+
+fn stat(process: u32) -> Option<Stat> {
+    parse_stat(&read(&file(process, "stat"))?)
+}
+
+fn status(process: u32) -> Option<Status> {
+    parse_status(&read(&file(process, "status"))?)
+}
+
+fn read(path: &Path) -> Option<Vec<u8>> {
+    read_bounded(path, FILE_BYTES).ok()
+}
+
+/// The name stands in parentheses, and may hold some.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let start = line.iter().position(|byte| *byte == b'(')?;
+    let end = line.iter().rposition(|byte| *byte == b')')?;
+    let comm = line.get(start + 1..end)?.to_vec();
+    let fields: Vec<&str> = std::str::from_utf8(&line[end + 1..])
+        .ok()?
+        .split_ascii_whitespace()
+        .collect();
+    // Fields 4 and 22 of proc(5), of which the third is the first here.
+    let ticks: u64 = fields.get(22 - 3)?.parse().ok()?;
+    Some(Stat {
+        comm,
+        parent: fields.get(4 - 3)?.parse().ok()?,
+        started_ns: ticks.saturating_mul(TICK_NS),
+    })
+}
+
+fn parse_status(status: &[u8]) -> Option<Status> {
+    let field = |name: &[u8]| {
+        let mut lines = status.split(|byte| *byte == b'\n');
+        std::str::from_utf8(lines.find_map(|line| line.strip_prefix(name))?).ok()
+    };
+    let first = |name| field(name)?.split_ascii_whitespace().next()?.parse().ok();
+    let last = |name| field(name)?.split_ascii_whitespace().next_back()?.parse().ok();
+    Some(Status {
+        process: first(b"Tgid:")?,
+        in_container: last(b"NStgid:")?,
+        uid: first(b"Uid:")?,
+        gid: first(b"Gid:")?,
+    })
+}
+
+fn name(comm: &[u8]) -> [u8; 16] {
+    let mut name = [0; 16];
+    let length = comm.len().min(name.len() - 1);
+    name[..length].copy_from_slice(&comm[..length]);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_cannot_shift_the_fields() {
+        let stat = b"42 (a) R 7 2 (x\nUid: 0) S 1 42 42 0 -1 4194560 5 0 0 0 1 0 0 0 20 0 1 0 777 9 9 0\n";
+        let parsed = parse_stat(stat).expect("a stat");
+        assert_eq!(parsed.comm, b"a) R 7 2 (x\nUid: 0");
+        assert_eq!((parsed.parent, parsed.started_ns), (1, 7_770_000_000));
+        assert_eq!(parse_stat(b"42 (a"), None);
+        assert_eq!(parse_stat(b")("), None);
+    }
+
+    #[test]
+    fn reads_this_process() {
+        let own = status(std::process::id()).expect("this process runs");
+        assert_eq!(own.process, std::process::id());
+        assert_eq!(own.uid, rustix::process::getuid().as_raw());
+        let parent = stat(own.process).expect("this process runs").parent;
+        assert_eq!(
+            Some(parent),
+            rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
+        );
+        assert!(working_directory(own.process).starts_with(b"/"));
+    }
+
+    #[test]
+    fn a_cgroup_is_below_another_by_whole_names() {
+        assert!(is_below(b"/docker/a", b"/docker/a"));
+        assert!(is_below(b"/docker/a/b", b"/docker/a"));
+        assert!(!is_below(b"/docker/ab", b"/docker/a"));
+        assert!(!is_below(b"/docker", b"/docker/a"));
+    }
+}

@@ -1,0 +1,147 @@
+//! The kernel's maps, as the answering process reads them: whose process it is, what holds for it, what was verified.
+//!
+//! Input: the directory in which the maps are pinned. Output: their values at the moment of the question. Nothing is written
+//! but the count of repeats. Failure: a map that is not there is an error; a look-up that fails finds nothing, which leaves
+//! a process outside of every container, or drift unverified.
+
+use std::path::{Path, PathBuf};
+
+use agent_common::container::Container;
+use agent_common::file::{FileIdentity, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Verified, VerifiedKey};
+use agent_common::hash::HashKey;
+use agent_common::instance::Node;
+use agent_common::rule::{BehaviourKey, Seen};
+use agent_common::task::Task;
+use aya::maps::{Array, HashMap, Map, MapData, MapError};
+
+/// `BPF_EXIST` (include/uapi/linux/bpf.h): write only where there is an entry.
+const BPF_EXIST: u64 = 2;
+
+/// The maps.
+pub(super) struct KernelMaps {
+    containers: HashMap<MapData, u64, Container>,
+    tasks: HashMap<MapData, u32, Task>,
+    verified: HashMap<MapData, VerifiedKey, Verified>,
+    seen: HashMap<MapData, BehaviourKey, Seen>,
+    /// The secret of the path hash.
+    pub(super) hash_key: HashKey,
+}
+
+/// A map cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot open map {}", path.display())]
+pub struct MapsError {
+    path: PathBuf,
+    source: MapError,
+}
+
+impl KernelMaps {
+    /// Opens the maps by their pins.
+    pub(super) fn open(directory: &Path) -> Result<Self, MapsError> {
+        let node: Array<MapData, Node> = open(directory, "NODE")?;
+        let node = node.get(&0, 0).map_err(|source| MapsError {
+            path: directory.join("NODE"),
+            source,
+        })?;
+        Ok(Self {
+            containers: open(directory, "CONTAINERS")?,
+            tasks: open(directory, "TASKS")?,
+            verified: open(directory, "VERIFIED")?,
+            seen: open(directory, "SEEN")?,
+            hash_key: node.settings.hash_key,
+        })
+    }
+
+    /// The policy of a container.
+    pub(super) fn container(&self, cgroup: u64) -> Option<Container> {
+        self.containers.get(&cgroup, 0).ok()
+    }
+
+    /// What the kernel programs know of a process.
+    pub(super) fn task(&self, process: u32) -> Option<Task> {
+        self.tasks.get(&process, 0).ok()
+    }
+
+    /// Whether the daemon has verified the content of this inode for this container, and it is still the same.
+    pub(super) fn is_verified(&self, container: u64, file: &FileIdentity, path_hash: u64) -> bool {
+        let key = VerifiedKey {
+            container,
+            inode: file.inode,
+            device: file.device,
+            reserved: 0,
+        };
+        self.verified
+            .get(&key, 0)
+            .is_ok_and(|verified| vouches(&verified, file, path_hash))
+    }
+
+    /// Whether the daemon has this behaviour in hand already; if so, counts the repeat. Only this process counts behaviours
+    /// of this kind.
+    pub(super) fn is_seen(&mut self, key: &BehaviourKey) -> bool {
+        let Ok(seen) = self.seen.get(key, 0) else {
+            return false;
+        };
+        let more = Seen {
+            repeats: seen.repeats.saturating_add(1),
+        };
+        // If the daemon has removed the entry meanwhile, it is told again.
+        self.seen.insert(key, more, BPF_EXIST).is_ok()
+    }
+}
+
+fn vouches(verified: &Verified, file: &FileIdentity, path_hash: u64) -> bool {
+    verified.path_hash == path_hash
+        && verified.file == *file
+        && matches!(verified.reason, VERIFIED_AS_IMAGE | VERIFIED_ACCEPTED)
+}
+
+fn open<T: TryFrom<Map, Error = MapError>>(directory: &Path, name: &str) -> Result<T, MapsError> {
+    let path = directory.join(name);
+    MapData::from_pin(&path)
+        .and_then(Map::from_map_data)
+        .and_then(T::try_from)
+        .map_err(|source| MapsError { path, source })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_write_ends_what_was_verified() {
+        let file = FileIdentity {
+            inode: 1,
+            size_bytes: 2,
+            changed_s: 3,
+            changed_ns: 4,
+            device: 5,
+        };
+        let verified = Verified {
+            file,
+            path_hash: 6,
+            reason: VERIFIED_ACCEPTED,
+            reserved: 0,
+        };
+        assert!(vouches(&verified, &file, 6));
+        assert!(!vouches(&verified, &file, 7));
+        let written = FileIdentity {
+            changed_ns: 5,
+            ..file
+        };
+        assert!(!vouches(&verified, &written, 6));
+        let other = Verified {
+            reason: 0,
+            ..verified
+        };
+        assert!(!vouches(&other, &file, 6));
+    }
+
+    #[test]
+    fn maps_that_are_not_pinned_are_an_error() {
+        let directory = tempfile::tempdir().expect("directory");
+        let error = KernelMaps::open(directory.path())
+            .err()
+            .expect("nothing is there");
+        assert!(error.to_string().contains("NODE"), "{error}");
+    }
+}
