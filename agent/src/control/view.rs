@@ -201,6 +201,9 @@ pub struct ContainerView {
     pub rules: u64,
     /// What became of its records.
     pub counters: CountersView,
+    /// Whether executions of files of its root filesystem are answered before they happen (in the lite tier).
+    #[serde(default)]
+    pub answered: bool,
     /// Whether drift can be told from the image.
     pub drift_recognisable: bool,
     /// Why not.

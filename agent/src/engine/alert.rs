@@ -205,8 +205,9 @@ impl Engine {
 
     /// The blind window since the container's last alert of a domain, if records of it were lost.
     fn lost_since_last_alert(&mut self, origin: Origin, domain: Domain, time: Time) -> Option<AlertLost> {
+        let lost_answers = self.lost_answers(origin.container, domain);
         let tracked = self.containers.get_mut(&origin.container)?;
-        let lost = self.maps.instance(tracked.slot).ok()?.counters[domain as usize].lost();
+        let lost = self.maps.instance(tracked.slot).ok()?.counters[domain as usize].lost() + lost_answers;
         let now = Told { at: Some(time), lost };
         let before = std::mem::replace(&mut tracked.told[domain as usize], now);
         let records = lost.saturating_sub(before.lost);

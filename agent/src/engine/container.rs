@@ -44,7 +44,7 @@ pub(super) struct Tracked {
     /// The cgroup's name.
     pub(super) name: ByteText,
     /// Path of the cgroup in its hierarchy; `None` if it went before it was found.
-    path: Option<Vec<u8>>,
+    pub(super) path: Option<Vec<u8>>,
     /// The runtime's id, if the name holds one.
     pub(super) id: Option<ContainerId>,
     pub(super) resolution: Resolution,

@@ -465,7 +465,7 @@ impl ContentMemory {
 }
 
 /// The layers of a container's root filesystem, by any process that has that root.
-fn overlay(tracked: &mut Tracked, pids: &[u32], mount_namespace: u32) -> Option<Overlay> {
+pub(super) fn overlay(tracked: &mut Tracked, pids: &[u32], mount_namespace: u32) -> Option<Overlay> {
     if let Some(overlay) = &tracked.overlay {
         return Some(overlay.clone());
     }

@@ -9,6 +9,7 @@
 //! ring buffer fills and the kernel counts what it loses. A task that ends unexpectedly ends the agent.
 
 mod alert;
+mod answer;
 mod container;
 mod content;
 mod event;
@@ -30,6 +31,7 @@ use tokio::time::MissedTickBehavior;
 use crate::alert::fold::{Fold, FoldKey};
 use crate::alert::model::Alert;
 use crate::alert::time::{BootClock, since_boot};
+use crate::answer::{Answering, Told};
 use crate::config::Config;
 use crate::container::docker::Docker;
 use crate::container::layout::Detected;
@@ -39,7 +41,7 @@ use crate::control::view::TierView;
 use crate::kernel::load::{Kernel, LoadError};
 use crate::kernel::maps::{Maps, MapsError};
 use crate::kernel::pin::PinDirectory;
-use crate::kernel::tier;
+use crate::kernel::tier::{self, Proved};
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
 use container::Tracked;
@@ -97,6 +99,11 @@ pub struct Engine {
     checker: ContentChecker,
     held: HashMap<u64, Held>,
     memory: ContentMemory,
+    /// What answers before executions.
+    answering: Answering,
+    /// What it tells.
+    heard: Option<mpsc::Receiver<Told>>,
+    attempts: answer::Attempts,
     counters: EngineCounters,
     last_sweep: Duration,
     /// Containers that went while no agent ran were looked for.
@@ -144,6 +151,9 @@ impl Engine {
             checker,
             held: HashMap::new(),
             memory: ContentMemory::default(),
+            answering: Answering::off(None),
+            heard: None,
+            attempts: answer::Attempts::default(),
             counters: EngineCounters::default(),
             last_sweep: Duration::ZERO,
             has_entered_gone: false,
@@ -171,7 +181,9 @@ impl Engine {
             self.take_over()?;
         }
         self.sweep();
-        self.kernel.iterate_tasks()
+        self.kernel.iterate_tasks()?;
+        self.heard = self.start_answering();
+        Ok(())
     }
 
     /// What an earlier agent left in the maps, other than the containers.
@@ -190,7 +202,10 @@ impl Engine {
     /// What the attached programs can do, per domain.
     #[must_use]
     pub fn tiers(&self) -> Vec<TierView> {
-        tier::tiers(self.kernel.proved())
+        tier::tiers(Proved {
+            answers: self.answering.is_on(),
+            ..self.kernel.proved()
+        })
     }
 
     /// Runs until `stop`.
@@ -204,6 +219,8 @@ impl Engine {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         tokio::pin!(stop);
+        // Without an answering process nothing is ever heard.
+        let mut heard = self.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
         loop {
             tokio::select! {
                 guard = events.readable_mut() => {
@@ -223,6 +240,7 @@ impl Engine {
                     let ended = || std::io::Error::other("the thread that reads contents has ended");
                     self.content_checked(result.ok_or_else(ended)?);
                 }
+                Some(told) = heard.recv() => self.hear(told),
                 _ = tick.tick() => self.pass_time(),
                 () = &mut stop => break,
             }
@@ -255,6 +273,7 @@ impl Engine {
         self.end_folds(now);
         self.count_windows(now);
         self.remove_gone(now);
+        self.hand_over(now);
         if let Err(error) = self.publisher.remove_retired(&mut self.maps, now) {
             tracing::warn!(
                 error = &error as &dyn std::error::Error,

@@ -26,7 +26,9 @@ impl Engine {
             if let Ok(instance) = self.maps.instance(tracked.slot) {
                 counters.add_all(&instance);
             }
+            self.add_answers(tracked.cgroup, &mut counters);
         }
+        self.add_past_answers(&mut counters);
         counters.undecodable = self.counters.undecodable;
         counters.unattributed = self.counters.unattributed;
         counters.waiting = self.waiting() as u64;
@@ -71,7 +73,8 @@ impl Engine {
                 )),
             },
         };
-        self.kernel.hooks().into_iter().map(view).collect()
+        let hooks = self.kernel.hooks().into_iter().map(view);
+        hooks.chain(self.answering_hook()).collect()
     }
 
     fn cgroups(&self) -> CgroupsView {
@@ -107,6 +110,7 @@ impl Engine {
         let instance = self.maps.instance(tracked.slot).unwrap_or_default();
         let mut counters = CountersView::default();
         counters.add_all(&instance);
+        self.add_answers(tracked.cgroup, &mut counters);
         counters.waiting = tracked.waiting.len() as u64;
         let known = tracked.known();
         let rules = known.and_then(|known| self.publisher.state(known.profile));
@@ -139,6 +143,7 @@ impl Engine {
             generation: rules.map(|(generation, _)| generation),
             rules: rules.map_or(0, |(_, rules)| rules as u64),
             counters,
+            answered: self.answering.is_answered(tracked.cgroup),
             drift_recognisable: drift_reason.is_none(),
             drift_reason,
         }
@@ -303,6 +308,7 @@ impl Engine {
                 }),
         );
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
+        checks.extend(self.answering_checks());
         checks.push(support::memory_check());
         if let Ok(node) = self.maps.node() {
             checks.push(support::node_check(&node));

@@ -301,6 +301,7 @@ impl Kernel {
         Proved {
             outcome: self.outcome,
             lsm_refused: self.lsm_refused.as_deref(),
+            answers: false,
         }
     }
 

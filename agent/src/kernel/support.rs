@@ -43,6 +43,7 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
             let nothing = Proved {
                 outcome: None,
                 lsm_refused: None,
+                answers: false,
             };
             return (vec![failed], tier::tiers(nothing));
         }
@@ -265,6 +266,31 @@ pub fn docker_checks(docker: &Docker) -> Vec<Check> {
             .map(|problem| check("docker", CheckResult::Warn, problem.to_string(), None)),
     );
     checks
+}
+
+/// Whether somebody answers before executions.
+#[must_use]
+pub fn answers_check(is_answering: bool, ended: u64, reason: Option<&str>) -> Check {
+    const NAME: &str = "answers before executions";
+    let reason = reason.unwrap_or("not yet");
+    match (is_answering, ended) {
+        (true, 0) => check(
+            NAME,
+            CheckResult::Ok,
+            "fanotify; drift in root filesystems is refused",
+            None,
+        ),
+        (true, ended) => {
+            let detail = format!(
+                "fanotify; the process that answers was started again {ended} times, the last time: {reason}"
+            );
+            check(NAME, CheckResult::Warn, detail, None)
+        }
+        (false, _) => {
+            let detail = format!("none: drift is killed, not refused, and scripts are not seen: {reason}");
+            check(NAME, CheckResult::Warn, detail, None)
+        }
+    }
 }
 
 /// What stands against telling drift in one container.

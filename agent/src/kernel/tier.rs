@@ -15,9 +15,14 @@ pub struct Proved<'a> {
     pub outcome: Option<Outcome>,
     /// Why the kernel takes no LSM programs.
     pub lsm_refused: Option<&'a str>,
+    /// There is a process that answers before executions ([`crate::answer`]).
+    pub answers: bool,
 }
 
 const NOT_TESTED: &str = "the self-test at start could not be made: see the log";
+const ANSWERED: &str = "but upper-layer files of the image's filesystem, scripts included, are denied by fanotify (volumes, memory and \
+                        foreign mounts are killed)";
+const NOT_ANSWERED: &str = "of a script only the interpreter is judged";
 const NEVER_CALLED: &str = "LSM programs load and attach but this kernel never calls them: `bpf` is not in its list of LSMs (boot with `lsm=...,bpf`)";
 
 /// The most that can be done, per domain.
@@ -36,8 +41,9 @@ pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
                 (Domain::Exec, Some(Outcome { exec: Exec::Killed, .. })) => (
                     Tier::Kill,
                     format!(
-                        "lite tier, proved by a self-test: killed before its first instruction, not denied; of a script only the \
-                         interpreter is judged, and code that an interpreter or ld.so loads is not seen; no full tier: {why_not_deny}"
+                        "lite tier, proved by a self-test: killed before its first instruction, not denied; {}, and code that an \
+                         interpreter or ld.so loads is not seen; no full tier: {why_not_deny}",
+                        if proved.answers { ANSWERED } else { NOT_ANSWERED }
                     ),
                 ),
                 (Domain::Exec, Some(Outcome { exec: Exec::Ran, .. })) => (
@@ -66,6 +72,7 @@ mod tests {
         let mut tiers = tiers(Proved {
             outcome: Some(Outcome { exec, library_denied }),
             lsm_refused: refused,
+            answers: false,
         })
         .into_iter();
         (tiers.next().expect("exec"), tiers.next().expect("library"))
@@ -76,6 +83,7 @@ mod tests {
         let untested = tiers(Proved {
             outcome: None,
             lsm_refused: None,
+            answers: false,
         });
         assert!(untested.iter().all(|tier| tier.can == Tier::None));
     }

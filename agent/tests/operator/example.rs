@@ -113,6 +113,7 @@ pub fn containers() -> Vec<ContainerView> {
             kills_confirmed: 5,
             ..CountersView::default()
         },
+        answered: true,
         drift_recognisable: true,
         drift_reason: None,
     };

@@ -1,0 +1,258 @@
+//! What is answered before an execution ([`crate::answer`]): for which containers, and what comes of it.
+//!
+//! Only where the kernel's programs kill and do not refuse (the lite tier), and where the maps are pinned, by which the
+//! answering process finds them. A container is handed to it once its root filesystem and layers are known; one whose layers
+//! cannot be found is tried again, ever less often, and `doctor` names it. Until then, and without it, drift is killed.
+
+use std::collections::HashMap;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::time::Duration;
+
+use agent_common::domain::Domain;
+use tokio::sync::mpsc;
+
+use super::Engine;
+use super::container::Tracked;
+use super::learn::Learning;
+use crate::answer::{Answering, Counts, State, Told, Watch};
+use crate::container::layout::CgroupLayout;
+use crate::control::view::{Check, CountersView, HookView};
+use crate::decode::decode;
+use crate::kernel::self_test::Exec;
+use crate::kernel::support;
+use crate::text::ByteText;
+
+/// How soon a container is tried again, at first.
+const RETRY: Duration = Duration::from_millis(50);
+/// How soon at most.
+const RETRY_MAX: Duration = Duration::from_secs(10);
+/// For tests of what happens without answers, and for measuring what they cost.
+const NO_ANSWERS: &str = "DRIFTLOCK_TEST_NO_ANSWERS";
+
+/// Containers that could not be handed over.
+#[derive(Default)]
+pub(super) struct Attempts(HashMap<u64, Attempt>);
+
+struct Attempt {
+    next: Duration,
+    pause: Duration,
+    problem: String,
+}
+
+impl Engine {
+    /// Starts the answering process if it is of use here. Returns where what it tells comes from.
+    pub(super) fn start_answering(&mut self) -> Option<mpsc::Receiver<Told>> {
+        let outcome = self.kernel.proved().outcome?;
+        if outcome.exec == Exec::Denied || std::env::var_os(NO_ANSWERS).is_some_and(|value| value == "1") {
+            return None;
+        }
+        let Some(pins) = self.kernel.pins() else {
+            self.answering = Answering::off(Some(
+                "nothing is pinned, so it would not find the maps".to_owned(),
+            ));
+            return None;
+        };
+        let (answering, heard) = Answering::start(pins.directory());
+        self.answering = answering;
+        Some(heard)
+    }
+
+    /// Takes what the answering process tells.
+    pub(super) fn hear(&mut self, told: Told) {
+        match told {
+            Told::State(state) => {
+                if let State::NotWatching { container, reason } = &state {
+                    self.attempts.later(*container, Self::now(), reason.clone());
+                }
+                self.answering.note(state);
+            }
+            Told::Record(bytes) => match decode(&bytes) {
+                Ok(event) => {
+                    let mut learning = Learning::default();
+                    self.handle(event, &mut learning);
+                    self.learn(learning);
+                }
+                Err(error) => {
+                    self.counters.undecodable += 1;
+                    tracing::error!(%error, "a record of the answering process is not as agreed");
+                }
+            },
+        }
+    }
+
+    /// Hands containers over whose root filesystem is known by now, and forgets those that are gone.
+    pub(super) fn hand_over(&mut self, now: Duration) {
+        if !self.answering.is_on() {
+            return;
+        }
+        self.answering
+            .retain(|container| self.containers.contains_key(&container));
+        self.attempts
+            .0
+            .retain(|container, _| self.containers.contains_key(container));
+        self.answering.pass_on();
+        let due: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| !tracked.is_removed() && !self.answering.knows(tracked.cgroup))
+            .map(|tracked| tracked.cgroup)
+            .filter(|container| self.attempts.is_due(*container, now))
+            .collect();
+        for container in due {
+            match self.describe_for_answers(container) {
+                Ok(Some(watch)) => {
+                    self.attempts.0.remove(&container);
+                    self.answering.watch(watch);
+                }
+                // It has not executed anything of its own yet.
+                Ok(None) => {}
+                Err(problem) => self.attempts.later(container, now, problem.to_owned()),
+            }
+        }
+    }
+
+    /// What the answering process needs to know of a container; nothing while that has not begun.
+    fn describe_for_answers(&mut self, container: u64) -> Result<Option<Watch>, &'static str> {
+        let Some(tracked) = self.containers.get_mut(&container) else {
+            return Ok(None);
+        };
+        if tracked.known().is_none() {
+            return Ok(None);
+        }
+        let instance = self
+            .maps
+            .instance(tracked.slot)
+            .map_err(|_| "its entry cannot be read")?;
+        if instance.first_exec == 0 {
+            return Ok(None);
+        }
+        let cgroup = tracked.path.clone().ok_or("its cgroup is not known")?;
+        let in_its_namespace = |pid: &u32| {
+            crate::container::root::mount_namespace(*pid)
+                .is_ok_and(|namespace| namespace == instance.mount_namespace)
+        };
+        let pids = super::container::processes(&self.layout.layout, tracked);
+        let pid = pids
+            .iter()
+            .copied()
+            .find(in_its_namespace)
+            .ok_or("no process of it shows its root filesystem")?;
+        let overlay = super::content::overlay(tracked, &[pid], instance.mount_namespace)
+            .ok_or("its layers are not known")?;
+        let text = |path: &Path| ByteText::from(path.as_os_str().as_bytes());
+        Ok(Some(Watch {
+            container,
+            pid,
+            device: instance.root_device,
+            hierarchy: match &self.layout.layout {
+                CgroupLayout::V2 { .. } => 0,
+                CgroupLayout::V1 { hierarchy_id, .. } => *hierarchy_id,
+            },
+            cgroup: cgroup.into(),
+            upper: text(&overlay.upper),
+            lowers: overlay
+                .lowers
+                .iter()
+                .map(|lower| text(&lower.directory))
+                .collect(),
+        }))
+    }
+
+    /// How the answering process is, among the hooks.
+    pub(super) fn answering_hook(&self) -> Option<HookView> {
+        let health = self.answering.health()?;
+        let mut detail = format!(
+            "{} containers, {} executions asked about, {} refused",
+            health.containers, health.counts.asked, health.counts.denied
+        );
+        if health.ended > 0 {
+            detail.extend(["; started again ", &health.ended.to_string(), " times"]);
+        }
+        if let Some(reason) = &health.reason {
+            let when = if health.is_answering {
+                "the last time"
+            } else {
+                "not now"
+            };
+            detail.extend(["; ", when, ": ", reason]);
+        }
+        Some(HookView {
+            name: "answer-execs".to_owned(),
+            target: "fanotify on containers' root filesystems".to_owned(),
+            attached: health.is_answering,
+            pinned: false,
+            detail: Some(detail),
+        })
+    }
+
+    /// The same for `doctor`, and the containers that are not answered for.
+    pub(super) fn answering_checks(&self) -> Vec<Check> {
+        let Some(health) = self.answering.health() else {
+            return Vec::new();
+        };
+        let mut checks = vec![support::answers_check(
+            health.is_answering,
+            health.ended,
+            health.reason.as_deref(),
+        )];
+        for tracked in self.containers.values().filter(|tracked| !tracked.is_removed()) {
+            if let Some(problem) = self.not_answered_for(tracked) {
+                let id = tracked.id.as_ref().map_or("", |id| id.short());
+                let reason = format!("drift is killed, not refused, and scripts are not seen: {problem}");
+                checks.push(support::container_check(id, reason));
+            }
+        }
+        checks
+    }
+
+    fn not_answered_for(&self, tracked: &Tracked) -> Option<String> {
+        match self.attempts.0.get(&tracked.cgroup) {
+            Some(attempt) => Some(attempt.problem.clone()),
+            None => self.answering.problem(tracked.cgroup).map(str::to_owned),
+        }
+    }
+
+    /// Adds what the answering process counted.
+    pub(super) fn add_answers(&self, container: u64, view: &mut CountersView) {
+        add(view, self.answering.counts(container));
+    }
+
+    /// Adds what the answering process counted of containers that are gone.
+    pub(super) fn add_past_answers(&self, view: &mut CountersView) {
+        add(view, self.answering.past_counts());
+    }
+
+    /// Records of the answering process that were lost.
+    pub(super) fn lost_answers(&self, container: u64, domain: Domain) -> u64 {
+        match domain {
+            Domain::Exec => self.answering.counts(container).all_lost(),
+            _ => 0,
+        }
+    }
+}
+
+fn add(view: &mut CountersView, counts: Counts) {
+    view.generated += counts.reported + counts.all_lost();
+    view.submitted += counts.reported;
+    view.lost_ring += counts.lost;
+    view.lost_quota += counts.over_quota;
+    view.denied += counts.denied;
+}
+
+// === impl Attempts ===
+
+impl Attempts {
+    fn is_due(&self, container: u64, now: Duration) -> bool {
+        self.0.get(&container).is_none_or(|attempt| attempt.next <= now)
+    }
+
+    fn later(&mut self, container: u64, now: Duration, problem: String) {
+        let pause = self
+            .0
+            .get(&container)
+            .map_or(RETRY, |attempt| (attempt.pause * 2).min(RETRY_MAX));
+        let next = now + pause;
+        self.0.insert(container, Attempt { next, pause, problem });
+    }
+}
