@@ -25,6 +25,8 @@ pub struct Scene<'a> {
     pub service: &'a Service,
     /// What this kernel does about what is enforced.
     pub stop: Stop,
+    /// What is done about drift in the container's root filesystem.
+    pub stop_at_root: Stop,
 }
 
 /// An attempt.
@@ -210,7 +212,10 @@ impl Attempt {
         });
         Ok(Result {
             attempt: self,
-            stop: scene.stop,
+            stop: match self.expected {
+                Expected::Stopped { layer: "upper", .. } => scene.stop_at_root,
+                _ => scene.stop,
+            },
             ending,
             ran,
             alert,
@@ -276,6 +281,7 @@ impl<'a> Scene<'a> {
             agent: &stage.agent,
             service,
             stop: stage.stop,
+            stop_at_root: stage.stop_at_root,
         }
     }
 
@@ -300,7 +306,13 @@ impl<'a> Scene<'a> {
 
     /// From outside.
     fn exec(&self, argv: &[&str]) -> anyhow::Result<Ending> {
-        Ok(match self.docker.exec(self.container(), argv)?.status.code() {
+        let output = self.docker.exec(self.container(), argv)?;
+        let said = [output.stdout.as_slice(), &output.stderr].concat();
+        // What a runtime says of a program that it may not execute, for which Docker has no exit code of its own.
+        if String::from_utf8_lossy(&said).contains("operation not permitted") {
+            return Ok(Ending::Stopped(Stop::NotPermitted));
+        }
+        Ok(match output.status.code() {
             Some(0) => Ending::Succeeded,
             // What a shell says of a child that was ended by signal 9: 128 + 9.
             Some(137) => Ending::Stopped(Stop::Killed),
@@ -319,6 +331,8 @@ impl Ending {
             Self::Stopped(Stop::Killed)
         } else if outcomes.all_denied() {
             Self::Stopped(Stop::Denied)
+        } else if outcomes.all_not_permitted() {
+            Self::Stopped(Stop::NotPermitted)
         } else {
             Self::Other
         }

@@ -19,6 +19,8 @@ use crate::support;
 
 /// The number of the error `EACCES`, as the fixtures print it.
 const EACCES: &str = "13";
+/// That of `EPERM`.
+const EPERM: &str = "1";
 
 /// A container whose first process is the fixture `service`, with its standard input and output in hand.
 #[derive(Debug)]
@@ -37,6 +39,8 @@ pub enum Stop {
     Killed,
     /// It refuses the execution: the caller sees `EACCES`.
     Denied,
+    /// The agent refuses the execution: the caller sees `EPERM`. What drifted in a root filesystem, in the lite tier.
+    NotPermitted,
 }
 
 /// How a number of program starts ended, as the process that started them saw it.
@@ -51,6 +55,8 @@ pub struct Outcomes {
     /// Starts that were refused with `EACCES`: what a shell calls "Permission denied". That may be said by the program
     /// that was started, of another that it was to become: fixtures exit with the number of the error, shells with 126.
     pub denied: u64,
+    /// Starts that were refused with `EPERM`: what a shell calls "Operation not permitted".
+    pub not_permitted: u64,
     /// Starts that ended in another way or could not be made for another reason.
     pub other: u64,
 }
@@ -165,7 +171,7 @@ impl Stop {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Killed => "killed",
-            Self::Denied => "denied",
+            Self::Denied | Self::NotPermitted => "denied",
         }
     }
 
@@ -174,7 +180,7 @@ impl Stop {
     pub fn counter(self) -> &'static str {
         match self {
             Self::Killed => "kills",
-            Self::Denied => "denied",
+            Self::Denied | Self::NotPermitted => "denied",
         }
     }
 }
@@ -187,6 +193,7 @@ impl Outcomes {
         match stop {
             Stop::Killed => outcomes.killed = count,
             Stop::Denied => outcomes.denied = count,
+            Stop::NotPermitted => outcomes.not_permitted = count,
         }
         outcomes
     }
@@ -203,6 +210,7 @@ impl Outcomes {
                     ("exited", "0") => outcomes.succeeded += count,
                     ("signalled", "9") => outcomes.killed += count,
                     ("refused" | "exited", EACCES) | ("exited", "126") => outcomes.denied += count,
+                    ("refused", EPERM) => outcomes.not_permitted += count,
                     ("exited", _) => outcomes.failed += count,
                     _ => outcomes.other += count,
                 }
@@ -220,7 +228,7 @@ impl Outcomes {
     /// All starts were ended by SIGKILL, and there was at least one.
     #[must_use]
     pub fn all_killed(&self) -> bool {
-        self.all(Stop::Killed)
+        self.killed > 0 && self.total() == self.killed
     }
 
     /// All starts were refused with `EACCES`, and there was at least one.
@@ -229,19 +237,28 @@ impl Outcomes {
         self.all(Stop::Denied)
     }
 
-    /// All starts were ended in this way, and there was at least one.
+    /// All starts were ended in this way, and there was at least one. Where the kernel kills, what is refused by the agent
+    /// before that counts, too.
     #[must_use]
     pub fn all(&self, stop: Stop) -> bool {
         let stopped = match stop {
-            Stop::Killed => self.killed,
+            // Which of the two depends in this tier on the place of the file: `tests/scripts.rs` tells them apart.
+            Stop::Killed => self.killed + self.not_permitted,
             Stop::Denied => self.denied,
+            Stop::NotPermitted => self.not_permitted,
         };
         stopped > 0 && self.total() == stopped
+    }
+
+    /// All starts were refused with `EPERM`, and there was at least one.
+    #[must_use]
+    pub fn all_not_permitted(&self) -> bool {
+        self.all(Stop::NotPermitted)
     }
 
     /// Number of starts.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.succeeded + self.failed + self.killed + self.denied + self.other
+        self.succeeded + self.failed + self.killed + self.denied + self.not_permitted + self.other
     }
 }

@@ -64,6 +64,8 @@ pub struct Stage {
     pub digest: String,
     /// What this kernel does about what is enforced.
     pub stop: Stop,
+    /// What is done about drift in containers' root filesystems.
+    pub stop_at_root: Stop,
 }
 
 impl Stage {
@@ -78,11 +80,17 @@ impl Stage {
     /// Of a daemon that has [`IMAGE`], and an agent beside it.
     pub fn of(agent: Agent, docker: Docker, digest: String) -> anyhow::Result<Self> {
         let stop = Stop::of(&agent)?;
+        let stop_at_root = if agent.answering_process().is_some() {
+            Stop::NotPermitted
+        } else {
+            stop
+        };
         Ok(Self {
             agent,
             docker,
             digest,
             stop,
+            stop_at_root,
         })
     }
 
@@ -118,6 +126,9 @@ impl Stage {
     pub fn service(&self, name: &str, options: &[&str]) -> anyhow::Result<Service> {
         let service = self.docker.service(name, IMAGE, options, &[])?;
         self.agent.wait_until_resolved(&service.container.id)?;
+        if self.stop_at_root == Stop::NotPermitted {
+            self.agent.wait_until_answered(&service.container.id)?;
+        }
         Ok(service)
     }
 

@@ -130,9 +130,9 @@ fn a_script_is_told_as_a_script() -> anyhow::Result<()> {
         "env was never learned"
     );
     let alert = stage.expect_alert(mark, &service);
-    let (part, path, interpreter) = match stage.stop {
+    let (part, path, interpreter) = match stage.stop_at_root {
         Stop::Killed => ("program", "/bin/busybox", Some("/bin/env")),
-        Stop::Denied => ("script", "/tmp/other.sh", None),
+        Stop::Denied | Stop::NotPermitted => ("script", "/tmp/other.sh", None),
     };
     assert_eq!(alert["behaviour"]["part"], part, "{alert:#}");
     assert_eq!(alert["behaviour"]["path"], path, "{alert:#}");

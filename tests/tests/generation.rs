@@ -65,6 +65,7 @@ fn a_flip_neither_kills_nor_spares() -> anyhow::Result<()> {
                     failed: sum.failed + more.failed,
                     killed: sum.killed + more.killed,
                     denied: sum.denied + more.denied,
+                    not_permitted: sum.not_permitted + more.not_permitted,
                     other: sum.other + more.other,
                 })
             });
@@ -87,7 +88,7 @@ fn a_flip_neither_kills_nor_spares() -> anyhow::Result<()> {
     assert!(flips >= 30, "only {flips} flips in {:?}", started.elapsed());
     assert!(allowed.all_succeeded(), "{allowed:?}");
     assert!(allowed.succeeded >= ALLOWED);
-    assert_eq!(drifted, Outcomes::stopped(stage.stop, DRIFTED));
+    assert_eq!(drifted, Outcomes::stopped(stage.stop_at_root, DRIFTED));
     assert_eq!(std::fs::read_dir(&witnesses)?.count(), 0, "a drifted program ran");
     let wrong = stage
         .agent

@@ -62,6 +62,28 @@ impl Agent {
         serde_json::from_str(&text).with_context(|| format!("driftlock {arguments:?} --json printed {text}"))
     }
 
+    /// Waits until executions of files of a container's root filesystem are answered before they happen.
+    pub fn wait_until_answered(&self, container: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            let containers = self.json(&["containers"])?;
+            let is_answered = containers.as_array().is_some_and(|list| {
+                list.iter()
+                    .any(|one| one["id"] == container && one["answered"] == true)
+            });
+            if is_answered {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "nobody answers for {container}: {containers:#}\ndoctor: {:#}\nlog:\n{}",
+                self.json(&["doctor"])?,
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// Sets the mode of an image.
     pub fn set_mode(&self, mode: &str, image: &str) -> anyhow::Result<()> {
         self.done(&["mode", "set", mode, "--image", image]).map(drop)

@@ -140,6 +140,25 @@ impl Agent {
         self.process.id()
     }
 
+    /// The process that answers before executions for this agent; `None` if there is none.
+    #[must_use]
+    pub fn answering_process(&self) -> Option<u32> {
+        let own = format!("/proc/{}/task", self.pid());
+        let threads = std::fs::read_dir(own).ok()?.flatten();
+        threads
+            .filter_map(|thread| std::fs::read_to_string(thread.path().join("children")).ok())
+            .flat_map(|children| {
+                children
+                    .split_whitespace()
+                    .filter_map(|child| child.parse().ok())
+                    .collect::<Vec<u32>>()
+            })
+            .find(|child| {
+                std::fs::read(format!("/proc/{child}/cmdline"))
+                    .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"answer-execs"))
+            })
+    }
+
     /// The agent's log, its last lines.
     #[must_use]
     pub fn log(&self) -> String {
