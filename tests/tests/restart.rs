@@ -132,7 +132,8 @@ fn enforcement_outlives_the_agent_until_teardown() -> anyhow::Result<()> {
     assert_eq!(outcome.succeeded, 0, "{outcome:?}");
     stage.agent.done(&["teardown"])?;
     assert!(!pins(&stage, "outlives").exists());
-    assert!(service.start(&["/tmp/dropped", "/tmp/witness"])?.all_succeeded());
+    let outcome = service.start(&["/tmp/dropped", "/tmp/witness"])?;
+    assert!(outcome.all_succeeded(), "after teardown: {outcome:?}");
 
     let passing = Options {
         arguments: vec!["--teardown-on-exit"],
@@ -142,7 +143,11 @@ fn enforcement_outlives_the_agent_until_teardown() -> anyhow::Result<()> {
     stage.agent.wait_until_resolved(&service.container.id)?;
     assert_eq!(service.start(&["/tmp/dropped", "/tmp/witness"])?.succeeded, 0);
     stage.agent.terminate()?;
-    assert!(service.start(&["/tmp/dropped", "/tmp/witness"])?.all_succeeded());
+    let outcome = service.start(&["/tmp/dropped", "/tmp/witness"])?;
+    assert!(
+        outcome.all_succeeded(),
+        "after an agent that tears down: {outcome:?}"
+    );
     Ok(())
 }
 
