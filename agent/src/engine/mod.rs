@@ -251,10 +251,8 @@ impl Engine {
         let last = self.fold.flush();
         self.ready.extend(last);
         self.send_ready().await;
-        if self.config.teardown_on_exit
-            && let Some(pins) = self.kernel.pins()
-        {
-            let removed = pins.clear().map_err(std::io::Error::other)?;
+        if self.config.teardown_on_exit {
+            let removed = self.kernel.teardown().map_err(std::io::Error::other)?;
             tracing::info!(removed = removed.len(), "nothing is enforced any more");
         }
         Ok(())

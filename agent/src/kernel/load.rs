@@ -295,6 +295,17 @@ impl Kernel {
         Ok(())
     }
 
+    /// Detaches everything, also what is pinned, and removes the pins. Returns what was removed.
+    pub fn teardown(self) -> Result<Vec<String>, PinError> {
+        let Self {
+            ebpf, pins, links, ..
+        } = self;
+        drop(links);
+        // The pins are waited for until nothing holds the programs.
+        drop(ebpf);
+        pins.map_or_else(|| Ok(Vec::new()), |pins| pins.clear())
+    }
+
     /// What was found out, for [`super::tier`].
     #[must_use]
     pub fn proved(&self) -> Proved<'_> {

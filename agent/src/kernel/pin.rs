@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 use agent_common::ABI_VERSION;
 use aya::pin::PinError as AyaPinError;
 use aya::programs::links::{FdLink, PinnedLink};
-use aya::programs::loaded_links;
+use aya::programs::loaded_programs;
 use rustix::fs::{FlockOperation, flock, statfs};
 use rustix::io::Errno;
 
@@ -237,11 +237,11 @@ impl PinDirectory {
         PinnedLink::from_pin(self.directory.join(LINKS).join(name)).is_ok()
     }
 
-    /// Removes everything that is pinned, whatever its ABI, hooks first; and waits until the kernel has detached those. Returns what
-    /// was removed.
+    /// Removes everything that is pinned, whatever its ABI, hooks first; and waits until the kernel has let go of their programs,
+    /// which this process must not hold any more. Returns what was removed.
     pub fn clear(&self) -> Result<Vec<String>> {
         let mut removed = Vec::new();
-        let mut links = HashSet::new();
+        let mut programs = HashSet::new();
         let abis: Vec<PathBuf> = names(&self.root)?
             .iter()
             .map(|name| self.root.join(name))
@@ -252,13 +252,13 @@ impl PinDirectory {
             .filter(|links| links.exists())
         {
             let paths = names(&directory)?.into_iter().map(|name| directory.join(name));
-            links.extend(paths.filter_map(|path| link_id(&path)));
+            programs.extend(paths.filter_map(|path| program_of_link(&path)));
             remove_tree(&directory, &mut removed)?;
         }
         for abi in &abis {
             remove_tree(abi, &mut removed)?;
         }
-        wait_until_detached(&links);
+        wait_until_detached(&programs);
         Ok(removed)
     }
 
@@ -318,21 +318,24 @@ pub fn pinned_hooks(root: &Path) -> Vec<(String, Vec<String>)> {
         .collect()
 }
 
-/// The kernel's id of a pinned link; `None` if it does not tell (before Linux 5.8).
-fn link_id(path: &Path) -> Option<u32> {
+/// The kernel's id of the program behind a pinned link; `None` if it does not tell (before Linux 5.8).
+fn program_of_link(path: &Path) -> Option<u32> {
     let link = FdLink::from(PinnedLink::from_pin(path).ok()?);
-    link.info().ok().map(|info| info.id())
+    link.info().ok().map(|info| info.program_id())
 }
 
-/// The kernel detaches a link some time after its last pin is gone: when it frees the inode, by a worker. It takes the link's id away
-/// first (`bpf_link_free`, kernel/bpf/syscall.c), so a little more is waited. Nothing depends on it but what a user expects.
-fn wait_until_detached(links: &HashSet<u32>) {
-    let is_there = || loaded_links().flatten().any(|link| links.contains(&link.id()));
+/// The kernel detaches a link some time after its last pin is gone: when it frees the inode, by a worker. It lets go of the program
+/// when that is done (`bpf_link_free`, kernel/bpf/syscall.c).
+fn wait_until_detached(programs: &HashSet<u32>) {
+    let is_there = || {
+        loaded_programs()
+            .flatten()
+            .any(|program| programs.contains(&program.id()))
+    };
     let deadline = Instant::now() + DETACHED_WITHIN;
-    while !links.is_empty() && is_there() && Instant::now() < deadline {
+    while !programs.is_empty() && is_there() && Instant::now() < deadline {
         std::thread::sleep(DETACH_PAUSE);
     }
-    std::thread::sleep(DETACH_PAUSE);
 }
 
 /// The entries of a directory, sorted.
