@@ -280,15 +280,14 @@ const FLAG_EXEC: u32 = 1 << 5;
 /// file that anybody opens.
 #[inline(always)]
 pub fn is_opened_for_execution(file: *const core::ffi::c_void) -> bool {
-    let member = |offset: u32| file.wrapping_byte_add(offset as usize).cast::<u32>();
+    let flags = file.wrapping_byte_add(offset!(file_flags) as usize).cast::<u32>();
     // SAFETY: the verifier knows the type behind the pointer and accepts only a read of one of its members.
-    let flags = unsafe { core::ptr::read_volatile(member(offset!(file_flags))) };
-    if flags & FLAG_EXEC == 0 {
+    if unsafe { core::ptr::read_volatile(flags) } & FLAG_EXEC == 0 {
         return false;
     }
+    let mode = file.wrapping_byte_add(offset!(file_mode) as usize).cast::<u32>();
     // SAFETY: as above.
-    let mode = unsafe { core::ptr::read_volatile(member(offset!(file_mode))) };
-    mode & MODE_NO_ACCOUNT == 0
+    unsafe { core::ptr::read_volatile(mode) & MODE_NO_ACCOUNT == 0 }
 }
 
 impl MemoryArea {

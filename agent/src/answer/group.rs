@@ -1,6 +1,6 @@
 //! The fanotify group: what the kernel asks before a file is opened for execution.
 //!
-//! Input: filesystems to be asked about. Output: [`Question`]s, each of which waits for its answer. Failure: an [`Errno`];
+//! Input: filesystems to be asked about. Output: [`Notice`]s, each of which waits for its answer. Failure: an [`Errno`];
 //! when the group is closed, or the process ends, the kernel answers all questions with yes.
 
 use std::os::fd::{AsFd, BorrowedFd};
