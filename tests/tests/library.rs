@@ -16,7 +16,7 @@ use tests::support;
 /// A way to have code mapped, and what the alert has to say about it.
 struct Case {
     name: &'static str,
-    /// In which `WITNESS` stands for the path of the witness, which is left if the code was mapped.
+    /// In which `@` stands for the path of the witness, which is left if the code was mapped.
     argv: &'static [&'static str],
     layer: &'static str,
     /// The end of the path.
@@ -27,7 +27,7 @@ struct Case {
 const CASES: [Case; 6] = [
     Case {
         name: "a dropped program that is given to the loader",
-        argv: &[LOADER, "/tmp/program", "WITNESS"],
+        argv: &[LOADER, "/tmp/program", "@"],
         layer: "upper",
         path: "/tmp/program",
         protected: false,
@@ -37,7 +37,7 @@ const CASES: [Case; 6] = [
         argv: &[
             "/bin/sh",
             "-c",
-            "LD_PRELOAD=/tmp/preloaded.so PRELOAD_WITNESS=WITNESS exec /usr/bin/dynamic",
+            "LD_PRELOAD=/tmp/preloaded.so PRELOAD_WITNESS=@ exec /usr/bin/dynamic",
         ],
         layer: "upper",
         path: "/tmp/preloaded.so",
@@ -48,7 +48,7 @@ const CASES: [Case; 6] = [
         argv: &[
             "/bin/sh",
             "-c",
-            "LD_PRELOAD=/usr/lib/plugin.so PRELOAD_WITNESS=WITNESS exec /usr/bin/dynamic",
+            "LD_PRELOAD=/usr/lib/plugin.so PRELOAD_WITNESS=@ exec /usr/bin/dynamic",
         ],
         layer: "upper",
         path: PLUGIN,
@@ -56,21 +56,21 @@ const CASES: [Case; 6] = [
     },
     Case {
         name: "a library that a program maps itself",
-        argv: &["/usr/bin/mapper", "library", "/tmp/mapped.so", "WITNESS"],
+        argv: &["/usr/bin/mapper", "library", "/tmp/mapped.so", "@"],
         layer: "upper",
         path: "/tmp/mapped.so",
         protected: false,
     },
     Case {
         name: "a file that is mapped and then made executable",
-        argv: &["/usr/bin/mapper", "protected", "/tmp/protected.so", "WITNESS"],
+        argv: &["/usr/bin/mapper", "protected", "/tmp/protected.so", "@"],
         layer: "upper",
         path: "/tmp/protected.so",
         protected: true,
     },
     Case {
         name: "a library in memory alone",
-        argv: &["/usr/bin/mapper", "memory", PLUGIN, "WITNESS"],
+        argv: &["/usr/bin/mapper", "memory", PLUGIN, "@"],
         layer: "anonymous",
         path: "",
         protected: false,
@@ -180,11 +180,7 @@ fn told(stage: &Stage, service: &Service, mark: usize, patience: Duration) -> Op
 impl Case {
     /// Makes the attempt; says whether the code was mapped.
     fn start(&self, stage: &Stage, service: &Service, witness: &str) -> anyhow::Result<bool> {
-        let argv: Vec<String> = self
-            .argv
-            .iter()
-            .map(|word| word.replace("WITNESS", witness))
-            .collect();
+        let argv: Vec<String> = self.argv.iter().map(|word| word.replace('@', witness)).collect();
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         service.start(&words)?;
         Ok(stage.docker.read(&service.container, witness)?.is_some())
