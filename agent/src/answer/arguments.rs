@@ -14,8 +14,9 @@ use agent_common::record::exec::{ARGS_BYTES, NAME_BYTES};
 
 use crate::container::read::read_bounded;
 
-/// How long the helper is waited for.
-const PATIENCE: Duration = Duration::from_millis(20);
+/// How long the helper is waited for: without acceleration a virtual machine takes longer than 20 ms at times. Only a helper that
+/// hangs takes all of it, once.
+const PATIENCE: Duration = Duration::from_millis(100);
 /// Most arguments that are read.
 const ARGUMENTS_MAX: u64 = 128;
 /// Most bytes read of `/proc/PID/syscall`.
