@@ -309,7 +309,8 @@ impl<'a> Scene<'a> {
         let output = self.docker.exec(self.container(), argv)?;
         let said = [output.stdout.as_slice(), &output.stderr].concat();
         // What a runtime says of a program that it may not execute, for which Docker has no exit code of its own.
-        if String::from_utf8_lossy(&said).contains("operation not permitted") {
+        let said = String::from_utf8_lossy(&said);
+        if said.contains("operation not permitted") {
             return Ok(Ending::Stopped(Stop::NotPermitted));
         }
         Ok(match output.status.code() {
@@ -318,7 +319,10 @@ impl<'a> Scene<'a> {
             Some(137) => Ending::Stopped(Stop::Killed),
             // What a shell says of a program that it may not execute, and Docker of one that the runtime may not.
             Some(126) => Ending::Stopped(Stop::Denied),
-            _ => Ending::Other,
+            _ => {
+                eprintln!("docker exec {argv:?} ended with {}: {said}", output.status);
+                Ending::Other
+            }
         })
     }
 }
