@@ -313,6 +313,9 @@ impl<'a> Scene<'a> {
         if said.contains("operation not permitted") {
             return Ok(Ending::Stopped(Stop::NotPermitted));
         }
+        if said.contains("permission denied") {
+            return Ok(Ending::Stopped(Stop::Denied));
+        }
         Ok(match output.status.code() {
             Some(0) => Ending::Succeeded,
             // What a shell says of a child that was ended by signal 9: 128 + 9.

@@ -33,8 +33,10 @@ use report::Row;
 use results::Results;
 use suite::Plan;
 
-/// How long one kernel's tests may take, its start included. Without acceleration they take a few minutes.
+/// How long the tests that every kernel is given may take, the machine's start included. They take some four minutes.
 const PATIENCE: Duration = Duration::from_mins(15);
+/// The same for tests that were named: some, such as twenty restarts of the agent, take long without acceleration.
+const PATIENCE_NAMED: Duration = Duration::from_hours(1);
 /// Lines of the console that are shown of a machine that hung or panicked.
 const CONSOLE_TAIL: usize = 40;
 
@@ -95,6 +97,11 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let environment = Environment::build(&tools)?;
     let executables = build::test_executables()?;
     let plan = Plan::new(&executables, arguments.test.as_deref())?;
+    let patience = if arguments.test.is_some() {
+        PATIENCE_NAMED
+    } else {
+        PATIENCE
+    };
     let disks = Disks::make(&workspace().join("target/vm"), &environment, &executables)?;
 
     // One kernel's failure hides no other's.
@@ -106,7 +113,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             let started = Instant::now();
             let (kernel, outcome) = match kernel::find(series) {
                 Ok(kernel) => {
-                    let outcome = on(&kernel, &environment, &disks, &plan, &arguments.append);
+                    let outcome = on(&kernel, &environment, &disks, &plan, &arguments.append, patience);
                     (kernel.release, outcome)
                 }
                 Err(error) => (series.name().to_owned(), Err(error)),
@@ -209,6 +216,7 @@ fn on(
     disks: &Disks,
     plan: &Plan,
     append: &str,
+    patience: Duration,
 ) -> Result<(Results, Result<()>)> {
     let directory = workspace().join("target/vm").join(&kernel.release);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
@@ -223,7 +231,7 @@ fn on(
         disks: [&disks.root, &disks.tested],
         append,
     };
-    let outcome = qemu::run(&setup, &directory, PATIENCE)?;
+    let outcome = qemu::run(&setup, &directory, patience)?;
     for warning in outcome.warnings() {
         eprintln!("  the kernel warns: {warning}");
     }
@@ -231,10 +239,10 @@ fn on(
     for line in results.doctor.iter().flat_map(results::doctor_lines) {
         eprintln!("  doctor: {line}");
     }
-    Ok((results, judge(&outcome, plan)))
+    Ok((results, judge(&outcome, plan, patience)))
 }
 
-fn judge(outcome: &qemu::Outcome, plan: &Plan) -> Result<()> {
+fn judge(outcome: &qemu::Outcome, plan: &Plan, patience: Duration) -> Result<()> {
     let tail = || outcome.console_tail(CONSOLE_TAIL);
     match outcome.end {
         End::Exit(0) => Ok(()),
@@ -249,7 +257,7 @@ fn judge(outcome: &qemu::Outcome, plan: &Plan) -> Result<()> {
         ),
         End::Hung => bail!(
             "the tests did not end within {} s; the end of the console:\n{}",
-            PATIENCE.as_secs(),
+            patience.as_secs(),
             tail()
         ),
     }
