@@ -4,7 +4,7 @@
 //! - `fixture`, under feature `fixtures`: what the static programs in `src/bin` are made of, which run inside test
 //!   containers.
 //! - the harness, under feature `harness` (default): a private Docker daemon (`docker`), images (`image`), the agent
-//!   under test (`agent`) and the demonstration (`demo`).
+//!   under test (`agent`), the demonstration (`demo`) and what is measured (`bench`).
 //!
 //! The harness reads where things are from the environment (`environment`); `cargo xtask test` and `cargo xtask demo`
 //! set it. It needs root, and leaves nothing behind: what a killed run left is swept by the next one.
@@ -13,6 +13,8 @@
 pub mod agent;
 #[cfg(feature = "harness")]
 pub mod attempt;
+#[cfg(feature = "harness")]
+pub mod bench;
 #[cfg(feature = "harness")]
 pub mod cleanup;
 #[cfg(feature = "harness")]

@@ -1,8 +1,9 @@
-//! Driftlock's build, test and demonstration commands: `cargo xtask COMMAND`.
+//! Driftlock's build, test, demonstration and measuring commands: `cargo xtask COMMAND`.
 //!
 //! Input: the command line. Output: what the command makes, below `target`, and what it says on the terminal.
 //! Failure: a message on standard error and exit status 1; 2 if the command line is wrong.
 
+mod bench;
 mod build;
 mod check;
 mod demo;
@@ -49,6 +50,8 @@ enum Command {
     Test(test::Arguments),
     /// Run the tests against the kernel on other kernels, in a virtual machine without acceleration.
     Vm(vm::Arguments),
+    /// Measure what the agent costs on this machine, with real containers (as root).
+    Bench(bench::Arguments),
     /// Learn a real container, switch to enforcing, attack it, and show what happened (as root).
     Demo,
 }
@@ -74,6 +77,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Check => check::run()?,
         Command::Test(arguments) => return test::run(&arguments),
         Command::Vm(arguments) => return vm::run(&arguments),
+        Command::Bench(arguments) => return bench::run(arguments),
         Command::Demo => return demo::run(),
     }
     Ok(ExitCode::SUCCESS)

@@ -171,6 +171,12 @@ impl Agent {
         &self.directory
     }
 
+    /// Where the agent pins what outlives it.
+    #[must_use]
+    pub fn pinned(&self) -> PathBuf {
+        pinned(&self.directory)
+    }
+
     /// Halts the agent: it does nothing until it [goes on](Agent::go_on). The kernel programs do.
     pub fn halt(&self) -> anyhow::Result<()> {
         Ok(kill_process(self.id()?, Signal::STOP)?)
@@ -269,12 +275,17 @@ fn configuration(docker: &Docker, options: &Options) -> String {
 
 fn command(words: &[std::ffi::OsString], directory: &Path) -> Command {
     let mut command = Command::new(&words[0]);
-    let name = directory.file_name().unwrap_or_default();
     command
         .args(&words[1..])
         .env("DRIFTLOCK_STATE_DIR", directory.join("state"))
         .env("DRIFTLOCK_SOCKET", directory.join("socket"))
         .env("DRIFTLOCK_CONFIG", directory.join("config.yaml"))
-        .env("DRIFTLOCK_BPFFS", directory.with_file_name("bpf").join(name));
+        .env("DRIFTLOCK_BPFFS", pinned(directory));
     command
+}
+
+/// Where the agent of this directory pins what outlives it: on the BPF file system beside it.
+fn pinned(directory: &Path) -> PathBuf {
+    let name = directory.file_name().unwrap_or_default();
+    directory.with_file_name("bpf").join(name)
 }

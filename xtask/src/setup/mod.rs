@@ -37,13 +37,22 @@ pub enum Purpose {
     Test,
     /// `cargo xtask demo`: the toolchain and a container runtime.
     Demo,
+    /// `cargo xtask bench`: the toolchain and a container runtime.
+    Bench,
     /// `cargo xtask vm`: the toolchain and a virtual machine.
     Vm,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Build, Self::Check, Self::Test, Self::Demo, Self::Vm];
+    pub const ALL: [Self; 6] = [
+        Self::Build,
+        Self::Check,
+        Self::Test,
+        Self::Demo,
+        Self::Bench,
+        Self::Vm,
+    ];
 
     fn needs_linker(self) -> bool {
         self != Self::Check
@@ -51,7 +60,7 @@ impl Purpose {
 
     fn needs_containers(self) -> bool {
         // A virtual machine runs this machine's container runtime.
-        matches!(self, Self::Test | Self::Demo | Self::Vm)
+        matches!(self, Self::Test | Self::Demo | Self::Bench | Self::Vm)
     }
 }
 
