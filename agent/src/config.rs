@@ -40,8 +40,8 @@ pub struct ConfigFile {
     pub log: LogSection,
     /// From which level on the kernel programs log.
     pub kernel_log_level: Option<Level>,
-    /// Docker.
-    pub docker: DockerSection,
+    /// The container runtimes.
+    pub runtimes: RuntimesSection,
     /// From which hierarchy cgroup ids are taken.
     pub cgroup_hierarchy: Option<CgroupHierarchy>,
     /// What is done where no profile can say.
@@ -60,12 +60,32 @@ pub struct LogSection {
     pub format: Option<LogFormat>,
 }
 
-/// `docker:`
+/// `runtimes:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimesSection {
+    /// Look for runtimes among the processes and in the default directories, beside what is named here.
+    pub find: Option<bool>,
+    /// Docker.
+    pub docker: DockerSection,
+    /// containerd.
+    pub containerd: ContainerdSection,
+}
+
+/// `runtimes.docker:`
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DockerSection {
-    /// Docker's data directories; looked for where they are by default if empty.
+    /// Data directories.
     pub data_roots: Vec<PathBuf>,
+}
+
+/// `runtimes.containerd:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ContainerdSection {
+    /// State directories; the socket is `containerd.sock` in them.
+    pub states: Vec<PathBuf>,
 }
 
 /// `policies:`
@@ -168,8 +188,8 @@ pub struct Config {
     pub kernel_log_level: Level,
     /// Everything that is pinned goes when the agent is told to end.
     pub teardown_on_exit: bool,
-    /// Docker's data directories; looked for where they are by default if empty.
-    pub docker_data_roots: Vec<PathBuf>,
+    /// Where containers are looked for.
+    pub runtimes: RuntimesChoice,
     /// From which hierarchy cgroup ids are taken.
     pub cgroup_hierarchy: CgroupHierarchy,
     /// What enters from outside.
@@ -178,6 +198,17 @@ pub struct Config {
     pub unprofiled: Unprofiled,
     /// Bounds.
     pub limits: Limits,
+}
+
+/// Where containers are looked for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RuntimesChoice {
+    /// Also where runtimes are found to run, and in the default directories.
+    pub find: bool,
+    /// Docker's data directories.
+    pub docker_data_roots: Vec<PathBuf>,
+    /// containerd's state directories.
+    pub containerd_states: Vec<PathBuf>,
 }
 
 /// Bounds. What happens at each is said where it is used.
@@ -394,7 +425,7 @@ mod tests {
              bpffs: /sys/fs/bpf/other\n\
              log: { level: debug, format: json }\n\
              kernel_log_level: off\n\
-             docker:\n  data_roots: [/srv/docker]\n\
+             runtimes:\n  find: false\n  docker: { data_roots: [/srv/docker] }\n  containerd: { states: [/srv/containerd] }\n\
              cgroup_hierarchy: v1\n\
              policies:\n  exec_into: deny\n  unprofiled: deny-drift\n\
              limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
@@ -403,7 +434,12 @@ mod tests {
         assert_eq!(file.node.as_deref(), Some("worker-1"));
         assert_eq!(file.kernel_log_level, Some(Level::Off));
         assert_eq!(file.log.format, Some(LogFormat::Json));
-        assert_eq!(file.docker.data_roots, [PathBuf::from("/srv/docker")]);
+        assert_eq!(file.runtimes.find, Some(false));
+        assert_eq!(file.runtimes.docker.data_roots, [PathBuf::from("/srv/docker")]);
+        assert_eq!(
+            file.runtimes.containerd.states,
+            [PathBuf::from("/srv/containerd")]
+        );
         assert_eq!(file.cgroup_hierarchy, Some(CgroupHierarchy::V1));
         assert_eq!(file.policies.exec_into, Some(ExecInto::Deny));
         assert_eq!(file.policies.unprofiled, Some(Unprofiled::DenyDrift));

@@ -17,8 +17,10 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::logging;
 use crate::config::{CgroupHierarchy, Config, Level, Unprofiled};
-use crate::container::docker::{Docker, DockerConfig};
+use crate::container::containerd::ContainerdConfig;
+use crate::container::docker::DockerConfig;
 use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
+use crate::container::runtimes::{Runtimes, RuntimesConfig};
 use crate::control::feed::AlertFeed;
 use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
@@ -51,7 +53,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let store = ProfileStore::open(&config.state_dir)?;
     let layout = detect(&config)?;
     tracing::info!(layout = %layout.layout, reason = %layout.reason, "container ids come from this hierarchy");
-    let docker = Docker::discover(&docker_config(&config));
+    let runtimes = Runtimes::discover(runtimes_config(&config));
     let Loaded {
         mut kernel,
         maps,
@@ -77,7 +79,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         kernel,
         maps,
         store,
-        docker,
+        runtimes,
         layout,
         feed,
         output,
@@ -160,10 +162,17 @@ fn detect(config: &Config) -> anyhow::Result<Detected> {
     Ok(layout::detect(&choice)?)
 }
 
-fn docker_config(config: &Config) -> DockerConfig {
-    DockerConfig {
-        data_roots: config.docker_data_roots.clone(),
-        find_daemons: true,
+fn runtimes_config(config: &Config) -> RuntimesConfig {
+    let find = config.runtimes.find;
+    RuntimesConfig {
+        docker: DockerConfig {
+            data_roots: config.runtimes.docker_data_roots.clone(),
+            find_daemons: find,
+        },
+        containerd: ContainerdConfig {
+            states: config.runtimes.containerd_states.clone(),
+            find,
+        },
     }
 }
 
@@ -213,7 +222,9 @@ pub fn doctor(config: &Config) -> anyhow::Result<DoctorView> {
         Err(error) => checks.push(support::failed_check("cgroups", format!("{error:#}"))),
     }
     checks.push(support::left_check(&config.bpffs));
-    checks.extend(support::docker_checks(&Docker::discover(&docker_config(config))));
+    checks.extend(support::runtime_checks(&Runtimes::discover(runtimes_config(
+        config,
+    ))));
     Ok(DoctorView {
         checked_by: CheckedBy::Command,
         tiers,

@@ -40,12 +40,14 @@ pub(crate) fn alert(time: Time) -> Alert {
             runtime: Some("docker".to_owned()),
             image: Some(AlertImage {
                 reference: Some("shop:1".into()),
-                config_digest: digest.clone(),
+                config_digest: Some(digest.clone()),
                 manifests: Vec::new(),
             }),
             labels: [("team".into(), "a\nb".into())].into(),
             pod: None,
             namespace: None,
+            pod_uid: None,
+            pod_labels: std::collections::BTreeMap::new(),
         },
         process: AlertProcess {
             pid: 4242,

@@ -101,10 +101,16 @@ pub struct AlertContainer {
     pub image: Option<AlertImage>,
     /// The labels that the runtime keeps.
     pub labels: BTreeMap<ByteText, ByteText>,
-    /// Kubernetes pod.
+    /// Name of its Kubernetes pod; null outside of pods. `name` is then the container's in the pod, `POD` of the pod's own.
     pub pod: Option<ByteText>,
-    /// Kubernetes namespace.
+    /// Namespace of the pod.
     pub namespace: Option<ByteText>,
+    /// Unique id of the pod, where the runtime keeps it.
+    #[serde(default)]
+    pub pod_uid: Option<ByteText>,
+    /// Labels of the pod.
+    #[serde(default)]
+    pub pod_labels: BTreeMap<ByteText, ByteText>,
 }
 
 /// The container's image.
@@ -112,8 +118,8 @@ pub struct AlertContainer {
 pub struct AlertImage {
     /// As the container was created with.
     pub reference: Option<ByteText>,
-    /// Digest of the image's config: its identity.
-    pub config_digest: ImageDigest,
+    /// Digest of the image's config: its identity; null while the runtime does not tell it.
+    pub config_digest: Option<ImageDigest>,
     /// The manifests that name the config, as the runtime has them (`name@sha256:...`).
     #[serde(default)]
     pub manifests: Vec<ByteText>,

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::args::{Global, Run};
 use crate::config::{
-    BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat, SOCKET,
-    STATE_DIR, Unprofiled,
+    BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat, RuntimesChoice,
+    SOCKET, STATE_DIR, Unprofiled,
 };
 use crate::profile::mode::ExecInto;
 
@@ -24,7 +24,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         flag.clone().or(file).unwrap_or_else(|| PathBuf::from(default))
     };
     let docker_data_roots = if run.docker_data_roots.is_empty() {
-        file.docker.data_roots
+        file.runtimes.docker.data_roots
     } else {
         run.docker_data_roots.clone()
     };
@@ -41,7 +41,11 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
             .or(file.kernel_log_level)
             .unwrap_or(Level::Off),
         teardown_on_exit: run.teardown_on_exit,
-        docker_data_roots,
+        runtimes: RuntimesChoice {
+            find: file.runtimes.find.unwrap_or(true),
+            docker_data_roots,
+            containerd_states: file.runtimes.containerd.states,
+        },
         cgroup_hierarchy: file.cgroup_hierarchy.unwrap_or(CgroupHierarchy::Auto),
         exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),
         unprofiled: file.policies.unprofiled.unwrap_or(Unprofiled::AlertDrift),
@@ -93,7 +97,7 @@ mod tests {
     #[test]
     fn flags_go_before_the_file_and_the_file_before_defaults() {
         let (_directory, mut global) = with_file(
-            "node: from-file\nsocket: /file.sock\nlog: {level: debug}\ndocker: {data_roots: [/file]}\n",
+            "node: from-file\nsocket: /file.sock\nlog: {level: debug}\nruntimes: {docker: {data_roots: [/file]}}\n",
         );
         let mut run = Run::default();
         let config = config(&global, &run).expect("a good file");
@@ -103,7 +107,7 @@ mod tests {
         );
         assert_eq!(config.socket, PathBuf::from("/file.sock"));
         assert_eq!(config.state_dir, PathBuf::from(STATE_DIR));
-        assert_eq!(config.docker_data_roots, [PathBuf::from("/file")]);
+        assert_eq!(config.runtimes.docker_data_roots, [PathBuf::from("/file")]);
         assert_eq!(config.kernel_log_level, Level::Off);
         assert_eq!(config.file, global.config);
 
@@ -117,7 +121,7 @@ mod tests {
             ("from-flag", Level::Error)
         );
         assert_eq!(config.socket, PathBuf::from("/flag.sock"));
-        assert_eq!(config.docker_data_roots, [PathBuf::from("/flag")]);
+        assert_eq!(config.runtimes.docker_data_roots, [PathBuf::from("/flag")]);
     }
 
     #[test]

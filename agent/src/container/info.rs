@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::id::ContainerId;
+use super::pod::Pod;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -14,13 +15,37 @@ use crate::text::ByteText;
 pub enum Runtime {
     /// Docker.
     Docker,
+    /// containerd, for Kubernetes (CRI) or by itself.
+    Containerd,
+    /// Podman.
+    Podman,
+    /// CRI-O.
+    CriO,
+}
+
+/// What stands between a container and the host's kernel, so that its processes are none of the host's and cannot be
+/// watched from outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Isolation {
+    /// gVisor: a kernel in user space.
+    GVisor,
+    /// Kata Containers: a virtual machine.
+    Kata,
+    /// Firecracker: a virtual machine.
+    Firecracker,
 }
 
 /// Which image a container was made from.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ImageIdentity {
-    /// Digest of the image's config: the identity that profiles belong to.
-    pub digest: ImageDigest,
+    /// Digest of the image's config: the identity that profiles belong to. `None` while only the runtime's socket could
+    /// tell it.
+    pub digest: Option<ImageDigest>,
+    /// The manifest or index by which the runtime names the image, where it does so instead.
+    pub target: Option<ImageDigest>,
+    /// The user id of the ordinary user in whose files all this stands; `None` for root. What such files say proves
+    /// nothing to anybody else: the digest counts for that user alone, and no names are given.
+    pub claimed_by: Option<u32>,
     /// The image as it was named when the container was made; `None` if it was named by its digest or id.
     pub reference: Option<ByteText>,
     /// The names and tags that the image has now, sorted.
@@ -69,6 +94,12 @@ pub struct ContainerInfo {
     pub started: Option<Timestamp>,
     /// Where its layers are.
     pub storage: Storage,
+    /// The Kubernetes pod that it belongs to.
+    pub pod: Option<Pod>,
+    /// It holds its pod's namespaces and runs nothing of the user's (the pause container).
+    pub is_sandbox: bool,
+    /// What hides its processes from the host's kernel.
+    pub isolation: Option<Isolation>,
 }
 
 // === impl Runtime ===
@@ -79,6 +110,9 @@ impl Runtime {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Docker => "docker",
+            Self::Containerd => "containerd",
+            Self::Podman => "podman",
+            Self::CriO => "cri-o",
         }
     }
 }
@@ -86,5 +120,19 @@ impl Runtime {
 impl std::fmt::Display for Runtime {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.pad(self.as_str())
+    }
+}
+
+// === impl Isolation ===
+
+impl Isolation {
+    /// The name in tables.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::GVisor => "gVisor",
+            Self::Kata => "Kata Containers",
+            Self::Firecracker => "Firecracker",
+        }
     }
 }

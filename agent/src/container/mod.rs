@@ -5,8 +5,11 @@
 //! on hostile ones other than by an error or by leaving them out. Nothing here keeps a state that a restart would
 //! lose; the engine owns the registry of containers and calls in here.
 
+pub mod containerd;
 pub mod content;
+pub mod data_root;
 pub mod docker;
+pub mod error;
 pub mod id;
 pub mod info;
 pub mod layout;
@@ -14,13 +17,15 @@ pub mod lowers;
 pub mod membership;
 pub mod mountinfo;
 pub mod overlay;
+pub mod pod;
 pub mod process;
 pub mod read;
 pub mod root;
+pub mod runtimes;
 pub mod tree;
 
 #[cfg(test)]
 mod test_mount;
 
 pub use id::{ContainerId, container_id_in};
-pub use info::{ContainerInfo, ImageIdentity, Runtime, Storage};
+pub use info::{ContainerInfo, ImageIdentity, Isolation, Runtime, Storage};

@@ -1,14 +1,14 @@
 //! The layers of an overlay, out of its mount options.
 //!
 //! Input: the superblock's options as `/proc/PID/mountinfo` shows them. Output: [`OverlayOptions`], then [`Overlay`] with
-//! the directories as this process sees them. Failure: [`OverlayError`] when the options do not describe what Docker
-//! mounts.
+//! the directories as this process sees them. Failure: [`OverlayError`] when the options do not describe what the
+//! runtime mounts.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-use super::info::Storage;
+use super::info::{Runtime, Storage};
 use super::mountinfo::unescape;
 use super::read::ReadError;
 
@@ -50,8 +50,8 @@ pub enum OverlayError {
     /// A link to a layer could not be read.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// The overlay is not one that Docker mounts.
-    #[error("the overlay is not as Docker mounts it: {problem}")]
+    /// The overlay is not one that the runtime mounts.
+    #[error("the overlay is not as its runtime mounts it: {problem}")]
     Unexpected {
         /// What is different.
         problem: &'static str,
@@ -120,9 +120,14 @@ fn without_backslashes(bytes: &[u8]) -> Vec<u8> {
 // === impl Overlay ===
 
 impl Overlay {
-    /// Finds the layers of a container of Docker's: follows the short links that it mounts (`l/NAME`, relative to the
-    /// driver's directory where the list is long), and tells the layer that it wrote itself from the image's.
-    pub fn of_docker(options: &OverlayOptions, storage: &Storage) -> Result<Self, OverlayError> {
+    /// Finds the layers of a container: follows the short links that some runtimes mount (`l/NAME`, relative to the
+    /// driver's directory where the list is long), and tells the layer that Docker writes itself from the image's. Other
+    /// runtimes mount the image's alone.
+    pub fn of_container(
+        options: &OverlayOptions,
+        runtime: Runtime,
+        storage: &Storage,
+    ) -> Result<Self, OverlayError> {
         let unexpected = |problem| OverlayError::Unexpected { problem };
         if options.has_data_layers {
             return Err(unexpected("it has layers for data only"));
@@ -137,30 +142,30 @@ impl Overlay {
                 .prefix
                 .join(base.join(path).strip_prefix("/").unwrap_or(path))
         };
-        let mut lowers = options
+        let directories = options
             .lowers
             .iter()
             .map(|lower| follow(seen(lower)))
-            .collect::<Result<Vec<PathBuf>, ReadError>>()?
-            .into_iter();
-        let init = lowers
-            .next()
+            .collect::<Result<Vec<PathBuf>, ReadError>>()?;
+        let topmost = directories
+            .first()
             .ok_or_else(|| unexpected("it has no lower directory"))?;
-        if !is_init_layer(&init) {
+        let own_layers = usize::from(runtime == Runtime::Docker && is_init_layer(topmost));
+        // Docker's image store in containerd keeps that layer as any other.
+        if runtime == Runtime::Docker && own_layers == 0 && storage.driver != "overlayfs" {
             return Err(unexpected(
                 "its topmost lower directory is not the one that the runtime writes",
             ));
         }
-        let mut layers = vec![LowerLayer {
-            directory: init,
-            from_image: false,
-        }];
-        layers.extend(lowers.map(|directory| LowerLayer {
-            directory,
-            from_image: true,
-        }));
         Ok(Self {
-            lowers: layers,
+            lowers: directories
+                .into_iter()
+                .enumerate()
+                .map(|(index, directory)| LowerLayer {
+                    directory,
+                    from_image: index >= own_layers,
+                })
+                .collect(),
             upper: seen(upper),
         })
     }
@@ -262,7 +267,10 @@ mod tests {
                 has_data_layers: false,
                 upper: Some("/data/overlay2/c1/diff".into()),
             };
-            assert_eq!(Overlay::of_docker(&options, &storage).expect("layers"), expected);
+            assert_eq!(
+                Overlay::of_container(&options, Runtime::Docker, &storage).expect("layers"),
+                expected
+            );
         }
         let other = OverlayOptions {
             lowers: paths(&["l/BBB"]),
@@ -270,7 +278,7 @@ mod tests {
             upper: Some("/u".into()),
         };
         assert!(matches!(
-            Overlay::of_docker(&other, &storage),
+            Overlay::of_container(&other, Runtime::Docker, &storage),
             Err(OverlayError::Unexpected { .. })
         ));
     }

@@ -177,6 +177,12 @@ pub struct ContainerView {
     pub name: Option<ByteText>,
     /// `docker`, ...
     pub runtime: Option<String>,
+    /// Its Kubernetes pod.
+    #[serde(default)]
+    pub pod: Option<ByteText>,
+    /// The pod's namespace.
+    #[serde(default)]
+    pub namespace: Option<ByteText>,
     /// The image's reference.
     pub image: Option<ByteText>,
     /// The image's config digest.

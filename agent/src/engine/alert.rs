@@ -262,13 +262,13 @@ fn container(tracked: &Tracked) -> AlertContainer {
         .id
         .as_ref()
         .map_or_else(|| tracked.name.clone(), |id| id.as_str().into());
-    let Some(known) = tracked.known() else {
+    let Some(info) = tracked.info() else {
         return AlertContainer {
             id,
             ..AlertContainer::default()
         };
     };
-    let info = &known.info;
+    let pod = info.pod.as_ref();
     AlertContainer {
         id,
         name: Some(info.name.clone()),
@@ -279,7 +279,11 @@ fn container(tracked: &Tracked) -> AlertContainer {
             manifests: info.image.manifests.clone(),
         }),
         labels: info.labels.clone(),
-        pod: None,
-        namespace: None,
+        pod: pod.map(|pod| pod.name.clone()),
+        namespace: pod.map(|pod| pod.namespace.clone()),
+        pod_uid: pod
+            .map(|pod| pod.uid.clone())
+            .filter(|uid| !uid.as_bytes().is_empty()),
+        pod_labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
     }
 }

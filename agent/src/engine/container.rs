@@ -16,6 +16,7 @@ use super::{Engine, SWEEP};
 use crate::alert::time::Time;
 use crate::container::layout::CgroupLayout;
 use crate::container::overlay::Overlay;
+use crate::container::runtimes::Found;
 use crate::container::tree::{self, ContainerCgroup};
 use crate::container::{ContainerId, ContainerInfo, container_id_in, root};
 use crate::control::view::ModeSource;
@@ -91,6 +92,8 @@ pub(super) struct Search {
     /// How long it was waited for that.
     pub(super) retry: Duration,
     pub(super) reason: String,
+    /// What is known already, where only the image is not.
+    pub(super) described: Option<Box<ContainerInfo>>,
 }
 
 /// A container whose image and role are known.
@@ -116,6 +119,7 @@ impl Tracked {
                 next: now,
                 retry: RETRY,
                 reason: String::new(),
+                described: None,
             }),
             waiting: VecDeque::new(),
             mode: Mode::Pending,
@@ -132,6 +136,14 @@ impl Tracked {
         match &self.resolution {
             Resolution::Known(known) => Some(known),
             Resolution::Pending(_) | Resolution::Unresolved(_) => None,
+        }
+    }
+
+    /// What its runtime says about it, as far as that is known.
+    pub(super) fn info(&self) -> Option<&ContainerInfo> {
+        match &self.resolution {
+            Resolution::Known(known) => Some(&known.info),
+            Resolution::Pending(search) | Resolution::Unresolved(search) => search.described.as_deref(),
         }
     }
 
@@ -295,6 +307,7 @@ impl Engine {
                     next: Duration::MAX,
                     retry: RETRY_MAX,
                     reason: "it went while no agent ran".to_owned(),
+                    described: None,
                 });
                 self.containers.insert(entry.cgroup, gone);
             }
@@ -365,7 +378,7 @@ impl Engine {
     /// that have a mount namespace of their own.
     fn first_process(&self, found: &ContainerCgroup) -> Option<u32> {
         let layout = &self.layout.layout;
-        if let Ok(Some(info)) = self.docker.find(&found.container) {
+        if let Ok(Some(Found { info, .. })) = self.find(&found.container, &found.cgroup.path) {
             // The id may be from an earlier run, and another process's by now.
             let is_its = |pid: &u32| {
                 let cgroup = layout.cgroup_of(*pid).ok().flatten();

@@ -469,13 +469,13 @@ pub(super) fn overlay(tracked: &mut Tracked, pids: &[u32], mount_namespace: u32)
     if let Some(overlay) = &tracked.overlay {
         return Some(overlay.clone());
     }
-    let storage = tracked.known()?.info.storage.clone();
+    let info = tracked.known()?.info.clone();
     let found = pids.iter().find_map(|&pid| {
         let root = root::root_filesystem(pid).ok()?;
         if root.mount_namespace != mount_namespace {
             return None;
         }
-        Overlay::of_docker(root.overlay.as_ref()?, &storage)
+        Overlay::of_container(root.overlay.as_ref()?, info.runtime, &info.storage)
             .map_err(|error| tracing::debug!(error = &error as &dyn std::error::Error, "layers not known"))
             .ok()
     })?;

@@ -1,6 +1,7 @@
 //! The engine: the one task that owns the containers, the profile store, the kernel's maps and the folding of alerts.
 //!
-//! Input: records of the ring buffer, requests of the control socket, results of content checks, the passing of time.
+//! Input: records of the ring buffer, requests of the control socket, results of content checks, answers of runtimes, the
+//! passing of time.
 //! Output: rules and policies in the kernel, profiles in the store, alert lines. Everything in here is plain function
 //! calls in the order resolve, compare, decide, then learn, act or alert; only [`Engine::run`] waits.
 //!
@@ -13,6 +14,7 @@ mod answer;
 mod container;
 mod content;
 mod event;
+mod inquiry;
 mod learn;
 mod policy;
 mod request;
@@ -33,8 +35,8 @@ use crate::alert::model::Alert;
 use crate::alert::time::{BootClock, since_boot};
 use crate::answer::{Answering, Told};
 use crate::config::Config;
-use crate::container::docker::Docker;
 use crate::container::layout::Detected;
+use crate::container::runtimes::Runtimes;
 use crate::control::connection::EngineRequest;
 use crate::control::feed::AlertFeed;
 use crate::control::view::TierView;
@@ -46,6 +48,7 @@ use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
 use container::Tracked;
 use content::{Checked, ContentChecker, ContentMemory, Held};
+use inquiry::{Answered, Inquirer};
 
 /// Records that are handled before the engine looks at anything else.
 const BATCH_RECORDS: usize = 512;
@@ -64,8 +67,8 @@ pub struct Parts {
     pub maps: Maps,
     /// The profile store.
     pub store: ProfileStore,
-    /// Docker's metadata.
-    pub docker: Docker,
+    /// The container runtimes.
+    pub runtimes: Runtimes,
     /// Where cgroup ids come from.
     pub layout: Detected,
     /// Alerts, for the readers of the control socket.
@@ -81,7 +84,10 @@ pub struct Engine {
     maps: Maps,
     publisher: Publisher,
     store: ProfileStore,
-    docker: Docker,
+    runtimes: Runtimes,
+    inquirer: Inquirer,
+    /// What runtimes answer.
+    answers: Option<mpsc::Receiver<Answered>>,
     layout: Detected,
     feed: Arc<AlertFeed>,
     output: mpsc::Sender<Arc<str>>,
@@ -125,10 +131,12 @@ struct EngineCounters {
 }
 
 impl Engine {
-    /// An engine that knows no container yet. Returns it and where the results of content checks come from.
+    /// An engine that knows no container yet. Returns it and where the results of content checks come from. To be called
+    /// within a tokio runtime.
     #[must_use]
     pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Checked>) {
         let (checker, results) = ContentChecker::start();
+        let (inquirer, answers) = Inquirer::start();
         let own_cgroup = container::own_cgroup(&parts.layout.layout);
         let now = since_boot();
         let engine = Self {
@@ -138,7 +146,9 @@ impl Engine {
             kernel: parts.kernel,
             maps: parts.maps,
             store: parts.store,
-            docker: parts.docker,
+            runtimes: parts.runtimes,
+            inquirer,
+            answers: Some(answers),
             layout: parts.layout,
             feed: parts.feed,
             output: parts.output,
@@ -221,6 +231,7 @@ impl Engine {
         tokio::pin!(stop);
         // Without an answering process nothing is ever heard.
         let mut heard = self.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
+        let mut answers = self.answers.take().unwrap_or_else(|| mpsc::channel(1).1);
         loop {
             tokio::select! {
                 guard = events.readable_mut() => {
@@ -241,6 +252,10 @@ impl Engine {
                     self.content_checked(result.ok_or_else(ended)?);
                 }
                 Some(told) = heard.recv() => self.hear(told),
+                answered = answers.recv() => {
+                    let ended = || std::io::Error::other("the task that asks runtimes has ended");
+                    self.answered(answered.ok_or_else(ended)?);
+                }
                 _ = tick.tick() => self.pass_time(),
                 () = &mut stop => break,
             }

@@ -112,7 +112,7 @@ impl Engine {
         counters.add_all(&instance);
         self.add_answers(tracked.cgroup, &mut counters);
         counters.waiting = tracked.waiting.len() as u64;
-        let known = tracked.known();
+        let (known, info) = (tracked.known(), tracked.info());
         let rules = known.and_then(|known| self.publisher.state(known.profile));
         let (state, state_reason) = match &tracked.resolution {
             Resolution::Known(_) => (ContainerState::Resolved, None),
@@ -125,9 +125,15 @@ impl Engine {
                 .id
                 .as_ref()
                 .map_or_else(|| tracked.name.clone(), |id| id.as_str().into()),
-            name: known.map(|known| known.info.name.clone()),
-            runtime: known.map(|known| known.info.runtime.as_str().to_owned()),
-            image: known.and_then(|known| known.info.image.reference.clone()),
+            name: info.map(|info| info.name.clone()),
+            runtime: info.map(|info| info.runtime.as_str().to_owned()),
+            pod: info
+                .and_then(|info| info.pod.as_ref())
+                .map(|pod| pod.name.clone()),
+            namespace: info
+                .and_then(|info| info.pod.as_ref())
+                .map(|pod| pod.namespace.clone()),
+            image: info.and_then(|info| info.image.reference.clone()),
             digest: known.map(|known| known.key.digest.clone()),
             role: known.map(|known| known.key.role.as_text().clone()),
             state,
@@ -138,7 +144,7 @@ impl Engine {
                 source: tracked.mode_source,
             }],
             tiers: self.tiers(),
-            init_pid: known.and_then(|known| known.info.init_pid),
+            init_pid: info.and_then(|info| info.init_pid),
             cgroup: tracked.cgroup,
             generation: rules.map(|(generation, _)| generation),
             rules: rules.map_or(0, |(_, rules)| rules as u64),
@@ -290,7 +296,7 @@ impl Engine {
     pub(super) fn doctor(&self) -> DoctorView {
         let mut checks = support::machine_checks();
         checks.push(support::layout_check(&self.layout));
-        checks.extend(support::docker_checks(&self.docker));
+        checks.extend(support::runtime_checks(&self.runtimes));
         checks.extend(
             self.containers
                 .values()

@@ -12,8 +12,8 @@ use super::load::{Kernel, LoadOptions, has_object};
 use super::memory;
 use super::pin::{self, PinDirectory};
 use super::tier::{self, Proved};
-use crate::container::docker::Docker;
 use crate::container::layout::Detected;
+use crate::container::runtimes::Runtimes;
 use crate::control::view::{Check, CheckResult, TierView};
 
 fn check(name: &str, result: CheckResult, detail: impl Into<String>, hint: Option<&str>) -> Check {
@@ -241,29 +241,28 @@ pub fn layout_check(layout: &Detected) -> Check {
     check("cgroups", CheckResult::Ok, detail, None)
 }
 
-/// Where Docker's metadata is read, and what cannot be read.
+/// Where the runtimes' metadata is read, and what cannot be read.
 #[must_use]
-pub fn docker_checks(docker: &Docker) -> Vec<Check> {
-    let roots: Vec<String> = docker
-        .data_roots()
-        .map(|path| path.display().to_string())
+pub fn runtime_checks(runtimes: &Runtimes) -> Vec<Check> {
+    let mut checks: Vec<Check> = runtimes
+        .directories()
+        .map(|(runtime, directories)| {
+            let directories: Vec<String> = directories
+                .into_iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            check(runtime.as_str(), CheckResult::Ok, directories.join(", "), None)
+        })
         .collect();
-    let mut checks = vec![if roots.is_empty() {
-        let hint = "name its data directory in the configuration: `docker: {data_roots: [...]}`";
-        check(
-            "docker",
-            CheckResult::Warn,
-            "no daemon and no data directory found",
-            Some(hint),
-        )
-    } else {
-        check("docker", CheckResult::Ok, roots.join(", "), None)
-    }];
+    if checks.is_empty() {
+        let hint = "name its directories in the configuration, section `runtimes`";
+        let detail = "no runtime and no data directory of one found";
+        checks.push(check("runtimes", CheckResult::Warn, detail, Some(hint)));
+    }
     checks.extend(
-        docker
+        runtimes
             .problems()
-            .iter()
-            .map(|problem| check("docker", CheckResult::Warn, problem.to_string(), None)),
+            .map(|problem| check("runtimes", CheckResult::Warn, problem.to_string(), None)),
     );
     checks
 }

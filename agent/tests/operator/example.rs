@@ -93,6 +93,8 @@ pub fn containers() -> Vec<ContainerView> {
         id: ByteText::from("4f2d8c1a9b7e4f2d8c1a9b7e4f2d8c1a9b7e4f2d8c1a9b7e4f2d8c1a9b7e4f2d"),
         name: Some("shop".into()),
         runtime: Some("docker".to_owned()),
+        pod: None,
+        namespace: None,
         image: Some("registry.example/shop:1".into()),
         digest: Some(digest()),
         role: Some("/bin/shop".into()),

@@ -7,36 +7,21 @@
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{DockerConfig, DockerError};
-use crate::container::process::{self, ProcessId, RuntimeProcess};
+use super::{DAEMON, DockerConfig};
+use crate::container::data_root::{DataRoot, MAX_DATA_ROOTS, below};
+use crate::container::error::RuntimeError;
+use crate::container::process::RuntimeProcess;
 use crate::container::read::{ReadError, read_bounded};
-
-/// Most data directories at once. Those beyond are left out, which [`DockerError::TooManyDataRoots`] tells.
-pub const MAX_DATA_ROOTS: usize = 64;
 
 /// Where a daemon keeps its data and looks for its configuration unless it is told otherwise.
 const DEFAULT_DATA_ROOT: &str = "/var/lib/docker";
 const DEFAULT_CONFIG_FILE: &str = "/etc/docker/daemon.json";
 /// Most bytes read of a configuration file.
 const CONFIG_FILE_BYTES: u64 = 1024 * 1024;
-
-/// A daemon's data directory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DataRoot {
-    /// As this process sees it.
-    pub directory: PathBuf,
-    /// What this process has to put before a path as the daemon sees it: `/` or `/proc/PID/root`.
-    pub prefix: PathBuf,
-    /// As the daemon sees it.
-    pub daemon_directory: PathBuf,
-    /// The daemon whose root is gone through, if any: what is read counts only if it runs before and after.
-    pub via: Option<ProcessId>,
-}
 
 /// The options that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -56,15 +41,19 @@ struct DaemonJson {
 
 /// The data directories to look into: configured, of running daemons, and of `known` those that still exist.
 #[must_use]
-pub fn find(config: &DockerConfig, known: &[DataRoot]) -> (Vec<DataRoot>, Vec<DockerError>) {
+pub fn find(
+    config: &DockerConfig,
+    known: &[DataRoot],
+    processes: &[RuntimeProcess],
+) -> (Vec<DataRoot>, Vec<RuntimeError>) {
     let mut problems = Vec::new();
     let mut roots: Vec<DataRoot> = Vec::new();
-    let mut add = |root: DataRoot, problems: &mut Vec<DockerError>| {
+    let mut add = |root: DataRoot, problems: &mut Vec<RuntimeError>| {
         if roots.iter().any(|one| one.directory == root.directory) {
             return;
         }
         if roots.len() == MAX_DATA_ROOTS {
-            problems.push(DockerError::TooManyDataRoots { path: root.directory });
+            problems.push(RuntimeError::TooManyDataRoots { path: root.directory });
         } else {
             roots.push(root);
         }
@@ -75,11 +64,7 @@ pub fn find(config: &DockerConfig, known: &[DataRoot]) -> (Vec<DataRoot>, Vec<Do
         }
     }
     if config.find_daemons {
-        let daemons = process::runtimes(&["dockerd"]).unwrap_or_else(|error| {
-            problems.push(error.into());
-            Vec::new()
-        });
-        for daemon in &daemons {
+        for daemon in processes.iter().filter(|process| process.name == DAEMON) {
             match data_root_of(daemon) {
                 Ok(root) => with_remapped(root)
                     .into_iter()
@@ -118,7 +103,7 @@ fn with_remapped(root: DataRoot) -> Vec<DataRoot> {
 }
 
 /// The data directory of a running daemon: from its command line, else from its configuration file.
-fn data_root_of(daemon: &RuntimeProcess) -> Result<DataRoot, DockerError> {
+fn data_root_of(daemon: &RuntimeProcess) -> Result<DataRoot, RuntimeError> {
     let pid = daemon.process.pid;
     let root = PathBuf::from(format!("/proc/{pid}/root"));
     let working_directory = format!("/proc/{pid}/cwd");
@@ -138,16 +123,16 @@ fn data_root_of(daemon: &RuntimeProcess) -> Result<DataRoot, DockerError> {
         let path = absolute(options.config_file.unwrap_or_else(|| DEFAULT_CONFIG_FILE.into()))?;
         match read_configured(&below(&root, &path)) {
             Ok(configured) => configured.unwrap_or_else(|| DEFAULT_DATA_ROOT.into()),
-            Err(DockerError::Read(error)) if error.is_absent() && !given => DEFAULT_DATA_ROOT.into(),
+            Err(RuntimeError::Read(error)) if error.is_absent() && !given => DEFAULT_DATA_ROOT.into(),
             Err(error) => return Err(error),
         }
     };
-    Ok(DataRoot::of_daemon(daemon.process, &root, absolute(data_root)?))
+    Ok(DataRoot::of_process(daemon.process, absolute(data_root)?))
 }
 
-fn read_configured(path: &Path) -> Result<Option<PathBuf>, DockerError> {
+fn read_configured(path: &Path) -> Result<Option<PathBuf>, RuntimeError> {
     let content = read_following(path)?;
-    let file: DaemonJson = serde_json::from_slice(&content).map_err(|source| DockerError::Incomplete {
+    let file: DaemonJson = serde_json::from_slice(&content).map_err(|source| RuntimeError::Incomplete {
         path: path.to_owned(),
         source,
     })?;
@@ -161,41 +146,6 @@ fn read_following(path: &Path) -> Result<Vec<u8>, ReadError> {
         Err(_) => path.to_owned(),
     };
     read_bounded(&target, CONFIG_FILE_BYTES)
-}
-
-/// `path`, which is absolute, below another root.
-fn below(root: &Path, path: &Path) -> PathBuf {
-    root.join(path.strip_prefix("/").unwrap_or(path))
-}
-
-// === impl DataRoot ===
-
-impl DataRoot {
-    /// A directory that the agent sees as its daemon does.
-    #[must_use]
-    pub fn in_own_namespace(directory: &Path) -> Self {
-        Self {
-            directory: directory.to_owned(),
-            prefix: PathBuf::from("/"),
-            daemon_directory: directory.to_owned(),
-            via: None,
-        }
-    }
-
-    /// The directory that a daemon calls `path`: by that path if it shows this process the same directory.
-    fn of_daemon(daemon: ProcessId, root: &Path, path: PathBuf) -> Self {
-        let through_root = below(root, &path);
-        let identity = |path: &Path| std::fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
-        match (identity(&path), identity(&through_root)) {
-            (Some(own), Some(theirs)) if own == theirs => Self::in_own_namespace(&path),
-            _ => Self {
-                directory: through_root,
-                prefix: root.to_owned(),
-                daemon_directory: path,
-                via: Some(daemon),
-            },
-        }
-    }
 }
 
 // === impl Options ===
@@ -293,7 +243,7 @@ mod tests {
             data_roots: vec![directory.path().to_owned()],
             find_daemons: false,
         };
-        let (roots, problems) = find(&config, &[]);
+        let (roots, problems) = find(&config, &[], &[]);
         assert!(problems.is_empty(), "{problems:?}");
         let found: Vec<&Path> = roots.iter().map(|root| root.directory.as_path()).collect();
         assert_eq!(found, [directory.path(), &directory.path().join("100000.100000")]);
@@ -310,10 +260,11 @@ mod tests {
                 find_daemons: false,
             },
             &[],
+            &[],
         );
         assert_eq!(roots.len(), MAX_DATA_ROOTS);
         assert!(
-            matches!(problems.as_slice(), [DockerError::TooManyDataRoots { .. }]),
+            matches!(problems.as_slice(), [RuntimeError::TooManyDataRoots { .. }]),
             "{problems:?}"
         );
     }

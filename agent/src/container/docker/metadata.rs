@@ -1,21 +1,18 @@
 //! The files in a data directory: `containers/ID/config.v2.json` and `image/DRIVER/repositories.json`.
 //!
 //! Input: files that the daemon wrote; names, labels, arguments and references in them are a user's choice, their size
-//! too. Output: [`ContainerInfo`]. Failure: [`DockerError`].
+//! too. Output: [`ContainerInfo`]. Failure: [`RuntimeError`].
 
 use std::collections::BTreeMap;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
 
 use jiff::Timestamp;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 
-use super::DockerError;
-use super::daemon::DataRoot;
+use crate::container::data_root::DataRoot;
+use crate::container::error::RuntimeError;
 use crate::container::id::ContainerId;
 use crate::container::info::{ContainerInfo, ImageIdentity, Runtime, Storage};
-use crate::container::read::{self, ReadError};
+use crate::container::read::ReadError;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -83,34 +80,41 @@ struct Repositories {
 }
 
 /// Reads one container's description; `None` if this data directory has no such container.
-pub fn container(root: &DataRoot, id: &ContainerId) -> Result<Option<ContainerInfo>, DockerError> {
+pub fn container(root: &DataRoot, id: &ContainerId) -> Result<Option<ContainerInfo>, RuntimeError> {
     let path = root
         .directory
         .join("containers")
         .join(id.as_str())
         .join("config.v2.json");
-    let description: Description = match read_json(root, &path, CONFIG_BYTES) {
-        Err(DockerError::Read(error)) if error.is_absent() => return Ok(None),
+    let description: Description = match root.read_json(&path, CONFIG_BYTES) {
+        Err(RuntimeError::Read(error)) if error.is_absent() => return Ok(None),
         result => result?,
     };
-    let malformed = |problem: String| DockerError::Malformed {
+    let malformed = |problem: String| RuntimeError::Malformed {
         path: path.clone(),
         problem,
     };
     if description.id != id.as_str() {
         return Err(malformed("it describes another container".to_owned()));
     }
-    if !DRIVERS.contains(&description.driver.as_str()) {
-        return Err(DockerError::ImageStore {
-            path,
-            driver: description.driver,
-        });
+    if description.driver.contains('/') {
+        return Err(malformed("Driver: no name".to_owned()));
     }
     let digest: ImageDigest = description
         .image
         .parse()
         .map_err(|error| malformed(format!("Image: {error}")))?;
-    let image = image(root, &description.driver, digest, &description.config.image)?;
+    let image = if DRIVERS.contains(&description.driver.as_str()) {
+        image(root, &description.driver, digest, &description.config.image)?
+    } else {
+        // Images are kept by containerd, which names them by their manifest.
+        ImageIdentity {
+            reference: (!is_id_of(&description.config.image, &digest))
+                .then(|| text(&description.config.image)),
+            target: Some(digest),
+            ..ImageIdentity::default()
+        }
+    };
     let init_pid = u32::try_from(description.state.pid)
         .ok()
         .filter(|pid| description.state.running && *pid > 0);
@@ -135,6 +139,9 @@ pub fn container(root: &DataRoot, id: &ContainerId) -> Result<Option<ContainerIn
             .collect(),
         init_pid,
         running: description.state.running,
+        pod: None,
+        is_sandbox: false,
+        isolation: None,
         created: description.created.as_deref().and_then(timestamp),
         started: description.state.started_at.as_deref().and_then(timestamp),
         storage: Storage {
@@ -166,14 +173,14 @@ fn image(
     driver: &str,
     digest: ImageDigest,
     given: &str,
-) -> Result<ImageIdentity, DockerError> {
+) -> Result<ImageIdentity, RuntimeError> {
     let path = root
         .directory
         .join("image")
         .join(driver)
         .join("repositories.json");
-    let repositories: Repositories = match read_json(root, &path, REPOSITORIES_BYTES) {
-        Err(DockerError::Read(error)) if error.is_absent() => Repositories::default(),
+    let repositories: Repositories = match root.read_json(&path, REPOSITORIES_BYTES) {
+        Err(RuntimeError::Read(error)) if error.is_absent() => Repositories::default(),
         result => result?,
     };
     let mut names: Vec<&String> = repositories
@@ -190,7 +197,8 @@ fn image(
         reference: (!is_id_of(given, &digest)).then(|| text(given)),
         references: texts(references),
         manifests: texts(manifests),
-        digest,
+        digest: Some(digest),
+        ..ImageIdentity::default()
     })
 }
 
@@ -199,36 +207,6 @@ fn image(
 fn is_id_of(given: &str, digest: &ImageDigest) -> bool {
     let digits = digest.as_str().strip_prefix("sha256:").unwrap_or_default();
     given.is_empty() || digest.as_str() == given || (given.len() >= 12 && digits.starts_with(given))
-}
-
-/// Reads a file of the daemon's. It must be root's (or the agent's own user's), and nobody else's to write.
-fn read_json<T: DeserializeOwned>(root: &DataRoot, path: &Path, limit_bytes: u64) -> Result<T, DockerError> {
-    let file = read::open(path)?;
-    let metadata = file.metadata().map_err(ReadError::of("stat", path))?;
-    let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-    let is_trusted = owner == 0 || owner == rustix::process::geteuid().as_raw();
-    if !metadata.is_file() || !is_trusted || mode & 0o022 != 0 {
-        let path = path.to_owned();
-        return Err(DockerError::Untrusted { path, owner, mode });
-    }
-    let content = read::read_open(&file, path, limit_bytes)?;
-    if let Some(daemon) = root.via.filter(|daemon| !daemon.is_alive()) {
-        let path = path.to_owned();
-        return Err(DockerError::DaemonEnded {
-            path,
-            pid: daemon.pid,
-        });
-    }
-    serde_json::from_slice(&content).map_err(|source| match source.classify() {
-        serde_json::error::Category::Data => DockerError::Malformed {
-            path: path.to_owned(),
-            problem: crate::text::escape(source.to_string().as_bytes()),
-        },
-        _ => DockerError::Incomplete {
-            path: path.to_owned(),
-            source,
-        },
-    })
 }
 
 fn text(text: &str) -> ByteText {

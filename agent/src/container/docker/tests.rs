@@ -2,6 +2,7 @@ use std::os::unix::fs::PermissionsExt as _;
 
 use super::*;
 use crate::container::info::Runtime;
+use crate::image::ImageDigest;
 use crate::text::ByteText;
 
 const ID: &str = "10ee6a25f319dcd43ef2828bbd9d0df52ce1e524482cb5a7879680a5d7645828";
@@ -9,6 +10,12 @@ const IMAGE: &str = "sha256:d254d627f2f4c4cf32050ccc65db81c0a64d21a0bad7ab92f074
 
 /// A data directory as dockerd 20.10 lays it out, with one container.
 struct DataDirectory(tempfile::TempDir);
+
+fn docker_in(config: DockerConfig) -> Docker {
+    let mut docker = Docker::new(config);
+    docker.refresh(&[]);
+    docker
+}
 
 impl DataDirectory {
     fn new() -> Self {
@@ -45,13 +52,13 @@ impl DataDirectory {
     }
 
     fn docker(&self) -> Docker {
-        Docker::discover(&DockerConfig {
+        docker_in(DockerConfig {
             data_roots: vec![self.0.path().to_owned()],
             find_daemons: false,
         })
     }
 
-    fn find(&self) -> Result<Option<ContainerInfo>, DockerError> {
+    fn find(&self) -> Result<Option<ContainerInfo>, RuntimeError> {
         self.docker().find(&ID.parse().expect("an id"))
     }
 }
@@ -76,7 +83,7 @@ fn reads_what_dockerd_writes() {
     let info = data.find().expect("readable").expect("there");
     assert_eq!(info.runtime, Runtime::Docker);
     assert_eq!(info.name, ByteText::from("web"));
-    assert_eq!(info.image.digest.as_str(), IMAGE);
+    assert_eq!(info.image.digest.as_ref().map(ImageDigest::as_str), Some(IMAGE));
     assert_eq!(info.image.reference, Some(ByteText::from("demo:1")));
     assert_eq!(
         info.image.references,
@@ -148,11 +155,11 @@ fn what_others_can_write_proves_nothing() {
     std::fs::set_permissions(data.config_path(), std::fs::Permissions::from_mode(0o666)).expect("mode");
     assert!(matches!(
         data.find(),
-        Err(DockerError::Untrusted { mode: 0o666, .. })
+        Err(RuntimeError::Untrusted { mode: 0o666, .. })
     ));
     std::fs::remove_file(data.config_path()).expect("remove");
     std::os::unix::fs::symlink("/etc/hostname", data.config_path()).expect("link");
-    assert!(matches!(data.find(), Err(DockerError::Read(_))));
+    assert!(matches!(data.find(), Err(RuntimeError::Read(_))));
 }
 
 #[test]
@@ -166,21 +173,29 @@ fn says_what_is_wrong_with_a_description() {
     };
     assert!(matches!(
         with("Image", "demo".into()),
-        DockerError::Malformed { .. }
+        RuntimeError::Malformed { .. }
     ));
     assert!(matches!(
         with("ID", "f".repeat(64).into()),
-        DockerError::Malformed { .. }
+        RuntimeError::Malformed { .. }
     ));
-    assert!(matches!(with("Name", 3.into()), DockerError::Malformed { .. }));
-    assert!(matches!(
-        with("Driver", "overlayfs".into()),
-        DockerError::ImageStore { .. }
-    ));
+    assert!(matches!(with("Name", 3.into()), RuntimeError::Malformed { .. }));
     assert!(matches!(
         with("Driver", "../../x".into()),
-        DockerError::ImageStore { .. }
+        RuntimeError::Malformed { .. }
     ));
+}
+
+#[test]
+fn an_image_in_containerds_store_is_named_by_its_manifest() {
+    let data = DataDirectory::new();
+    let mut description = description();
+    description["Driver"] = "overlayfs".into();
+    data.write_container(&description);
+    let info = data.find().expect("readable").expect("there");
+    assert_eq!(info.image.digest, None);
+    assert_eq!(info.image.target.as_ref().map(ImageDigest::as_str), Some(IMAGE));
+    assert_eq!(info.image.reference, Some(ByteText::from("demo:1")));
 }
 
 proptest::proptest! {
@@ -205,7 +220,7 @@ fn of_two_copies_the_running_one_counts() {
     let mut description = description();
     description["State"]["Running"] = false.into();
     stopped.write_container(&description);
-    let docker = Docker::discover(&DockerConfig {
+    let docker = docker_in(DockerConfig {
         data_roots: vec![stopped.0.path().to_owned(), running.0.path().to_owned()],
         find_daemons: false,
     });
