@@ -8,8 +8,8 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::docker::{Container, Docker};
 use crate::image::PAYLOAD;
+use crate::runtime::{Container, Runtime};
 use crate::service::{Outcomes, Service, Stop};
 use crate::stage::{ALERT_PATIENCE, Stage, is_about};
 
@@ -17,8 +17,8 @@ use crate::stage::{ALERT_PATIENCE, Stage, is_about};
 /// `/data/tool`, a program that did not come with the image.
 #[derive(Clone, Copy, Debug)]
 pub struct Scene<'a> {
-    /// The daemon.
-    pub docker: &'a Docker,
+    /// The container runtime.
+    pub runtime: &'a dyn Runtime,
     /// The agent.
     pub agent: &'a Agent,
     /// The container.
@@ -199,7 +199,7 @@ impl Attempt {
         );
         let mark = scene.agent.mark();
         let ending = (self.make)(scene, &witness).with_context(|| format!("cannot try {}", self.name))?;
-        let ran = scene.docker.read(scene.container(), &witness)?.is_some();
+        let ran = scene.runtime.read(scene.container(), &witness)?.is_some();
         // An alert without an action is not held back: what has not come by then does not come.
         let patience = if self.expected == Expected::Untouched {
             std::time::Duration::from_secs(2)
@@ -277,7 +277,7 @@ impl<'a> Scene<'a> {
     #[must_use]
     pub fn new(stage: &'a Stage, service: &'a Service) -> Self {
         Self {
-            docker: &stage.docker,
+            runtime: stage.runtime.as_ref(),
             agent: &stage.agent,
             service,
             stop: stage.stop,
@@ -306,7 +306,7 @@ impl<'a> Scene<'a> {
 
     /// From outside.
     fn exec(&self, argv: &[&str]) -> anyhow::Result<Ending> {
-        let output = self.docker.exec(self.container(), argv)?;
+        let output = self.runtime.exec(self.container(), argv)?;
         let said = [output.stdout.as_slice(), &output.stderr].concat();
         // What a runtime says of a program that it may not execute, for which Docker has no exit code of its own.
         let said = String::from_utf8_lossy(&said);
@@ -323,7 +323,7 @@ impl<'a> Scene<'a> {
             // What a shell says of a program that it may not execute, and Docker of one that the runtime may not.
             Some(126) => Ending::Stopped(Stop::Denied),
             _ => {
-                eprintln!("docker exec {argv:?} ended with {}: {said}", output.status);
+                eprintln!("exec {argv:?} ended with {}: {said}", output.status);
                 Ending::Other
             }
         })

@@ -1,7 +1,7 @@
 //! Leaves the machine as it was found: run directories, and what may still hang on them.
 //!
 //! All of a test process lies in one run directory below `/tmp/driftlock-tests`, named after the process. [`remove`]
-//! ends what runs from such a directory, whoever started it and however its owner died: it is called when a daemon
+//! ends what runs from such a directory, whoever started it and however its owner died: it is called when a runtime
 //! is dropped, when the process exits, and for every directory whose owner is gone ([`sweep`]). Only processes that
 //! name the directory in their command line, or are in the cgroup of a container recorded in it, are ended.
 //! Nothing here fails a test: what could not be removed is told on standard error.
@@ -19,6 +19,9 @@ use crate::environment::patience;
 
 /// Directory of all run directories. Short, because paths of sockets are limited to 107 bytes.
 const BASE: &str = "/tmp/driftlock-tests";
+
+/// Where the runtimes create containers' cgroups, at the top of each hierarchy.
+const PARENTS: [&str; 3] = ["docker", "libpod_parent", "kubepods"];
 
 /// Held by the test process that has containers.
 const LOCK_FILE: &str = "/tmp/driftlock-tests.lock";
@@ -108,6 +111,10 @@ pub fn remove(directory: &Path) {
     }
     for cgroup in &cgroups {
         remove_cgroup(cgroup);
+        // A pod's goes with the last of its containers.
+        if let Some(parent) = cgroup.parent().filter(|parent| is_pod(parent)) {
+            let _ = std::fs::remove_dir(parent);
+        }
     }
     if let Err(error) = std::fs::remove_dir_all(directory) {
         eprintln!("cleanup: cannot remove {}: {error}", directory.display());
@@ -181,17 +188,57 @@ fn processes_of(directory: &Path) -> Vec<Pid> {
         .collect()
 }
 
-/// The cgroup directories, of all hierarchies, of the containers that a run directory's daemon knows.
+/// The cgroup directories, of all hierarchies, of the containers that a run directory's runtime knows.
 fn container_cgroups(directory: &Path) -> Vec<PathBuf> {
-    let Ok(containers) = std::fs::read_dir(directory.join("data/containers")) else {
-        return Vec::new();
-    };
-    let ids: Vec<_> = containers.flatten().map(|entry| entry.file_name()).collect();
-    hierarchies()
-        .iter()
-        .flat_map(|hierarchy| ids.iter().map(|id| hierarchy.join("docker").join(id)))
-        .filter(|cgroup| cgroup.is_dir())
-        .collect()
+    // Docker's, Podman's and containerd's records, each with a directory per container that is named by its id.
+    let ids: Vec<String> = [
+        "data/containers",
+        "data/overlay-containers",
+        "state/io.containerd.runtime.v2.task/k8s.io",
+        "state/io.containerd.grpc.v1.cri/containers",
+        "state/io.containerd.grpc.v1.cri/sandboxes",
+    ]
+    .iter()
+    .filter_map(|place| std::fs::read_dir(directory.join(place)).ok())
+    .flat_map(|entries| entries.flatten().map(|entry| entry.file_name()))
+    .filter_map(|name| name.into_string().ok())
+    .filter(|name| name.len() >= 64)
+    .collect();
+    let mut found = Vec::new();
+    if !ids.is_empty() {
+        for parent in PARENTS {
+            for hierarchy in hierarchies() {
+                collect_cgroups(&hierarchy.join(parent), &ids, 3, &mut found);
+            }
+        }
+    }
+    found
+}
+
+/// The cgroups below `parent`, down to so many levels, whose names hold one of the ids.
+fn collect_cgroups(parent: &Path, ids: &[String], levels: u32, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(parent).into_iter().flatten().flatten() {
+        if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            continue;
+        }
+        let name = entry.file_name();
+        let is_one = |name: &str| ids.iter().any(|id| name.contains(id.as_str()));
+        if name.to_str().is_some_and(is_one) {
+            found.push(entry.path());
+        } else if levels > 1 {
+            collect_cgroups(&entry.path(), ids, levels - 1, found);
+        }
+    }
+}
+
+/// Removes a cgroup and those below it that hold no process. What is in use stays.
+pub fn remove_empty(cgroup: &Path) {
+    for below in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            remove_empty(&below.path());
+        }
+    }
+    let _ = std::fs::remove_dir(cgroup);
 }
 
 /// The roots of the cgroup hierarchies that this process sees.
@@ -226,6 +273,12 @@ fn mounts_below(directory: &Path) -> Vec<PathBuf> {
         .collect();
     mounts.reverse();
     mounts
+}
+
+fn is_pod(cgroup: &Path) -> bool {
+    cgroup
+        .file_name()
+        .is_some_and(|name| name.as_bytes().starts_with(b"pod"))
 }
 
 /// Removes a cgroup and those below it. A process that is still dying keeps it busy for a moment.

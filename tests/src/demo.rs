@@ -13,9 +13,9 @@ use serde_json::Value;
 
 use crate::agent::{Agent, Options as AgentOptions};
 use crate::attempt::{self, Attempt, Ending, Expected, Scene};
-use crate::docker::{Container, Docker, Layout};
 use crate::environment::Environment;
 use crate::image;
+use crate::runtime::{Container, Kind, Layout};
 use crate::service::{Service, Stop};
 use crate::stage::{IMAGE, Stage, is_about};
 
@@ -44,14 +44,14 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
         started: Instant::now(),
     };
     progress.say("starting a Docker daemon of its own and building an image of static programs");
-    let docker = Docker::start(Layout::Hybrid)?;
-    let digest = image::build(&docker, IMAGE, "demo")?;
+    let docker = Kind::Docker.start(Layout::Hybrid)?;
+    let digest = image::build(docker.as_ref(), IMAGE, "demo")?;
     progress.say("starting the agent; exec_into is `alert`");
     let alerting = AgentOptions {
         policies: vec![("exec_into", "alert")],
         ..AgentOptions::named("demo")
     };
-    let agent = Agent::start(&docker, &alerting)?;
+    let agent = Agent::start(docker.as_ref(), &alerting)?;
     let mut stage = Stage::of(agent, docker, digest)?;
 
     progress.say("learning: a container does what it always does");
@@ -85,7 +85,7 @@ pub fn run(options: &Options) -> anyhow::Result<bool> {
 
     progress.say("starting the agent again beside the running container; exec_into is `deny`");
     stage.agent.restart(
-        &stage.docker,
+        stage.runtime.as_ref(),
         &AgentOptions {
             policies: vec![("exec_into", "deny")],
             ..alerting
@@ -119,7 +119,7 @@ fn start_containers(stage: &Stage) -> anyhow::Result<(Service, Container)> {
     let mount = format!("--volume={}:/data", volume.display());
     let service = stage.service("attacked", &[&mount])?;
     let restarting = stage
-        .docker
+        .runtime
         .run("restarting", IMAGE, &[], &["/bin/fetch,/tmp/started"])?;
     stage.agent.wait_until_resolved(&restarting.id)?;
     Ok((service, restarting))
@@ -133,12 +133,12 @@ pub fn put_tool(volume: &Path) -> anyhow::Result<()> {
 
 fn restart(stage: &Stage, container: &Container) -> anyhow::Result<Row> {
     let mark = stage.agent.mark();
-    stage.docker.text(["restart", "--time=5", &container.id])?;
+    stage.runtime.restart(container)?;
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut starts = 0;
     while starts < 2 && Instant::now() < deadline {
         starts = stage
-            .docker
+            .runtime
             .read(container, "/tmp/started")?
             .unwrap_or_default()
             .lines()
@@ -147,7 +147,7 @@ fn restart(stage: &Stage, container: &Container) -> anyhow::Result<Row> {
     let alert = stage.agent.wait_for_alert(mark, Duration::from_secs(2), |alert| {
         is_about(alert, &container.id)
     });
-    let running = stage.docker.inspect(&container.id)?["State"]["Running"] == true;
+    let running = stage.runtime.process(container).is_ok();
     let mut faults = Vec::new();
     if starts != 2 || !running {
         faults.push(format!("running: {running}, starts: {starts}"));

@@ -7,12 +7,12 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, ensure};
 
-use crate::docker::Docker;
 use crate::environment::Environment;
+use crate::runtime::Runtime;
 
 /// Applets that have a link in `/bin`.
 const APPLETS: &[&str] = &[
@@ -66,41 +66,24 @@ pub const SCRIPT: &str = "/usr/bin/job.sh";
 
 /// Builds the image `name:tag` from the fixtures. `mark` is content of a file of its own, so that images of different
 /// marks have different digests.
-pub fn build(docker: &Docker, name: &str, mark: &str) -> anyhow::Result<String> {
-    build_with(docker, name, mark, |_| Ok(()))
+pub fn build(runtime: &dyn Runtime, name: &str, mark: &str) -> anyhow::Result<String> {
+    build_with(runtime, name, mark, |_| Ok(()))
 }
 
 /// As [`build`]; `change` may change the root filesystem before it becomes an image.
 pub fn build_with(
-    docker: &Docker,
+    runtime: &dyn Runtime,
     name: &str,
     mark: &str,
     change: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
     let root = tempfile::Builder::new()
         .prefix("image-")
-        .tempdir_in(docker.directory())?;
+        .tempdir_in(runtime.place().directory())?;
     let root = root.path();
     fill(Environment::get(), root, mark).context("cannot lay out the image's files")?;
     change(root)?;
-    let mut archive = Command::new("tar")
-        .args(["--numeric-owner", "--owner=0", "--group=0", "-c", "-C"])
-        .arg(root)
-        .arg(".")
-        .stdout(Stdio::piped())
-        .spawn()
-        .context("cannot run tar")?;
-    let output = docker
-        .command(["import", "--change", r#"ENTRYPOINT ["/bin/service"]"#, "-", name])
-        .stdin(archive.stdout.take().context("no standard output")?)
-        .output()?;
-    ensure!(archive.wait()?.success(), "tar failed");
-    ensure!(
-        output.status.success(),
-        "docker import failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    docker.image_digest(name)
+    runtime.import(root, name)
 }
 
 fn fill(environment: &Environment, root: &Path, mark: &str) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 //! Two halves that share nothing but this file:
 //! - `fixture`, under feature `fixtures`: what the static programs in `src/bin` are made of, which run inside test
 //!   containers.
-//! - the harness, under feature `harness` (default): a private Docker daemon (`docker`), images (`image`), the agent
+//! - the harness, under feature `harness` (default): container runtimes of its own (`runtime`), images (`image`), the agent
 //!   under test (`agent`), the demonstration (`demo`) and what is measured (`bench`).
 //!
 //! The harness reads where things are from the environment (`environment`); `cargo xtask test` and `cargo xtask demo`
@@ -20,13 +20,13 @@ pub mod cleanup;
 #[cfg(feature = "harness")]
 pub mod demo;
 #[cfg(feature = "harness")]
-pub mod docker;
-#[cfg(feature = "harness")]
 pub mod environment;
 #[cfg(feature = "fixtures")]
 pub mod fixture;
 #[cfg(feature = "harness")]
 pub mod image;
+#[cfg(feature = "harness")]
+pub mod runtime;
 #[cfg(feature = "harness")]
 pub mod service;
 #[cfg(feature = "harness")]

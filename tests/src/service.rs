@@ -4,8 +4,10 @@
 //! programs ended, as their parent in the container saw it: the real effect, whatever an alert claims. Failure: a
 //! container that does not answer within five minutes.
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{Child, ChildStdin, Stdio};
+use std::fs::File;
+use std::io::{BufRead as _, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 
 use crate::agent::Agent;
-use crate::docker::{Container, Docker};
+use crate::runtime::Container;
 use crate::support;
 
 /// The number of the error `EACCES`, as the fixtures print it.
@@ -23,12 +25,12 @@ const EACCES: &str = "13";
 const EPERM: &str = "1";
 
 /// A container whose first process is the fixture `service`, with its standard input and output in hand.
-#[derive(Debug)]
 pub struct Service {
     /// The container.
     pub container: Container,
-    client: Child,
-    requests: Mutex<ChildStdin>,
+    /// The runtime's client that passes them on, if there is one.
+    client: Option<Child>,
+    requests: Mutex<Box<dyn Write + Send>>,
     answers: Mutex<Receiver<String>>,
 }
 
@@ -61,29 +63,16 @@ pub struct Outcomes {
     pub other: u64,
 }
 
-impl Docker {
-    /// As [`Docker::run`], with the container's standard input and output in hand, and waits until `service` is ready.
-    pub fn service(
-        &self,
-        name: &str,
-        image: &str,
-        options: &[&str],
-        arguments: &[&str],
-    ) -> anyhow::Result<Service> {
-        let words = [
-            &["run", "-i", "--network=none", "--name", name],
-            options,
-            &[image],
-            arguments,
-        ]
-        .concat();
-        let mut client = self
-            .command(words)
+impl Service {
+    /// Of a client's command line that starts the container and passes its standard input and output on. The container's id
+    /// is left to the caller.
+    pub fn of_client(mut client: Command, name: &str) -> anyhow::Result<Self> {
+        let mut client = client
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()
-            .context("cannot run docker")?;
+            .with_context(|| format!("cannot run {client:?}"))?;
         let requests = client.stdin.take().context("no standard input")?;
         let output = client.stdout.take().context("no standard output")?;
         let (sender, answers) = channel();
@@ -94,26 +83,56 @@ impl Docker {
                 }
             }
         });
-        let mut service = Service {
-            container: Container {
-                id: String::new(),
-                name: name.to_owned(),
-            },
+        let container = Container {
+            id: String::new(),
+            name: name.to_owned(),
+        };
+        Self::ready(container, Some(client), Box::new(requests), answers)
+    }
+
+    /// Of a running container, the pipe that it reads its standard input from, and the file that its runtime writes its
+    /// standard output to, as Kubernetes has it: `TIME stdout F TEXT`.
+    pub fn of_log(container: Container, input: File, log: PathBuf) -> anyhow::Result<Self> {
+        let (sender, answers) = channel();
+        let mut output = BufReader::new(File::open(&log)?);
+        std::thread::spawn(move || {
+            let mut line = String::new();
+            loop {
+                // A line that is not yet complete is read on.
+                match output.read_line(&mut line) {
+                    Ok(0) if !log.exists() => return,
+                    Ok(_) if line.ends_with('\n') => {
+                        let text = line.trim_end().splitn(4, ' ').nth(3).unwrap_or_default();
+                        if sender.send(text.to_owned()).is_err() {
+                            return;
+                        }
+                        line.clear();
+                    }
+                    Ok(_) => std::thread::sleep(Duration::from_millis(2)),
+                    Err(_) => return,
+                }
+            }
+        });
+        Self::ready(container, None, Box::new(input), answers)
+    }
+
+    /// Waits until the first process is ready.
+    fn ready(
+        container: Container,
+        client: Option<Child>,
+        requests: Box<dyn Write + Send>,
+        answers: Receiver<String>,
+    ) -> anyhow::Result<Self> {
+        let service = Self {
+            container,
             client,
             requests: Mutex::new(requests),
             answers: Mutex::new(answers),
         };
-        loop {
-            if service.answer()? == "ready" {
-                break;
-            }
-        }
-        service.container.id = self.text(["inspect", "--format", "{{.Id}}", name])?;
+        while service.answer()? != "ready" {}
         Ok(service)
     }
-}
 
-impl Service {
     /// Has the container's first process start a program, `argv[0]`, and says how it ended.
     pub fn start(&self, argv: &[&str]) -> anyhow::Result<Outcomes> {
         self.start_many(1, argv)
@@ -143,8 +162,19 @@ impl Service {
     }
 
     fn end(&mut self) {
-        let _ = self.client.kill();
-        let _ = self.client.wait();
+        if let Some(client) = &mut self.client {
+            let _ = client.kill();
+            let _ = client.wait();
+        }
+    }
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Service")
+            .field("container", &self.container)
+            .finish_non_exhaustive()
     }
 }
 

@@ -1,6 +1,6 @@
-//! A container daemon, an agent and an image that is learned: where most tests begin.
+//! A container runtime, an agent and an image that is learned: where most tests begin.
 //!
-//! Input: a cgroup layout and what is particular about the agent. Output: [`Stage`]. Failure: whatever of it does not
+//! Input: which runtime on which cgroup layout, and what is particular about the agent. Output: [`Stage`]. Failure: whatever of it does not
 //! start, with the agent's log.
 
 use std::path::PathBuf;
@@ -10,12 +10,13 @@ use anyhow::ensure;
 use serde_json::Value;
 
 use crate::agent::{Agent, Options};
-use crate::docker::{Docker, Layout};
+
 use crate::image::{self, DYNAMIC, PAYLOAD, SCRIPT};
+use crate::runtime::{Kind, Layout, Runtime};
 use crate::service::{Service, Stop};
 
 /// The image of most tests.
-pub const IMAGE: &str = "app:1";
+pub const IMAGE: &str = "registry.example/app:1";
 
 /// What a container of [`IMAGE`] does while it is learned. Each succeeds and does nothing that lasts.
 const LEARNED_STARTS: &[&[&str]] = &[
@@ -53,13 +54,22 @@ pub const LEARNED: &[&str] = &[
 /// How long an alert may take to come: a kill's waits for its confirmation.
 pub const ALERT_PATIENCE: Duration = Duration::from_secs(10);
 
-/// A daemon and an agent beside it. The agent goes first.
+/// Which container runtime, on which cgroup layout. A layout alone means Docker, a kind alone the machine's own layout.
+#[derive(Clone, Copy, Debug)]
+pub struct Ground {
+    /// The runtime.
+    pub kind: Kind,
+    /// The layout.
+    pub layout: Layout,
+}
+
+/// A container runtime and an agent beside it. The agent goes first.
 #[derive(Debug)]
 pub struct Stage {
     /// The agent.
     pub agent: Agent,
-    /// The daemon.
-    pub docker: Docker,
+    /// The container runtime.
+    pub runtime: Box<dyn Runtime>,
     /// The image's config digest.
     pub digest: String,
     /// What this kernel does about what is enforced.
@@ -69,16 +79,17 @@ pub struct Stage {
 }
 
 impl Stage {
-    /// Starts a daemon with [`IMAGE`] and an agent in its default mode.
-    pub fn start(layout: Layout, options: &Options) -> anyhow::Result<Self> {
-        let docker = Docker::start(layout)?;
-        let digest = image::build(&docker, IMAGE, "one")?;
-        let agent = Agent::start(&docker, options)?;
-        Self::of(agent, docker, digest)
+    /// Starts a container runtime with [`IMAGE`] and an agent in its default mode.
+    pub fn start(ground: impl Into<Ground>, options: &Options) -> anyhow::Result<Self> {
+        let ground = ground.into();
+        let runtime = ground.kind.start(ground.layout)?;
+        let digest = image::build(runtime.as_ref(), IMAGE, "one")?;
+        let agent = Agent::start(runtime.as_ref(), options)?;
+        Self::of(agent, runtime, digest)
     }
 
-    /// Of a daemon that has [`IMAGE`], and an agent beside it.
-    pub fn of(agent: Agent, docker: Docker, digest: String) -> anyhow::Result<Self> {
+    /// Of a container runtime that has [`IMAGE`], and an agent beside it.
+    pub fn of(agent: Agent, runtime: Box<dyn Runtime>, digest: String) -> anyhow::Result<Self> {
         let stop = Stop::of(&agent)?;
         let stop_at_root = if agent.answering_process().is_some() {
             Stop::NotPermitted
@@ -87,7 +98,7 @@ impl Stage {
         };
         Ok(Self {
             agent,
-            docker,
+            runtime,
             digest,
             stop,
             stop_at_root,
@@ -95,22 +106,27 @@ impl Stage {
     }
 
     /// As [`Stage::start`], and [`IMAGE`] has been learned. Its mode is still `learn`.
-    pub fn learned(layout: Layout, options: &Options) -> anyhow::Result<Self> {
-        let stage = Self::start(layout, options)?;
+    pub fn learned(ground: impl Into<Ground>, options: &Options) -> anyhow::Result<Self> {
+        let stage = Self::start(ground, options)?;
         stage.learn()?;
         Ok(stage)
     }
 
-    /// As [`Stage::learned`], and [`IMAGE`] is in mode `enforce`.
+    /// As [`Stage::enforcing_on`], with Docker on the machine's own layout.
     pub fn enforcing(options: &Options) -> anyhow::Result<Self> {
-        let stage = Self::learned(Layout::Hybrid, options)?;
+        Self::enforcing_on(Kind::Docker, options)
+    }
+
+    /// As [`Stage::learned`], and [`IMAGE`] is in mode `enforce`.
+    pub fn enforcing_on(ground: impl Into<Ground>, options: &Options) -> anyhow::Result<Self> {
+        let stage = Self::learned(ground, options)?;
         stage.agent.set_mode("enforce", IMAGE)?;
         Ok(stage)
     }
 
     /// Has a container of [`IMAGE`] do what it does, and waits until the profile holds it.
     pub fn learn(&self) -> anyhow::Result<()> {
-        let service = self.docker.service("learning", IMAGE, &[], &["/bin/fetch"])?;
+        let service = self.runtime.service("learning", IMAGE, &[], &["/bin/fetch"])?;
         for argv in LEARNED_STARTS {
             let outcome = service.start(argv)?;
             ensure!(outcome.all_succeeded(), "{argv:?} while learning: {outcome:?}");
@@ -119,12 +135,12 @@ impl Stage {
         // Where scripts are denied they are seen.
         learned.extend((self.stop == Stop::Denied).then_some(SCRIPT));
         self.agent.wait_until_learned(IMAGE, &learned)?;
-        self.docker.remove(&service.detach())
+        self.runtime.remove(&service.detach())
     }
 
     /// Starts a container of [`IMAGE`] and waits until the agent knows it.
     pub fn service(&self, name: &str, options: &[&str]) -> anyhow::Result<Service> {
-        let service = self.docker.service(name, IMAGE, options, &[])?;
+        let service = self.runtime.service(name, IMAGE, options, &[])?;
         self.agent.wait_until_resolved(&service.container.id)?;
         if self.stop_at_root == Stop::NotPermitted {
             self.agent.wait_until_answered(&service.container.id)?;
@@ -165,9 +181,27 @@ impl Stage {
 
     /// A new directory on the host, for a volume.
     pub fn host_directory(&self, name: &str) -> anyhow::Result<PathBuf> {
-        let directory = self.docker.directory().join(name);
+        let directory = self.runtime.place().directory().join(name);
         std::fs::create_dir_all(&directory)?;
         Ok(directory)
+    }
+}
+
+impl From<Layout> for Ground {
+    fn from(layout: Layout) -> Self {
+        Self {
+            kind: Kind::Docker,
+            layout,
+        }
+    }
+}
+
+impl From<Kind> for Ground {
+    fn from(kind: Kind) -> Self {
+        Self {
+            kind,
+            layout: Layout::Hybrid,
+        }
     }
 }
 

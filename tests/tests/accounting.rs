@@ -3,7 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use tests::agent::Options;
-use tests::docker::Layout;
+use tests::runtime::Layout;
 use tests::service::{Outcomes, Service};
 use tests::stage::{IMAGE, Stage, is_about};
 
@@ -61,7 +61,7 @@ fn what_the_ring_could_not_take_is_told() -> anyhow::Result<()> {
     stage.agent.go_on()?;
     assert_eq!(flood?, Outcomes::stopped(stage.stop, PROGRAMS));
     assert!(conforming?.all_succeeded());
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     assert!(
         losses(&stage, &service)? > 0,
         "{PROGRAMS} records fit; nothing was tested"

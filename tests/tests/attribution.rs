@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
 use tests::agent::Options;
-use tests::docker::{Container, Layout};
 use tests::environment::Environment;
 use tests::image;
+use tests::runtime::{Container, Layout};
 use tests::stage::Stage;
 
 const CONTAINERS: usize = 20;
@@ -22,7 +22,7 @@ fn program(number: usize) -> String {
 #[test]
 fn every_exec_is_told_of_its_container() -> anyhow::Result<()> {
     let stage = Stage::start(Layout::Hybrid, &Options::named("crowd"))?;
-    image::build_with(&stage.docker, CROWD, "crowd", |root| {
+    image::build_with(stage.runtime.as_ref(), CROWD, "crowd", |root| {
         std::fs::create_dir(root.join("opt"))?;
         for number in 0..CONTAINERS {
             std::fs::copy(
@@ -33,22 +33,22 @@ fn every_exec_is_told_of_its_container() -> anyhow::Result<()> {
         Ok(())
     })?;
     // The image is known, and its profile holds the entrypoint alone.
-    let learning = stage.docker.run("learning", CROWD, &[], &[])?;
+    let learning = stage.runtime.run("learning", CROWD, &[], &[])?;
     stage.agent.wait_until_learned(CROWD, &["/bin/service"])?;
     stage.agent.set_mode("monitor", CROWD)?;
-    stage.docker.remove(&learning)?;
+    stage.runtime.remove(&learning)?;
 
     let results: Vec<anyhow::Result<Container>> = std::thread::scope(|scope| {
-        let (docker, mut threads) = (&stage.docker, Vec::new());
+        let (runtime, mut threads) = (&stage.runtime, Vec::new());
         for number in 0..CONTAINERS {
             threads.push(scope.spawn(move || {
                 let programs: Vec<String> = (0..=number)
                     .map(|number| format!("{},/tmp/done", program(number)))
                     .collect();
                 let words: Vec<&str> = programs.iter().map(String::as_str).collect();
-                let container = docker.run(&format!("crowd-{number:02}"), CROWD, &[], &words)?;
+                let container = runtime.run(&format!("crowd-{number:02}"), CROWD, &[], &words)?;
                 let deadline = Instant::now() + Duration::from_mins(1);
-                while docker
+                while runtime
                     .read(&container, "/tmp/done")?
                     .unwrap_or_default()
                     .lines()
@@ -58,7 +58,7 @@ fn every_exec_is_told_of_its_container() -> anyhow::Result<()> {
                     anyhow::ensure!(Instant::now() < deadline, "{} does not get done", container.name);
                     std::thread::sleep(Duration::from_millis(50));
                 }
-                docker.remove(&container)?;
+                runtime.remove(&container)?;
                 Ok(container)
             }));
         }

@@ -3,8 +3,8 @@
 use std::process::Command;
 
 use tests::agent::Options;
-use tests::docker::Layout;
 use tests::environment::Environment;
+use tests::runtime::Layout;
 use tests::stage::{IMAGE, Stage};
 
 /// Runs the binary without any agent; returns exit code, standard output and standard error.
@@ -145,7 +145,7 @@ fn teardown_ends_enforcement() -> anyhow::Result<()> {
     let service = stage.service("teardown", &[])?;
     assert!(service.start(&["/bin/rotate", "/tmp/enforced"])?.all(stage.stop));
     stage.agent.stop()?;
-    let pinned = stage.docker.directory().join("bpf");
+    let pinned = stage.runtime.place().directory().join("bpf");
     // `maps.debug` and `progs.debug` come with every BPF file system.
     let left: Vec<_> = std::fs::read_dir(&pinned)?
         .flatten()

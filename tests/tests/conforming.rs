@@ -4,7 +4,7 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tests::agent::Options;
-use tests::docker::{Container, Docker};
+use tests::runtime::{Container, Runtime};
 use tests::stage::{IMAGE, Stage};
 
 /// Of 200 operations, how many run at once.
@@ -21,7 +21,7 @@ fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
     stage.agent.accept_probe(IMAGE, "/bin/fetch")?;
     let mark = stage.agent.mark();
     let before = descriptors(&stage)?;
-    let (stopped, docker) = (stage.agent.counter(stage.stop.counter())?, &stage.docker);
+    let (stopped, runtime) = (stage.agent.counter(stage.stop.counter())?, stage.runtime.as_ref());
     let faults = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for worker in 0..PARALLEL {
@@ -29,7 +29,7 @@ fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
             scope.spawn(move || {
                 // Per round: a start, a restart and three execs.
                 for round in 0..200 / PARALLEL / 5 {
-                    if let Err(fault) = conform(docker, &format!("c{worker}-{round}")) {
+                    if let Err(fault) = conform(runtime, &format!("c{worker}-{round}")) {
                         faults
                             .lock()
                             .expect("no thread panicked")
@@ -70,29 +70,34 @@ fn descriptors(stage: &Stage) -> anyhow::Result<usize> {
 }
 
 /// Five operations on one container.
-fn conform(docker: &Docker, name: &str) -> anyhow::Result<()> {
-    let container = docker.run(
+fn conform(runtime: &dyn Runtime, name: &str) -> anyhow::Result<()> {
+    let container = runtime.run(
         name,
         IMAGE,
         &[],
         &["/bin/fetch,/tmp/starts", "/bin/report,/tmp/reports"],
     )?;
-    wait_for_lines(docker, &container, "/tmp/reports", 1)?;
-    docker.text(["restart", "--time=5", &container.id])?;
-    wait_for_lines(docker, &container, "/tmp/reports", 2)?;
+    wait_for_lines(runtime, &container, "/tmp/reports", 1)?;
+    runtime.restart(&container)?;
+    wait_for_lines(runtime, &container, "/tmp/reports", 2)?;
     for probe in 1..=3 {
-        let output = docker.exec(&container, &["/bin/fetch", "/tmp/probes"])?;
+        let output = runtime.exec(&container, &["/bin/fetch", "/tmp/probes"])?;
         anyhow::ensure!(output.status.success(), "{name}: exec {probe}: {output:?}");
     }
-    wait_for_lines(docker, &container, "/tmp/probes", 3)?;
-    wait_for_lines(docker, &container, "/tmp/starts", 2)?;
-    docker.remove(&container)
+    wait_for_lines(runtime, &container, "/tmp/probes", 3)?;
+    wait_for_lines(runtime, &container, "/tmp/starts", 2)?;
+    runtime.remove(&container)
 }
 
-fn wait_for_lines(docker: &Docker, container: &Container, path: &str, lines: usize) -> anyhow::Result<()> {
+fn wait_for_lines(
+    runtime: &dyn Runtime,
+    container: &Container,
+    path: &str,
+    lines: usize,
+) -> anyhow::Result<()> {
     let mut found = String::new();
     for _ in 0..100 {
-        found = docker.read(container, path)?.unwrap_or_default();
+        found = runtime.read(container, path)?.unwrap_or_default();
         if found.lines().count() == lines {
             return Ok(());
         }

@@ -5,9 +5,9 @@ use std::hash::{BuildHasher as _, RandomState};
 use std::time::Duration;
 
 use tests::agent::{Agent, Options};
-use tests::docker::Layout;
 use tests::environment::Environment;
 use tests::image;
+use tests::runtime::Layout;
 use tests::stage::Stage;
 
 const CRASHES: usize = 50;
@@ -23,7 +23,7 @@ fn random(most_ms: u64) -> Duration {
 #[test]
 fn what_was_shown_is_never_lost() -> anyhow::Result<()> {
     let mut stage = Stage::start(Layout::Hybrid, &Options::named("crashing"))?;
-    image::build_with(&stage.docker, CRASHING, "crashing", |root| {
+    image::build_with(stage.runtime.as_ref(), CRASHING, "crashing", |root| {
         std::fs::create_dir(root.join("opt"))?;
         for number in 0..CRASHES * 4 {
             let target = root.join(format!("opt/{number}"));
@@ -31,7 +31,7 @@ fn what_was_shown_is_never_lost() -> anyhow::Result<()> {
         }
         Ok(())
     })?;
-    let service = stage.docker.service("crashing", CRASHING, &[], &[])?;
+    let service = stage.runtime.service("crashing", CRASHING, &[], &[])?;
     stage.agent.wait_until_learned(CRASHING, &["/bin/service"])?;
     let mut shown = BTreeSet::new();
     for crash in 0..CRASHES {
@@ -58,11 +58,11 @@ fn what_was_shown_is_never_lost() -> anyhow::Result<()> {
         stage.agent.kill()?;
         if crash % 5 == 4 {
             // Killed while it starts, too.
-            let mut starting = Agent::spawn(&stage.docker, &Options::named("crashing"))?;
+            let mut starting = Agent::spawn(stage.runtime.as_ref(), &Options::named("crashing"))?;
             std::thread::sleep(random(1_000));
             starting.kill()?;
         }
-        stage.agent = Agent::start(&stage.docker, &Options::named("crashing"))?;
+        stage.agent = Agent::start(stage.runtime.as_ref(), &Options::named("crashing"))?;
         let held: BTreeSet<String> = stage.agent.rules(CRASHING, "main")?.into_iter().collect();
         let lost: Vec<_> = shown.difference(&held).collect();
         assert!(lost.is_empty(), "crash {crash}: lost {lost:?}");

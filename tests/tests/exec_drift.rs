@@ -2,8 +2,8 @@
 
 use tests::agent::Options;
 use tests::attempt::{self, Scene};
-use tests::docker::Layout;
 use tests::image::SCRIPT;
+use tests::runtime::Layout;
 use tests::service::Stop;
 use tests::stage::{IMAGE, Stage, is_about};
 
@@ -60,7 +60,7 @@ fn drift_is_reported_in_every_mode_and_never_learned() -> anyhow::Result<()> {
             service.start(&[&program, &witness])?.all_succeeded(),
             "{mode} kills nothing"
         );
-        assert!(stage.docker.read(&service.container, &witness)?.is_some());
+        assert!(stage.runtime.read(&service.container, &witness)?.is_some());
         let alert = stage.expect_alert(mark, &service);
         assert_eq!(alert["kind"], "exec.drift", "{alert:#}");
         assert_eq!(alert["mode"], mode, "{alert:#}");
@@ -117,13 +117,13 @@ fn a_script_is_told_as_a_script() -> anyhow::Result<()> {
     let service = stage.service("script", &[])?;
     assert!(service.start(&[SCRIPT, "/tmp/learned"])?.all_succeeded());
     assert_eq!(
-        stage.docker.read(&service.container, "/tmp/learned")?.as_deref(),
+        stage.runtime.read(&service.container, "/tmp/learned")?.as_deref(),
         Some("fetch\n")
     );
-    let other = stage.docker.directory().join("other.sh");
+    let other = stage.runtime.place().directory().join("other.sh");
     std::fs::write(&other, "#!/bin/env /bin/rotate\n")?;
     std::fs::set_permissions(&other, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
-    stage.docker.copy(&other, &service.container, "/tmp/other.sh")?;
+    stage.runtime.copy(&other, &service.container, "/tmp/other.sh")?;
     let mark = stage.agent.mark();
     assert!(
         service.start(&["/tmp/other.sh"])?.all(stage.stop),
@@ -168,7 +168,7 @@ fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<(
         "{accepted:?}; log:\n{}",
         stage.agent.log()
     );
-    assert!(stage.docker.read(&service.container, "/tmp/second")?.is_some());
+    assert!(stage.runtime.read(&service.container, "/tmp/second")?.is_some());
     std::fs::write(
         volume.join("tool"),
         std::fs::read(tests::environment::Environment::get().fixture("rotate"))?,
@@ -179,7 +179,7 @@ fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<(
         "{changed:?}; log:\n{}",
         stage.agent.log()
     );
-    assert!(stage.docker.read(&service.container, "/tmp/third")?.is_none());
+    assert!(stage.runtime.read(&service.container, "/tmp/third")?.is_none());
     Ok(())
 }
 

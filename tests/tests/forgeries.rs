@@ -54,7 +54,7 @@ fn a_mount_of_ones_own_is_foreign() -> anyhow::Result<()> {
                 stage.agent.log()
             );
             assert_eq!(
-                stage.docker.read(&service.container, case[case.len() - 1])?,
+                stage.runtime.read(&service.container, case[case.len() - 1])?,
                 None,
                 "{user}: {case:?} ran"
             );
@@ -83,7 +83,7 @@ fn a_bind_mount_lends_no_path() -> anyhow::Result<()> {
     );
     let mark = stage.agent.mark();
     assert!(service.start(&["/bin/fetch", "/tmp/bind"])?.all(stage.stop));
-    assert_eq!(stage.docker.read(&service.container, "/tmp/bind")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/bind")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["kind"], "exec.unknown", "{alert:#}");
     assert_eq!(alert["behaviour"]["path"], "/bin/rotate", "{alert:#}");
@@ -117,7 +117,11 @@ fn another_name_lends_nothing() -> anyhow::Result<()> {
     );
     assert!(service.start(&["/bin/report", "/tmp/renamed"])?.all(stage.stop));
     for witness in ["/tmp/link", "/tmp/by-busybox", "/tmp/renamed"] {
-        assert_eq!(stage.docker.read(&service.container, witness)?, None, "{witness}");
+        assert_eq!(
+            stage.runtime.read(&service.container, witness)?,
+            None,
+            "{witness}"
+        );
     }
     Ok(())
 }
@@ -142,12 +146,12 @@ fn the_loader_is_a_program_like_any_other() -> anyhow::Result<()> {
         "{unknown:?}; log:\n{}",
         stage.agent.log()
     );
-    assert_eq!(stage.docker.read(&service.container, "/tmp/unknown")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/unknown")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["path"], LOADER, "{alert:#}");
     stage.agent.accept(IMAGE, LOADER)?;
     let allowed = launch("/tmp/allowed")?;
-    let ran = stage.docker.read(&service.container, "/tmp/allowed")?.is_some();
+    let ran = stage.runtime.read(&service.container, "/tmp/allowed")?.is_some();
     let doctor = stage.agent.json(&["doctor"])?;
     match support::field(&doctor, "library", "can")?.as_str() {
         "deny" => assert!(!ran && !allowed.all_succeeded(), "{allowed:?}"),

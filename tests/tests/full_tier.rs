@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use tests::agent::Options;
-use tests::docker::Layout;
 use tests::image::{FOREIGN_LOADER, INTERPRETED, INTERPRETER, LOADED, LOADER, ODD_SCRIPT, PAYLOAD};
+use tests::runtime::Layout;
 use tests::service::{Outcomes, Service};
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 use tests::support;
@@ -219,7 +219,7 @@ fn enforced(stage: &Stage, service: &Service) -> anyhow::Result<()> {
             stage.agent.log()
         );
     }
-    let said = |path: &str| stage.docker.read(&service.container, path);
+    let said = |path: &str| stage.runtime.read(&service.container, path);
     assert_eq!(said("/tmp/status")?.as_deref(), Some("126\n"));
     let words = said("/tmp/said")?.unwrap_or_default();
     assert!(words.contains("Permission denied"), "{words}");
@@ -242,7 +242,7 @@ impl Case {
         } else {
             witness
         };
-        let left = stage.docker.read(&service.container, witness)?;
+        let left = stage.runtime.read(&service.container, witness)?;
         Ok((outcome, left.is_some_and(|text| !text.is_empty())))
     }
 

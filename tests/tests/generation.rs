@@ -27,7 +27,7 @@ fn generation(agent: &Agent, container: &str) -> anyhow::Result<u64> {
 #[test]
 fn a_flip_neither_kills_nor_spares() -> anyhow::Result<()> {
     let stage = Stage::enforcing(&Options::named("flips"))?;
-    let document = stage.docker.directory().join("profile.yaml");
+    let document = stage.runtime.place().directory().join("profile.yaml");
     std::fs::write(&document, stage.agent.done(&["profile", "export", IMAGE])?)?;
     let document = document
         .to_str()
@@ -110,7 +110,7 @@ fn a_stale_generation_is_read_again() -> anyhow::Result<()> {
         variables: vec![(STALE, "1".to_owned())],
         ..Options::named("stale")
     };
-    stage.agent = Agent::start(&stage.docker, &options)?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &options)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     let mark = stage.agent.mark();
     let outcomes = service.start_many(200, &["/bin/fetch", "/tmp/conforming"])?;
@@ -124,7 +124,7 @@ fn a_stale_generation_is_read_again() -> anyhow::Result<()> {
         None
     );
     assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
-    assert_eq!(stage.docker.read(&service.container, "/tmp/unknown")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/unknown")?, None);
     Ok(())
 }
 
@@ -138,7 +138,7 @@ fn without_the_second_read_a_stale_generation_kills() -> anyhow::Result<()> {
         variables: vec![(STALE, "1".to_owned()), (NO_REREAD, "1".to_owned())],
         ..Options::named("no-reread")
     };
-    stage.agent = Agent::start(&stage.docker, &broken)?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &broken)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     let outcomes = service.start_many(20, &["/bin/fetch", "/tmp/conforming"])?;
     assert!(
@@ -146,6 +146,6 @@ fn without_the_second_read_a_stale_generation_kills() -> anyhow::Result<()> {
         "{outcomes:?}; log:\n{}",
         stage.agent.log()
     );
-    assert_eq!(stage.docker.read(&service.container, "/tmp/conforming")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/conforming")?, None);
     Ok(())
 }

@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 
 use tests::agent::Options;
-use tests::docker::Layout;
 use tests::environment::Environment;
 use tests::image::{self, PAYLOAD};
+use tests::runtime::Layout;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 
 /// Names with line breaks, escape sequences and bytes that are no text: one alert on one line, the name escaped.
@@ -23,7 +23,7 @@ fn a_name_cannot_break_an_alert() -> anyhow::Result<()> {
         std::fs::copy(Environment::get().fixture("witness"), volume.join(name))?;
         let mark = stage.agent.mark();
         let output = stage
-            .docker
+            .runtime
             .exec(&service.container, &[&format!("/data/{name}"), "/tmp/\n"])?;
         assert_eq!(output.status.code(), Some(137), "{name:?}: {output:?}");
         let alert = stage.expect_alert(mark, &service);
@@ -67,13 +67,13 @@ fn long_arguments_are_cut() -> anyhow::Result<()> {
 fn a_path_that_is_too_long_never_conforms() -> anyhow::Result<()> {
     let stage = Stage::start(Layout::Hybrid, &Options::named("deep"))?;
     let deep = format!("/opt/{}program", "directory-of-some-length/".repeat(60));
-    image::build_with(&stage.docker, "deep:1", "deep", |root| {
+    image::build_with(stage.runtime.as_ref(), "deep:1", "deep", |root| {
         let target = root.join(&deep[1..]);
         std::fs::create_dir_all(target.parent().unwrap_or(root))?;
         std::fs::copy(Environment::get().fixture("fetch"), target)?;
         Ok(())
     })?;
-    let service = stage.docker.service("deep", "deep:1", &[], &[])?;
+    let service = stage.runtime.service("deep", "deep:1", &[], &[])?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     assert!(
         service.start(&[&deep, "/tmp/learning"])?.all_succeeded(),
@@ -91,7 +91,7 @@ fn a_path_that_is_too_long_never_conforms() -> anyhow::Result<()> {
         "{outcome:?}; log:\n{}",
         stage.agent.log()
     );
-    assert_eq!(stage.docker.read(&service.container, "/tmp/enforce")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/enforce")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["path_too_long"], true, "{alert:#}");
     assert_eq!(alert["behaviour"]["layer"], "image", "{alert:#}");
@@ -118,7 +118,7 @@ fn a_thread_hides_nothing() -> anyhow::Result<()> {
         "{unknown:?}; log:\n{}",
         stage.agent.log()
     );
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["process"]["state"], "main", "{alert:#}");
     assert_eq!(alert["action"]["confirmed"], true, "{alert:#}");
@@ -162,7 +162,7 @@ fn nowhere_is_out_of_sight() -> anyhow::Result<()> {
     );
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["behaviour"]["layer"], "anonymous", "{alert:#}");
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     Ok(())
 }
 
@@ -201,7 +201,7 @@ fn what_was_verified_is_drift_after_a_write() -> anyhow::Result<()> {
         "{changed:?}; log:\n{}",
         stage.agent.log()
     );
-    assert_eq!(stage.docker.read(&service.container, "/tmp/changed")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/changed")?, None);
     let alert = stage.agent.wait_for_alert(0, ALERT_PATIENCE, |alert| {
         is_about(alert, &service.container.id) && alert["behaviour"]["note"] != "metadata_only"
     });
@@ -224,7 +224,7 @@ fn the_runtimes_init_is_accepted_by_one_command() -> anyhow::Result<()> {
     let stage = Stage::learned(Layout::Hybrid, &Options::named("init"))?;
     // The first program of a container gives it its role: the one that `--init` makes is learned by itself.
     let learning = stage
-        .docker
+        .runtime
         .run("init-learning", IMAGE, &["--init"], &["/bin/fetch,/tmp/learning"])?;
     let drift = stage
         .agent
@@ -240,14 +240,14 @@ fn the_runtimes_init_is_accepted_by_one_command() -> anyhow::Result<()> {
     stage.agent.set_mode("enforce", IMAGE)?;
     let mark = stage.agent.mark();
     let enforced = stage
-        .docker
+        .runtime
         .run("init-enforced", IMAGE, &["--init"], &["/bin/fetch,/tmp/enforced"])?;
     stage.agent.wait_until_resolved(&enforced.id)?;
-    stage.docker.text(["restart", "--time=5", &enforced.id])?;
+    stage.runtime.restart(&enforced)?;
     let mut starts = 0;
     for _ in 0..100 {
         starts = stage
-            .docker
+            .runtime
             .read(&enforced, "/tmp/enforced")?
             .unwrap_or_default()
             .lines()

@@ -10,7 +10,7 @@ use tests::stage::{IMAGE, Stage};
 fn a_reference_that_moves_takes_no_profile_along() -> anyhow::Result<()> {
     let stage = Stage::enforcing(&Options::named("moving"))?;
     let old = stage.service("old", &[])?;
-    let digest = image::build(&stage.docker, IMAGE, "two")?;
+    let digest = image::build(stage.runtime.as_ref(), IMAGE, "two")?;
     assert_ne!(digest, stage.digest);
     let new = stage.service("new", &[])?;
     let described = stage.agent.wait_until_resolved(&new.container.id)?;
@@ -27,7 +27,7 @@ fn a_reference_that_moves_takes_no_profile_along() -> anyhow::Result<()> {
     assert!(new.start(&["/bin/rotate", "/tmp/learned"])?.all_succeeded());
     stage.agent.wait_until_learned(&digest, &["/bin/rotate"])?;
     assert!(old.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
-    assert_eq!(stage.docker.read(&old.container, "/tmp/unknown")?, None);
+    assert_eq!(stage.runtime.read(&old.container, "/tmp/unknown")?, None);
     // The reference alone fits both: the answer names the newer one, or asks which is meant, but never mixes them.
     let reply = stage.agent.cli(&["profile", "show", IMAGE, "--json"])?;
     if reply.code == 0 {
@@ -49,7 +49,7 @@ fn roles_are_apart() -> anyhow::Result<()> {
     stage.agent.set_mode("learn", IMAGE)?;
     let words = ["-c", "/bin/rotate /tmp/learned; /bin/sleep 600"];
     let batch = stage
-        .docker
+        .runtime
         .run("batch", IMAGE, &["--entrypoint=/bin/sh"], &words)?;
     let described = stage.agent.wait_until_resolved(&batch.id)?;
     assert_ne!(described["role"], "/bin/service", "{described:#}");
@@ -72,10 +72,10 @@ fn roles_are_apart() -> anyhow::Result<()> {
     let service = stage.service("service", &[])?;
     assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
-    stage.docker.text(["restart", "--time=1", &batch.id])?;
+    stage.runtime.restart(&batch)?;
     for _ in 0..100 {
         let lines = stage
-            .docker
+            .runtime
             .read(&batch, "/tmp/learned")?
             .unwrap_or_default()
             .lines()

@@ -30,7 +30,7 @@ fn attempt(stage: &Stage, service: &Service) -> anyhow::Result<Seen> {
     // The shell itself succeeds: `echo` is its own.
     let outcome = service.start(&["/bin/sh", "-c", words])?;
     anyhow::ensure!(outcome.all_succeeded(), "the shell: {outcome:?}");
-    let read = |path: &str| stage.docker.read(&service.container, path);
+    let read = |path: &str| stage.runtime.read(&service.container, path);
     Ok(Seen {
         status: read("/tmp/status")?.unwrap_or_default().trim().to_owned(),
         said: read("/tmp/said")?.unwrap_or_default(),
@@ -93,7 +93,7 @@ fn the_tier_of_exec_is_what_a_container_experiences() -> anyhow::Result<()> {
 /// The agent claims to deny where the kernel calls BPF programs as a security module, and there alone.
 #[test]
 fn deny_is_claimed_where_the_kernel_lists_bpf() -> anyhow::Result<()> {
-    let stage = Stage::start(tests::docker::Layout::Hybrid, &Options::named("listed"))?;
+    let stage = Stage::start(tests::runtime::Layout::Hybrid, &Options::named("listed"))?;
     let (exec, library) = (
         support::tier(&stage.agent, "exec")?,
         support::tier(&stage.agent, "library")?,

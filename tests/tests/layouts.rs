@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use tests::agent::Options;
-use tests::docker::Layout;
+use tests::runtime::Layout;
 use tests::stage::{IMAGE, Stage};
 
 fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Result<()> {
@@ -16,7 +16,7 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
     let mark = stage.agent.mark();
     let service = stage.service("attacked", &[])?;
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
-    stage.docker.text(["restart", "--time=5", "attacked"])?;
+    stage.runtime.restart(&service.container)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     assert_eq!(
         stage.agent.wait_for_alert(mark, Duration::from_secs(2), |_| true),
@@ -24,7 +24,7 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
         "{layout:?}"
     );
     let container = service.detach();
-    stage.docker.remove(&container)?;
+    stage.runtime.remove(&container)?;
 
     let service = stage.service("attacked", &[])?;
     Stage::drop_payload(&service, "/tmp/dropped")?;
@@ -37,7 +37,7 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
             stage.agent.log()
         );
         assert_eq!(
-            stage.docker.read(&service.container, "/tmp/witness")?,
+            stage.runtime.read(&service.container, "/tmp/witness")?,
             None,
             "{layout:?}: {program}"
         );

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 use tests::agent::Options;
-use tests::docker::Layout;
 use tests::image::{DYNAMIC, LOADER, PLUGIN};
+use tests::runtime::Layout;
 use tests::service::Service;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 use tests::support;
@@ -183,7 +183,7 @@ impl Case {
         let argv: Vec<String> = self.argv.iter().map(|word| word.replace('@', witness)).collect();
         let words: Vec<&str> = argv.iter().map(String::as_str).collect();
         service.start(&words)?;
-        Ok(stage.docker.read(&service.container, witness)?.is_some())
+        Ok(stage.runtime.read(&service.container, witness)?.is_some())
     }
 
     /// Makes the attempt and compares what came of it with what has to: the action that the alert tells of.

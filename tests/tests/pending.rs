@@ -2,7 +2,7 @@
 //! halted meanwhile, so that this moment lasts as long as the test needs.
 
 use tests::agent::Options;
-use tests::docker::Layout;
+use tests::runtime::Layout;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 
 /// Starts a container that executes a program of its volume and an image program that no profile holds, while the
@@ -14,7 +14,7 @@ fn start_unseen(stage: &Stage) -> anyhow::Result<[(bool, Option<serde_json::Valu
     let mark = stage.agent.mark();
     stage.agent.halt()?;
     let words = ["/data/tool,/tmp/drift", "/bin/rotate,/tmp/unknown"];
-    let started = stage.docker.service("unseen", IMAGE, &[&mount], &words);
+    let started = stage.runtime.service("unseen", IMAGE, &[&mount], &words);
     stage.agent.go_on()?;
     let service = started?;
     let find = |path: &str| {
@@ -22,7 +22,7 @@ fn start_unseen(stage: &Stage) -> anyhow::Result<[(bool, Option<serde_json::Valu
             is_about(alert, &service.container.id) && alert["behaviour"]["path"] == path
         })
     };
-    let ran = |witness| Ok::<_, anyhow::Error>(stage.docker.read(&service.container, witness)?.is_some());
+    let ran = |witness| Ok::<_, anyhow::Error>(stage.runtime.read(&service.container, witness)?.is_some());
     Ok([
         (ran("/tmp/drift")?, find("/data/tool")),
         (ran("/tmp/unknown")?, find("/bin/rotate")),

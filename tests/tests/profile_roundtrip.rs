@@ -1,7 +1,7 @@
 //! A profile that is exported and imported is the same, byte for byte, and enforces the same.
 
 use tests::agent::{Agent, Options};
-use tests::docker::Layout;
+use tests::runtime::Layout;
 use tests::stage::{IMAGE, LEARNED, Stage};
 
 /// Export, import into an agent that knows nothing, export again: the same bytes; and that agent enforces them.
@@ -19,7 +19,7 @@ fn a_document_says_all_that_a_profile_is() -> anyhow::Result<()> {
         exported.contains("driftlock/v1") && exported.contains(&stage.digest),
         "{exported}"
     );
-    let document = stage.docker.directory().join("profile.yaml");
+    let document = stage.runtime.place().directory().join("profile.yaml");
     std::fs::write(&document, &exported)?;
     let document = document
         .to_str()
@@ -27,7 +27,7 @@ fn a_document_says_all_that_a_profile_is() -> anyhow::Result<()> {
         .to_owned();
     stage.agent.stop()?;
 
-    stage.agent = Agent::start(&stage.docker, &Options::named("to"))?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &Options::named("to"))?;
     stage.agent.done(&["profile", "import", &document])?;
     assert_eq!(stage.agent.done(&["profile", "export", IMAGE])?, exported);
     let rules = stage.agent.rules(IMAGE, "main")?;
@@ -41,7 +41,7 @@ fn a_document_says_all_that_a_profile_is() -> anyhow::Result<()> {
     let service = stage.service("imported", &[])?;
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
     assert!(service.start(&["/bin/rotate", "/tmp/unknown"])?.all(stage.stop));
-    assert_eq!(stage.docker.read(&service.container, "/tmp/unknown")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/unknown")?, None);
     Ok(())
 }
 
@@ -51,7 +51,7 @@ fn a_wrong_document_is_refused() -> anyhow::Result<()> {
     let stage = Stage::learned(Layout::Hybrid, &Options::named("wrong"))?;
     let exported = stage.agent.done(&["profile", "export", IMAGE])?;
     let (file, mut lines) = (
-        stage.docker.directory().join("wrong.yaml"),
+        stage.runtime.place().directory().join("wrong.yaml"),
         exported.lines().collect::<Vec<_>>(),
     );
     lines.insert(2, "unheardOf: true");

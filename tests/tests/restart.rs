@@ -30,7 +30,8 @@ fn keep_starting(service: &Service, argv: &[&str], done: &AtomicBool) -> anyhow:
 /// Where the agent's objects are pinned.
 fn pins(stage: &Stage, agent: &str) -> PathBuf {
     stage
-        .docker
+        .runtime
+        .place()
         .directory()
         .join("bpf")
         .join(format!("agent-{agent}"))
@@ -62,7 +63,7 @@ fn restarts_neither_let_drift_run_nor_disturb_what_conforms() -> anyhow::Result<
                 }
                 // Some time without any agent, too.
                 std::thread::sleep(Duration::from_millis(100));
-                stage.agent = Agent::start(&stage.docker, &options)?;
+                stage.agent = Agent::start(stage.runtime.as_ref(), &options)?;
             }
             Ok(())
         };
@@ -109,12 +110,12 @@ fn enforcement_outlives_the_agent_until_teardown() -> anyhow::Result<()> {
         let outcome = service.start_many(BATCH, &[program, "/tmp/witness"])?;
         assert_eq!(outcome.succeeded + outcome.failed, 0, "{program}: {outcome:?}");
     }
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     assert!(service.start(&["/bin/fetch"])?.all_succeeded());
-    let meanwhile = stage.docker.service("meanwhile", IMAGE, &[], &["/bin/fetch"])?;
+    let meanwhile = stage.runtime.service("meanwhile", IMAGE, &[], &["/bin/fetch"])?;
     assert!(pins(&stage, "outlives").is_dir());
 
-    stage.agent = Agent::start(&stage.docker, &options)?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &options)?;
     // What happened without an agent was kept for the next one.
     for kind in ["exec.drift", "exec.unknown"] {
         let is_it =
@@ -139,7 +140,7 @@ fn enforcement_outlives_the_agent_until_teardown() -> anyhow::Result<()> {
         arguments: vec!["--teardown-on-exit"],
         ..options
     };
-    stage.agent = Agent::start(&stage.docker, &passing)?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &passing)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     assert_eq!(service.start(&["/tmp/dropped", "/tmp/witness"])?.succeeded, 0);
     stage.agent.terminate()?;
@@ -172,7 +173,7 @@ fn another_abi_is_refused_and_stays_in_force() -> anyhow::Result<()> {
     let other = directory.join("abi-1");
     std::fs::rename(&ours, &other)?;
 
-    let mut refused = Agent::spawn(&stage.docker, &options)?;
+    let mut refused = Agent::spawn(stage.runtime.as_ref(), &options)?;
     let error = refused.wait_until_ready().expect_err("it must not start");
     let error = format!("{error:#}");
     assert!(error.contains("left by an agent with ABI 1"), "{error}");
@@ -181,10 +182,10 @@ fn another_abi_is_refused_and_stays_in_force() -> anyhow::Result<()> {
     drop(refused);
     let outcome = service.start(&["/tmp/dropped", "/tmp/witness"])?;
     assert_eq!(outcome.succeeded, 0, "{outcome:?}");
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
 
     std::fs::rename(&other, &ours)?;
-    stage.agent = Agent::start(&stage.docker, &options)?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &options)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     Ok(())
 }
@@ -192,12 +193,12 @@ fn another_abi_is_refused_and_stays_in_force() -> anyhow::Result<()> {
 /// A second agent on the same directory is refused, whatever its state directory.
 #[test]
 fn two_agents_do_not_share_what_is_pinned() -> anyhow::Result<()> {
-    let stage = Stage::start(tests::docker::Layout::Hybrid, &Options::named("first"))?;
+    let stage = Stage::start(tests::runtime::Layout::Hybrid, &Options::named("first"))?;
     let second = Options {
         variables: vec![("DRIFTLOCK_BPFFS", pins(&stage, "first").display().to_string())],
         ..Options::named("second")
     };
-    let mut refused = Agent::spawn(&stage.docker, &second)?;
+    let mut refused = Agent::spawn(stage.runtime.as_ref(), &second)?;
     let error = format!("{:#}", refused.wait_until_ready().expect_err("it must not start"));
     assert!(error.contains("is in use by another agent"), "{error}");
     refused.keep_pinned();

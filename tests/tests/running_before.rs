@@ -1,7 +1,7 @@
 //! Containers that ran before the agent started are its containers too.
 
 use tests::agent::Options;
-use tests::docker::Layout;
+use tests::runtime::Layout;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 
 /// A container that runs when the agent starts is enforced upon, and its own processes are not taken for intruders.
@@ -13,8 +13,8 @@ fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
     };
     let mut stage = Stage::enforcing(&options)?;
     stage.agent.stop()?;
-    let service = stage.docker.service("running", IMAGE, &[], &[])?;
-    stage.agent = tests::agent::Agent::start(&stage.docker, &options)?;
+    let service = stage.runtime.service("running", IMAGE, &[], &[])?;
+    stage.agent = tests::agent::Agent::start(stage.runtime.as_ref(), &options)?;
     stage.agent.wait_until_resolved(&service.container.id)?;
     let mark = stage.agent.mark();
     assert!(
@@ -32,7 +32,7 @@ fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
     );
     Stage::drop_payload(&service, "/tmp/dropped")?;
     assert!(service.start(&["/tmp/dropped", "/tmp/witness"])?.all(stage.stop));
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["kind"], "exec.drift", "{alert:#}");
     assert_eq!(alert["process"]["state"], "main", "{alert:#}");
@@ -46,24 +46,21 @@ fn what_entered_before_is_known_by_its_parent() -> anyhow::Result<()> {
     let mut stage = Stage::learned(Layout::Hybrid, &Options::named("entered"))?;
     stage.agent.set_mode("monitor", IMAGE)?;
     stage.agent.stop()?;
-    let service = stage.docker.service("entered", IMAGE, &[], &[])?;
+    let service = stage.runtime.service("entered", IMAGE, &[], &[])?;
     let id = service.container.id.as_str();
     let wait = |program: &str| format!("until [ -e /tmp/go ]; do sleep 0.1; done; {program}");
     // The first keeps its parent outside; the second is left to the container's first process.
-    stage.docker.text([
-        "exec",
-        "-d",
-        id,
-        "/bin/sh",
-        "-c",
-        &wait("/bin/rotate /tmp/entered; true"),
-    ])?;
+    let entered = ["/bin/sh", "-c", &wait("/bin/rotate /tmp/entered; true")];
+    stage.runtime.exec_detached(&service.container, &entered)?;
     let orphan = format!(
         "({}) </dev/null >/dev/null 2>&1 &",
         wait("/bin/rotate /tmp/orphan; true")
     );
-    stage.docker.text(["exec", id, "/bin/sh", "-c", &orphan])?;
-    stage.agent = tests::agent::Agent::start(&stage.docker, &Options::named("entered"))?;
+    let left = stage
+        .runtime
+        .exec(&service.container, &["/bin/sh", "-c", &orphan])?;
+    assert!(left.status.success(), "{left:?}");
+    stage.agent = tests::agent::Agent::start(stage.runtime.as_ref(), &Options::named("entered"))?;
     stage.agent.wait_until_resolved(id)?;
     let mark = stage.agent.mark();
     assert!(

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tests::agent::{Agent, Options};
-use tests::docker::Layout;
 use tests::image::{PAYLOAD, SCRIPT};
+use tests::runtime::Layout;
 use tests::service::{Outcomes, Service, Stop};
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 use tests::support;
@@ -45,10 +45,10 @@ fn answered(stage: &Stage, name: &str) -> anyhow::Result<Service> {
 
 /// Puts a script into a container that runs programs that were learned, and nothing else.
 fn drop_script(stage: &Stage, service: &Service, path: &str) -> anyhow::Result<()> {
-    let script = stage.docker.directory().join("dropped.sh");
+    let script = stage.runtime.place().directory().join("dropped.sh");
     std::fs::write(&script, "#!/bin/sh\nexec /bin/fetch \"$@\"\n")?;
     std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755))?;
-    stage.docker.copy(&script, &service.container, path)
+    stage.runtime.copy(&script, &service.container, path)
 }
 
 fn send(process: u32, signal: Signal) -> anyhow::Result<()> {
@@ -140,7 +140,7 @@ fn what_was_dropped_is_refused() -> anyhow::Result<()> {
         assert_eq!(outcomes, Outcomes::stopped(Stop::NotPermitted, 499), "{path}");
     }
     assert_eq!(
-        stage.docker.read(&service.container, "/tmp/witness")?,
+        stage.runtime.read(&service.container, "/tmp/witness")?,
         None,
         "something ran"
     );
@@ -153,16 +153,16 @@ fn what_was_dropped_is_refused() -> anyhow::Result<()> {
     let said = "/tmp/dropped.sh /tmp/witness 2>/tmp/said; true";
     assert!(service.start(&["/bin/sh", "-c", said])?.all_succeeded());
     let said = stage
-        .docker
+        .runtime
         .read(&service.container, "/tmp/said")?
         .unwrap_or_default();
     assert!(said.contains("Operation not permitted"), "{said}");
     let entered = stage
-        .docker
+        .runtime
         .exec(&service.container, &["/tmp/dropped.sh", "/tmp/witness"])?;
     assert!(!entered.status.success(), "{entered:?}");
     assert_eq!(
-        stage.docker.read(&service.container, "/tmp/witness")?,
+        stage.runtime.read(&service.container, "/tmp/witness")?,
         None,
         "something ran"
     );
@@ -177,7 +177,7 @@ fn what_was_dropped_is_refused() -> anyhow::Result<()> {
             "{path}"
         );
         let ran = stage
-            .docker
+            .runtime
             .read(&service.container, witness)?
             .unwrap_or_default();
         assert_eq!(ran.lines().count(), 3, "{path}: {ran}");
@@ -215,7 +215,7 @@ fn a_script_that_is_monitored_runs_and_is_told_once() -> anyhow::Result<()> {
             .all_succeeded()
     );
     let ran = stage
-        .docker
+        .runtime
         .read(&service.container, "/tmp/witness")?
         .unwrap_or_default();
     assert_eq!(ran.lines().count(), 21);
@@ -244,7 +244,7 @@ fn a_halted_agent_delays_nobody() -> anyhow::Result<()> {
     })();
     stage.agent.go_on()?;
     tried?;
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     expect_alert(&stage, &service, "/tmp/dropped.sh");
     wait_until_denied(&stage, 500)?;
     let sums = ["generated", "submitted", "lost_ring", "lost_quota"].map(|name| stage.agent.counter(name));
@@ -276,7 +276,7 @@ fn a_stopped_answering_process_holds_nobody_up() -> anyhow::Result<()> {
             assert!(took < GOES_ON_WITHIN, "round {round}: {took:?}");
             conforming.join().expect("no panic")
         })?;
-        assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+        assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
         stage.agent.wait_until_answered(&service.container.id)?;
         assert_ne!(stage.agent.answering_process(), Some(process));
         let outcomes = service.start(&["/tmp/dropped", "/tmp/witness"])?;
@@ -310,11 +310,11 @@ fn a_killed_agent_leaves_nobody_waiting() -> anyhow::Result<()> {
     let outcomes = service.start(&["/tmp/dropped", "/tmp/witness"])?;
     assert!(outcomes.all_killed(), "what is pinned kills: {outcomes:?}");
     // Another agent answers again.
-    stage.agent = Agent::start(&stage.docker, &Options::named("killed"))?;
+    stage.agent = Agent::start(stage.runtime.as_ref(), &Options::named("killed"))?;
     stage.agent.wait_until_answered(&service.container.id)?;
     let outcomes = service.start(&["/tmp/dropped", "/tmp/witness"])?;
     assert!(outcomes.all_not_permitted(), "{outcomes:?}");
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     conforms(&service)
 }
 
@@ -328,17 +328,13 @@ fn a_containers_filesystem_can_be_unmounted() -> anyhow::Result<()> {
     for stopped in [false, true] {
         let service = answered(&stage, if stopped { "stopped" } else { "answered" })?;
         drop_script(&stage, &service, "/tmp/dropped.sh")?;
-        let root = stage.docker.inspect(&service.container.id)?["GraphDriver"]["Data"]["MergedDir"]
-            .as_str()
-            .expect("an overlay")
-            .to_owned();
-        assert!(is_mounted(&root)?, "{root}");
+        let root = mounted_root(&stage)?;
         std::thread::scope(|scope| {
             // It ends with the container.
             scope.spawn(|| service.start_many(1_000_000, &["/bin/fetch"]));
             let entering = scope.spawn(|| {
                 for _ in 0..5 {
-                    let _ = stage.docker.exec(&service.container, &["/tmp/dropped.sh"]);
+                    let _ = stage.runtime.exec(&service.container, &["/tmp/dropped.sh"]);
                 }
             });
             std::thread::sleep(Duration::from_millis(300));
@@ -346,7 +342,7 @@ fn a_containers_filesystem_can_be_unmounted() -> anyhow::Result<()> {
                 send(stage.agent.answering_process().expect("it answers"), Signal::STOP)?;
             }
             let started = Instant::now();
-            stage.docker.remove(&service.container)?;
+            stage.runtime.remove(&service.container)?;
             let took = started.elapsed();
             assert!(!is_mounted(&root)?, "{root} is still mounted");
             assert!(!std::path::Path::new(&root).exists(), "{root} is still there");
@@ -390,6 +386,19 @@ fn what_it_costs() -> anyhow::Result<()> {
         );
     }
     Ok(())
+}
+
+/// Where the runtime has mounted the root filesystem of its only container.
+fn mounted_root(stage: &Stage) -> anyhow::Result<String> {
+    let below = stage.runtime.place().directory();
+    let table = std::fs::read_to_string("/proc/self/mounts")?;
+    let roots: Vec<&str> = table
+        .lines()
+        .filter_map(|line| line.split(' ').nth(1))
+        .filter(|path| path.ends_with("/merged") && std::path::Path::new(path).starts_with(below))
+        .collect();
+    anyhow::ensure!(roots.len() == 1, "{roots:?} are mounted");
+    Ok(roots[0].to_owned())
 }
 
 fn is_mounted(root: &str) -> anyhow::Result<bool> {

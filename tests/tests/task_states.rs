@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use tests::agent::Options;
-use tests::docker::Layout;
+use tests::runtime::Layout;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 
 /// What an exec from outside leaves in the background is still from outside when the container's first process has
@@ -17,7 +17,10 @@ fn an_orphan_of_an_exec_is_still_from_outside() -> anyhow::Result<()> {
     let mark = stage.agent.mark();
     let waits =
         "(until [ -e /tmp/go ]; do sleep 0.1; done; /bin/rotate /tmp/orphan) </dev/null >/dev/null 2>&1 &";
-    stage.docker.text(["exec", id, "/bin/sh", "-c", waits])?;
+    let entered = stage
+        .runtime
+        .exec(&service.container, &["/bin/sh", "-c", waits])?;
+    assert!(entered.status.success(), "{entered:?}");
     assert!(
         service
             .start(&["/bin/cp", "/etc/passwd", "/tmp/go"])?
@@ -39,7 +42,7 @@ fn a_process_that_leaves_its_cgroup_stays_tracked() -> anyhow::Result<()> {
     let service = stage.service("leaving", &[])?;
     let mark = stage.agent.mark();
     let elsewhere = Elsewhere::create()?;
-    let process = stage.docker.inspect(&service.container.id)?["State"]["Pid"].to_string();
+    let process = stage.runtime.process(&service.container)?.to_string();
     std::fs::write(elsewhere.0.join("cgroup.procs"), &process)?;
     let left = stage.expect_alert(mark, &service);
     assert_eq!(left["kind"], "exec.left_cgroup", "{left:#}");
@@ -53,12 +56,12 @@ fn a_process_that_leaves_its_cgroup_stays_tracked() -> anyhow::Result<()> {
             stage.agent.log()
         );
     }
-    assert_eq!(stage.docker.read(&service.container, "/tmp/witness")?, None);
+    assert_eq!(stage.runtime.read(&service.container, "/tmp/witness")?, None);
     let alert = stage.agent.wait_for_alert(mark, ALERT_PATIENCE, |alert| {
         is_about(alert, &service.container.id) && alert["kind"] == "exec.drift"
     });
     assert!(alert.is_some(), "no alert; log:\n{}", stage.agent.log());
-    stage.docker.remove(&service.container)
+    stage.runtime.remove(&service.container)
 }
 
 /// A cgroup of version 2 that is no container's.

@@ -1,6 +1,6 @@
 //! The agent under test: `driftlock run` with everything of its own, and the command line that talks to it.
 //!
-//! State, socket, configuration and BPF file system lie in the daemon's run directory, so that any number of agents
+//! State, socket, configuration and BPF file system lie in the runtime's run directory, so that any number of agents
 //! live beside each other and beside one that the machine already has. Alerts are collected from its standard output
 //! as they come (`alerts`); its log goes to a file that is shown when something fails. `ask` is the command line.
 
@@ -19,8 +19,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub use self::ask::Reply;
 
 use self::alerts::Alerts;
-use crate::docker::{Docker, tail};
 use crate::environment::{Environment, patience};
+use crate::runtime::{Runtime, tail};
 
 /// How long the agent may take until it answers, and to end.
 const PATIENCE: Duration = Duration::from_mins(1);
@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_mins(1);
 /// What is particular about an agent.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// The name of its directory below the daemon's: the same name finds the same state again.
+    /// The name of its directory below the runtime's: the same name finds the same state again.
     pub name: String,
     /// Policies that differ from the default, by name.
     pub policies: Vec<(&'static str, &'static str)>,
@@ -40,7 +40,7 @@ pub struct Options {
     pub variables: Vec<(&'static str, String)>,
 }
 
-/// A running agent. Dropping it kills it; its state stays until the daemon's directory goes.
+/// A running agent. Dropping it kills it; its state stays until the runtime's directory goes.
 #[derive(Debug)]
 pub struct Agent {
     directory: PathBuf,
@@ -51,7 +51,7 @@ pub struct Agent {
     keep_pinned: bool,
 }
 
-/// The words before a program's name that run it beside the daemon.
+/// The words before a program's name that run it beside the runtime.
 type NamespaceWords = Vec<std::ffi::OsString>;
 
 impl Options {
@@ -66,33 +66,37 @@ impl Options {
 }
 
 impl Agent {
-    /// Starts an agent beside the daemon and waits until it answers.
-    pub fn start(docker: &Docker, options: &Options) -> anyhow::Result<Self> {
-        let mut agent = Self::spawn(docker, options)?;
+    /// Starts an agent beside the runtime and waits until it answers.
+    pub fn start(runtime: &dyn Runtime, options: &Options) -> anyhow::Result<Self> {
+        let mut agent = Self::spawn(runtime, options)?;
         agent.wait_until_ready()?;
         Ok(agent)
     }
 
-    /// Starts an agent beside the daemon.
-    pub fn spawn(docker: &Docker, options: &Options) -> anyhow::Result<Self> {
-        let directory = docker.directory().join(format!("agent-{}", options.name));
+    /// Starts an agent beside the runtime.
+    pub fn spawn(runtime: &dyn Runtime, options: &Options) -> anyhow::Result<Self> {
+        let directory = runtime
+            .place()
+            .directory()
+            .join(format!("agent-{}", options.name));
         std::fs::create_dir_all(directory.join("state"))?;
-        let bpffs = docker.directory().join("bpf");
+        let bpffs = runtime.place().directory().join("bpf");
         if !bpffs.exists() {
             std::fs::create_dir(&bpffs)?;
-            let mounted = docker
+            let mounted = runtime
+                .place()
                 .beside("mount")
                 .args(["-t", "bpf", "bpf"])
                 .arg(&bpffs)
                 .status()?;
             ensure!(mounted.success(), "cannot mount a BPF file system");
         }
-        std::fs::write(directory.join("config.yaml"), configuration(docker, options))?;
+        std::fs::write(directory.join("config.yaml"), configuration(runtime, options))?;
         let log = File::options()
             .create(true)
             .append(true)
             .open(directory.join("log"))?;
-        let template = docker.beside(&Environment::get().driftlock);
+        let template = runtime.place().beside(&Environment::get().driftlock);
         let mut words: NamespaceWords = vec![template.get_program().to_owned()];
         words.extend(template.get_args().map(std::ffi::OsStr::to_owned));
         let mut process = command(&words, &directory)
@@ -217,9 +221,9 @@ impl Agent {
     }
 
     /// Ends the agent and starts another one, on the same state if `options` has the same name.
-    pub fn restart(&mut self, docker: &Docker, options: &Options) -> anyhow::Result<()> {
+    pub fn restart(&mut self, runtime: &dyn Runtime, options: &Options) -> anyhow::Result<()> {
         self.terminate()?;
-        *self = Self::start(docker, options)?;
+        *self = Self::start(runtime, options)?;
         Ok(())
     }
 
@@ -257,11 +261,11 @@ impl Drop for Agent {
     }
 }
 
-fn configuration(docker: &Docker, options: &Options) -> String {
+fn configuration(runtime: &dyn Runtime, options: &Options) -> String {
     let mut text = format!(
-        "node: {}\ndocker:\n  data_roots: [{}]\nlog:\n  level: info\n",
+        "node: {}\n{}log:\n  level: info\n",
         options.name,
-        docker.data_root().display()
+        runtime.configuration()
     );
     if !options.policies.is_empty() {
         text.push_str("policies:\n");

@@ -16,8 +16,8 @@ use super::programs::{self, Runs};
 use super::report::{Place, Report, Row};
 use super::statistics::Spread;
 use crate::agent::{Agent, Options as AgentOptions};
-use crate::docker::{Container, Docker, Layout};
 use crate::environment::Environment;
+use crate::runtime::{Container, Docker, Layout};
 use crate::service::Stop;
 use crate::{image, support};
 

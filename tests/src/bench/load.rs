@@ -9,8 +9,8 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
-use crate::docker::{Container, Docker};
 use crate::environment::Environment;
+use crate::runtime::{Container, Docker};
 
 /// Where the load program lies in the image.
 pub const LOAD: &str = "/usr/bin/spawn";

@@ -127,6 +127,9 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
             &needs::UNSHARE,
         ]);
     }
+    if any(|purpose| purpose == Purpose::Test) {
+        needs.extend([&needs::CONTAINERD, &needs::CTR, &needs::PODMAN, &needs::CRUN]);
+    }
     if any(|purpose| purpose == Purpose::Vm) {
         needs.extend([&needs::QEMU, &needs::XZ, &needs::MKFS, &needs::STRIP]);
     }

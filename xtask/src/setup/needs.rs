@@ -47,6 +47,38 @@ pub const RUNC: Need = Need {
     probe: || path::on_path("runc"),
 };
 
+/// The runtime that Kubernetes uses, which dockerd starts as well.
+pub const CONTAINERD: Need = Need {
+    name: "containerd",
+    why: "runs the pods of tests",
+    packages: &["containerd"],
+    probe: || path::on_path("containerd"),
+};
+
+/// Its tool, by which tests give it their images.
+pub const CTR: Need = Need {
+    name: "ctr",
+    why: "gives containerd its images",
+    packages: &["containerd"],
+    probe: || path::on_path("ctr"),
+};
+
+/// A runtime without a daemon.
+pub const PODMAN: Need = Need {
+    name: "podman",
+    why: "runs containers without a daemon in tests",
+    packages: &["podman"],
+    probe: || path::on_path("podman"),
+};
+
+/// A low-level runtime, which Podman uses in tests.
+pub const CRUN: Need = Need {
+    name: "crun",
+    why: "starts some of Podman's containers",
+    packages: &["crun"],
+    probe: || path::on_path("crun"),
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",

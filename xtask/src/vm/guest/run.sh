@@ -3,7 +3,7 @@
 # line each; that all ran is said on the console, with how many failed: `EXIT n`.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin NO_COLOR=1 HOME=/root TMPDIR=/tmp RUST_BACKTRACE=0
 export DRIFTLOCK_BIN=/driftlock/driftlock DRIFTLOCK_FIXTURES=/driftlock/fixtures DRIFTLOCK_BUSYBOX=/usr/bin/busybox
-export DRIFTLOCK_NOT_ON_THIS_KERNEL=/run/results DRIFTLOCK_PATIENCE=3
+export DRIFTLOCK_NOT_ON_THIS_KERNEL=/run/results DRIFTLOCK_PATIENCE=3 DRIFTLOCK_RUNTIMES=docker
 mkdir -p /dev/pts /dev/shm /run/lock
 mount -t devpts -o ptmxmode=666 devpts /dev/pts
 mount -t tmpfs shm /dev/shm

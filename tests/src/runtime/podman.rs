@@ -1,0 +1,174 @@
+//! Podman of the tests' own, as root: no daemon, but storage, state, locks and a configuration below its place.
+//!
+//! Options are in the words of `docker run`, all of which Podman knows. The low-level runtime is runc, and crun where the layout
+//! is version 1 alone: crun refuses a hybrid layout in which version 2 has controllers, and on version 2 it raises a
+//! limit, which a root without `CAP_SYS_RESOURCE` may not.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, ensure};
+
+use super::{Container, Kind, Layout, Place, Runtime, archive};
+use crate::service::Service;
+
+/// Podman with what belongs to it. Dropping it removes its containers and all the rest.
+#[derive(Debug)]
+pub struct Podman {
+    place: Place,
+}
+
+impl Podman {
+    /// Prepares it and sees that it answers.
+    pub fn start(layout: Layout) -> anyhow::Result<Self> {
+        let podman = Self {
+            place: Place::create(layout, "libpod_parent")?,
+        };
+        let directory = podman.place.directory();
+        let below = |name: &str| directory.join(name).display().to_string();
+        // Without limits, which this root may not raise and pure version 2 has no controllers for, and without locks, of
+        // which Podman has one table for the whole machine by default.
+        std::fs::write(
+            directory.join("containers.conf"),
+            format!(
+                "[containers]\nnetns = \"none\"\npids_limit = 0\ndefault_ulimits = []\n\
+                 [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nlock_type = \"file\"\n\
+                 runtime = \"{}\"\nstatic_dir = \"{}\"\ntmp_dir = \"{}\"\nvolume_path = \"{}\"\n",
+                if layout == Layout::V1 { "crun" } else { "runc" },
+                below("static"),
+                below("tmp"),
+                below("volumes"),
+            ),
+        )?;
+        podman
+            .text(["ps", "-aq"])
+            .context("podman does not answer (is it installed?)")?;
+        Ok(podman)
+    }
+
+    /// Podman's storage, in which it keeps images and containers.
+    #[must_use]
+    pub fn root(&self) -> PathBuf {
+        self.place.directory().join("data")
+    }
+
+    /// A `podman` command line.
+    #[must_use]
+    pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
+        let directory = self.place.directory();
+        let mut command = self.place.beside("podman");
+        command
+            .env("CONTAINERS_CONF", directory.join("containers.conf"))
+            .arg("--root")
+            .arg(self.root())
+            .arg("--runroot")
+            .arg(directory.join("run"))
+            .args(["--storage-driver", "overlay"])
+            .args(arguments)
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs `podman` and gives what it printed, without the last line break.
+    ///
+    /// # Errors
+    /// It did not succeed; the message holds what it said.
+    pub fn text<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
+        let mut command = self.command(arguments);
+        let output = command.output().context("cannot run podman")?;
+        ensure!(
+            output.status.success(),
+            "{command:?}: {}\n{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+    }
+}
+
+impl Runtime for Podman {
+    fn kind(&self) -> Kind {
+        Kind::Podman
+    }
+
+    fn place(&self) -> &Place {
+        &self.place
+    }
+
+    fn configuration(&self) -> String {
+        String::new()
+    }
+
+    fn import(&self, root: &Path, name: &str) -> anyhow::Result<String> {
+        let file = self.place.directory().join("image.tar");
+        let digest = archive::write(root, name, &["/bin/service"], &file)?;
+        let path = file.display().to_string();
+        self.text(["load", "-q", "-i", &path])?;
+        std::fs::remove_file(&file)?;
+        // The id of an image is the digest of its configuration, without the algorithm's name.
+        let id = digest.trim_start_matches("sha256:");
+        self.text(["tag", id, name])?;
+        Ok(digest)
+    }
+
+    fn run(
+        &self,
+        name: &str,
+        image: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Container> {
+        let words = [&["run", "-d", "--name", name], options, &[image], arguments].concat();
+        Ok(Container {
+            id: self.text(words)?,
+            name: name.to_owned(),
+        })
+    }
+
+    fn service(
+        &self,
+        name: &str,
+        image: &str,
+        options: &[&str],
+        arguments: &[&str],
+    ) -> anyhow::Result<Service> {
+        let words = [&["run", "-i", "--name", name], options, &[image], arguments].concat();
+        let mut service = Service::of_client(self.command(words), name)?;
+        service.container.id = self.text(["inspect", "--format", "{{.Id}}", name])?;
+        Ok(service)
+    }
+
+    fn exec(&self, container: &Container, argv: &[&str]) -> anyhow::Result<Output> {
+        let words = [&["exec", container.id.as_str()], argv].concat();
+        self.command(words).output().context("cannot run podman")
+    }
+
+    fn exec_detached(&self, container: &Container, argv: &[&str]) -> anyhow::Result<()> {
+        self.text([&["exec", "-d", container.id.as_str()], argv].concat())
+            .map(drop)
+    }
+
+    fn restart(&self, container: &Container) -> anyhow::Result<Container> {
+        self.text(["restart", "--time=5", &container.id])?;
+        Ok(container.clone())
+    }
+
+    fn remove(&self, container: &Container) -> anyhow::Result<()> {
+        self.text(["rm", "-f", "-t", "0", &container.id]).map(drop)
+    }
+
+    fn process(&self, container: &Container) -> anyhow::Result<u32> {
+        let text = self.text(["inspect", "--format", "{{.State.Pid}}", &container.id])?;
+        match text.parse() {
+            Ok(0) | Err(_) => anyhow::bail!("{} does not run: process {text}", container.name),
+            Ok(process) => Ok(process),
+        }
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        let _ = self.text(["rm", "-f", "-t", "0", "-a"]);
+        self.place.remove();
+    }
+}
