@@ -82,7 +82,7 @@ impl Containerd {
             .stderr(log)
             .spawn()
             .context("cannot start containerd (is it installed?)")?;
-        let client = Arc::new(Client::new(&directory.join("containerd.sock"))?);
+        let client = Arc::new(Client::new(&directory.join("state/containerd.sock"))?);
         let mut containerd = Self {
             place,
             daemon,
@@ -106,7 +106,7 @@ impl Containerd {
     /// The socket at which it answers.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.place.directory().join("containerd.sock")
+        self.place.directory().join("state/containerd.sock")
     }
 
     fn make_pause_image(&self) -> anyhow::Result<()> {
@@ -435,7 +435,7 @@ BinaryName = "{runc}"
 "#,
         root = below("data"),
         state = below("state"),
-        socket = below("containerd.sock"),
+        socket = below("state/containerd.sock"),
         opt = below("opt"),
         cni = below("cni"),
     ))

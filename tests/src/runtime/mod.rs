@@ -19,7 +19,7 @@ use std::process::Output;
 use anyhow::Context as _;
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
-pub use self::containerd::Containerd;
+pub use self::containerd::{Containerd, POD_NAMESPACE};
 pub use self::docker::Docker;
 pub use self::place::{Layout, Place, tail};
 pub use self::podman::Podman;
