@@ -128,7 +128,10 @@ impl Runtime for Docker {
     }
 
     fn configuration(&self) -> String {
-        format!("docker:\n  data_roots: [{}]\n", self.data_root().display())
+        format!(
+            "runtimes:\n  docker:\n    data_roots: [{}]\n",
+            self.data_root().display()
+        )
     }
 
     fn import(&self, root: &Path, name: &str) -> anyhow::Result<String> {
