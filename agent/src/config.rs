@@ -70,6 +70,8 @@ pub struct RuntimesSection {
     pub docker: DockerSection,
     /// containerd.
     pub containerd: ContainerdSection,
+    /// Podman and CRI-O.
+    pub podman: PodmanSection,
 }
 
 /// `runtimes.docker:`
@@ -86,6 +88,14 @@ pub struct DockerSection {
 pub struct ContainerdSection {
     /// State directories; the socket is `containerd.sock` in them.
     pub states: Vec<PathBuf>,
+}
+
+/// `runtimes.podman:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PodmanSection {
+    /// Storages (`podman info`: `graphRoot`).
+    pub storages: Vec<PathBuf>,
 }
 
 /// `policies:`
@@ -209,6 +219,8 @@ pub struct RuntimesChoice {
     pub docker_data_roots: Vec<PathBuf>,
     /// containerd's state directories.
     pub containerd_states: Vec<PathBuf>,
+    /// Podman's and CRI-O's storages.
+    pub podman_storages: Vec<PathBuf>,
 }
 
 /// Bounds. What happens at each is said where it is used.

@@ -20,6 +20,7 @@ use crate::config::{CgroupHierarchy, Config, Level, Unprofiled};
 use crate::container::containerd::ContainerdConfig;
 use crate::container::docker::DockerConfig;
 use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
+use crate::container::podman::PodmanConfig;
 use crate::container::runtimes::{Runtimes, RuntimesConfig};
 use crate::control::feed::AlertFeed;
 use crate::control::server::{Server, ServerOptions};
@@ -171,6 +172,10 @@ fn runtimes_config(config: &Config) -> RuntimesConfig {
         },
         containerd: ContainerdConfig {
             states: config.runtimes.containerd_states.clone(),
+            find,
+        },
+        podman: PodmanConfig {
+            storages: config.runtimes.podman_storages.clone(),
             find,
         },
     }

@@ -45,6 +45,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
             find: file.runtimes.find.unwrap_or(true),
             docker_data_roots,
             containerd_states: file.runtimes.containerd.states,
+            podman_storages: file.runtimes.podman.storages,
         },
         cgroup_hierarchy: file.cgroup_hierarchy.unwrap_or(CgroupHierarchy::Auto),
         exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),

@@ -7,6 +7,7 @@
 
 pub mod containerd;
 pub mod content;
+pub mod crio;
 pub mod data_root;
 pub mod docker;
 pub mod error;
@@ -18,6 +19,7 @@ pub mod membership;
 pub mod mountinfo;
 pub mod overlay;
 pub mod pod;
+pub mod podman;
 pub mod process;
 pub mod read;
 pub mod root;

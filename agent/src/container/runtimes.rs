@@ -14,6 +14,7 @@ use super::docker::{self, Docker, DockerConfig};
 use super::error::RuntimeError;
 use super::id::ContainerId;
 use super::info::ContainerInfo;
+use super::podman::{self, Podman, PodmanConfig};
 use super::process;
 use super::read::ReadError;
 use super::{containerd, info::Runtime};
@@ -25,6 +26,8 @@ pub struct RuntimesConfig {
     pub docker: DockerConfig,
     /// containerd.
     pub containerd: ContainerdConfig,
+    /// Podman and CRI-O.
+    pub podman: PodmanConfig,
 }
 
 /// Who made a cgroup.
@@ -50,6 +53,7 @@ pub struct Found {
 pub struct Runtimes {
     docker: Docker,
     containerd: Containerd,
+    podman: Podman,
     problems: Vec<RuntimeError>,
 }
 
@@ -76,6 +80,7 @@ impl Runtimes {
         let mut runtimes = Self {
             docker: Docker::new(config.docker),
             containerd: Containerd::new(config.containerd),
+            podman: Podman::new(config.podman),
             problems: Vec::new(),
         };
         runtimes.refresh();
@@ -86,12 +91,14 @@ impl Runtimes {
     pub fn refresh(&mut self) {
         self.problems.clear();
         let processes =
-            process::runtimes(&[docker::DAEMON, containerd::shim::PROCESS]).unwrap_or_else(|error| {
-                self.problems.push(error.into());
-                Vec::new()
-            });
+            process::runtimes(&[docker::DAEMON, containerd::shim::PROCESS, podman::conmon::PROCESS])
+                .unwrap_or_else(|error| {
+                    self.problems.push(error.into());
+                    Vec::new()
+                });
         self.docker.refresh(&processes);
         self.containerd.refresh(&processes);
+        self.podman.refresh(&processes);
     }
 
     /// The container with this id; `None` if no known runtime has one (which a [`Runtimes::refresh`] may change).
@@ -108,6 +115,9 @@ impl Runtimes {
             let question = Some(question);
             return Ok(Some(Found { info, question }));
         }
+        if let Some(info) = self.podman.find(id)? {
+            return Ok(Some(Found { info, question: None }));
+        }
         // Nobody else knows it, so that what stood against reading Docker's counts.
         of_docker.map(|_| None)
     }
@@ -117,6 +127,7 @@ impl Runtimes {
         [
             (Runtime::Docker, self.docker.data_roots().collect::<Vec<_>>()),
             (Runtime::Containerd, self.containerd.directories().collect()),
+            (Runtime::Podman, self.podman.storages().collect()),
         ]
         .into_iter()
         .filter(|(_, directories)| !directories.is_empty())
@@ -128,6 +139,7 @@ impl Runtimes {
             .iter()
             .chain(self.docker.problems())
             .chain(self.containerd.problems())
+            .chain(self.podman.problems())
     }
 }
 

@@ -346,13 +346,16 @@ pub(super) fn behaviour_view(
     }
 }
 
+/// Storage drivers, by their names in each runtime, whose root filesystems are overlays.
+const OVERLAYS: &[&str] = &["overlay2", "overlayfs", "overlay", "stargz", "soci", "nydus"];
+
 /// Why drift cannot be told in a container; `None` if it can.
 fn drift_reason(tracked: &Tracked, instance: &Instance) -> Option<String> {
     if instance.first_exec == 0 {
         return Some("it has not executed anything yet".to_owned());
     }
     let driver = tracked.known().map(|known| known.info.storage.driver.as_str())?;
-    (driver != "overlay2" && driver != "overlayfs").then(|| {
+    (!OVERLAYS.contains(&driver)).then(|| {
         format!(
             "its root filesystem ({driver}) has no layers: every file is `{}`",
             Layer::Unknown
