@@ -21,7 +21,10 @@ use crate::environment::patience;
 const BASE: &str = "/tmp/driftlock-tests";
 
 /// Where the runtimes create containers' cgroups, at the top of each hierarchy.
-const PARENTS: [&str; 3] = ["docker", "libpod_parent", "kubepods"];
+const PARENTS: [&str; 4] = ["docker", "libpod_parent", "kubepods", PLAIN];
+
+/// The namespace of containerd in which tests put what is neither Docker's nor Kubernetes', and so its cgroup.
+pub const PLAIN: &str = "driftlock-plain";
 
 /// Held by the test process that has containers.
 const LOCK_FILE: &str = "/tmp/driftlock-tests.lock";
@@ -195,6 +198,7 @@ fn container_cgroups(directory: &Path) -> Vec<PathBuf> {
         "data/containers",
         "data/overlay-containers",
         "state/io.containerd.runtime.v2.task/k8s.io",
+        "state/io.containerd.runtime.v2.task/driftlock-plain",
         "state/io.containerd.grpc.v1.cri/containers",
         "state/io.containerd.grpc.v1.cri/sandboxes",
     ]

@@ -77,13 +77,17 @@ pub fn build_with(
     mark: &str,
     change: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<String> {
-    let root = tempfile::Builder::new()
-        .prefix("image-")
-        .tempdir_in(runtime.place().directory())?;
+    let root = lay_out(runtime.place().directory(), mark)?;
     let root = root.path();
-    fill(Environment::get(), root, mark).context("cannot lay out the image's files")?;
     change(root)?;
     runtime.import(root, name)
+}
+
+/// The root filesystem of an image as [`build`] makes it, in a new directory below `directory`.
+pub fn lay_out(directory: &Path, mark: &str) -> anyhow::Result<tempfile::TempDir> {
+    let root = tempfile::Builder::new().prefix("image-").tempdir_in(directory)?;
+    fill(Environment::get(), root.path(), mark).context("cannot lay out the image's files")?;
+    Ok(root)
 }
 
 fn fill(environment: &Environment, root: &Path, mark: &str) -> anyhow::Result<()> {

@@ -4,31 +4,36 @@ use std::sync::Mutex;
 use std::time::Duration;
 
 use tests::agent::Options;
-use tests::runtime::{Container, Runtime};
+use tests::runtime::{Container, Kind, Runtime};
 use tests::stage::{IMAGE, Stage};
 
-/// Of 200 operations, how many run at once.
+tests::on_every_runtime!(nothing_that_conforms_is_disturbed);
+
+/// How many operations run at once.
 const PARALLEL: usize = 4;
 
-/// 200 container starts, restarts and `docker exec`s: each shows its effect, none is disturbed, and there is no alert at
+/// 200 container starts, restarts and execs with Docker, 80 with each other runtime: each shows its effect, none is disturbed, and there is no alert at
 /// all, so none about the runtime's own processes either.
-#[test]
-fn nothing_that_conforms_is_disturbed() -> anyhow::Result<()> {
-    let stage = Stage::enforcing(&Options {
-        policies: vec![("exec_into", "deny")],
-        ..Options::named("conforming")
-    })?;
+fn nothing_that_conforms_is_disturbed(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::enforcing_on(
+        kind,
+        &Options {
+            policies: vec![("exec_into", "deny")],
+            ..Options::named("conforming")
+        },
+    )?;
     stage.agent.accept_probe(IMAGE, "/bin/fetch")?;
     let mark = stage.agent.mark();
     let before = descriptors(&stage)?;
     let (stopped, runtime) = (stage.agent.counter(stage.stop.counter())?, stage.runtime.as_ref());
+    let operations = if kind == Kind::Docker { 200 } else { 80 };
     let faults = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for worker in 0..PARALLEL {
             let faults = &faults;
             scope.spawn(move || {
                 // Per round: a start, a restart and three execs.
-                for round in 0..200 / PARALLEL / 5 {
+                for round in 0..operations / PARALLEL / 5 {
                     if let Err(fault) = conform(runtime, &format!("c{worker}-{round}")) {
                         faults
                             .lock()
@@ -78,14 +83,15 @@ fn conform(runtime: &dyn Runtime, name: &str) -> anyhow::Result<()> {
         &["/bin/fetch,/tmp/starts", "/bin/report,/tmp/reports"],
     )?;
     wait_for_lines(runtime, &container, "/tmp/reports", 1)?;
-    runtime.restart(&container)?;
-    wait_for_lines(runtime, &container, "/tmp/reports", 2)?;
+    let container = runtime.restart(&container)?;
+    let starts = if runtime.kind().keeps_files() { 2 } else { 1 };
+    wait_for_lines(runtime, &container, "/tmp/reports", starts)?;
     for probe in 1..=3 {
         let output = runtime.exec(&container, &["/bin/fetch", "/tmp/probes"])?;
         anyhow::ensure!(output.status.success(), "{name}: exec {probe}: {output:?}");
     }
     wait_for_lines(runtime, &container, "/tmp/probes", 3)?;
-    wait_for_lines(runtime, &container, "/tmp/starts", 2)?;
+    wait_for_lines(runtime, &container, "/tmp/starts", starts)?;
     runtime.remove(&container)
 }
 

@@ -3,19 +3,27 @@
 use tests::agent::Options;
 use tests::attempt::{self, Scene};
 use tests::image::SCRIPT;
-use tests::runtime::Layout;
+use tests::runtime::Kind;
 use tests::service::Stop;
 use tests::stage::{IMAGE, Stage, is_about};
 
+tests::on_every_runtime!(
+    every_attempt_comes_out_as_expected,
+    drift_is_reported_in_every_mode_and_never_learned,
+    what_is_unknown_is_learned_or_reported,
+    a_script_is_told_as_a_script,
+    an_accepted_volume_program_runs_with_that_content_alone,
+    changed_metadata_does_not_alarm_twice
+);
+
 /// All attempts of the demonstration, both policies for what enters from outside.
-#[test]
-fn every_attempt_comes_out_as_expected() -> anyhow::Result<()> {
+fn every_attempt_comes_out_as_expected(kind: Kind) -> anyhow::Result<()> {
     for (policy, shell) in [("alert", attempt::SHELL_ALERT), ("deny", attempt::SHELL_DENY)] {
         let options = Options {
             policies: vec![("exec_into", policy)],
             ..Options::named(policy)
         };
-        let stage = Stage::enforcing(&options)?;
+        let stage = Stage::enforcing_on(kind, &options)?;
         stage.agent.accept_probe(IMAGE, "/bin/fetch")?;
         let volume = stage.host_directory("volume")?;
         tests::demo::put_tool(&volume)?;
@@ -46,9 +54,8 @@ fn every_attempt_comes_out_as_expected() -> anyhow::Result<()> {
 }
 
 /// In learn and monitor drift is reported and runs; it is never learned.
-#[test]
-fn drift_is_reported_in_every_mode_and_never_learned() -> anyhow::Result<()> {
-    let stage = Stage::learned(Layout::Hybrid, &Options::named("modes"))?;
+fn drift_is_reported_in_every_mode_and_never_learned(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::learned(kind, &Options::named("modes"))?;
     let service = stage.service("modes", &[])?;
     for mode in ["learn", "monitor"] {
         stage.agent.set_mode(mode, IMAGE)?;
@@ -76,9 +83,8 @@ fn drift_is_reported_in_every_mode_and_never_learned() -> anyhow::Result<()> {
 }
 
 /// What is only unknown is reported in monitor, and learned in learn without an alert.
-#[test]
-fn what_is_unknown_is_learned_or_reported() -> anyhow::Result<()> {
-    let stage = Stage::learned(Layout::Hybrid, &Options::named("unknown"))?;
+fn what_is_unknown_is_learned_or_reported(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::learned(kind, &Options::named("unknown"))?;
     let service = stage.service("unknown", &[])?;
     let mark = stage.agent.mark();
     assert!(service.start(&["/bin/rotate", "/tmp/learned"])?.all_succeeded());
@@ -111,9 +117,8 @@ fn what_is_unknown_is_learned_or_reported() -> anyhow::Result<()> {
 }
 
 /// A script is judged by its own file where that is seen, else by its interpreter, and shows as a script.
-#[test]
-fn a_script_is_told_as_a_script() -> anyhow::Result<()> {
-    let stage = Stage::enforcing(&Options::named("script"))?;
+fn a_script_is_told_as_a_script(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::enforcing_on(kind, &Options::named("script"))?;
     let service = stage.service("script", &[])?;
     assert!(service.start(&[SCRIPT, "/tmp/learned"])?.all_succeeded());
     assert_eq!(
@@ -147,9 +152,8 @@ fn a_script_is_told_as_a_script() -> anyhow::Result<()> {
 }
 
 /// A program from a volume that an operator accepted with its content runs; with another content it does not.
-#[test]
-fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<()> {
-    let stage = Stage::enforcing(&Options::named("volume"))?;
+fn an_accepted_volume_program_runs_with_that_content_alone(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::enforcing_on(kind, &Options::named("volume"))?;
     let volume = stage.host_directory("volume")?;
     tests::demo::put_tool(&volume)?;
     let service = stage.service("volume", &[&format!("--volume={}:/data", volume.display())])?;
@@ -185,9 +189,8 @@ fn an_accepted_volume_program_runs_with_that_content_alone() -> anyhow::Result<(
 
 /// A file whose mode was changed is in the upper layer with the image's content: it is told once as that, and does
 /// not alarm a second time.
-#[test]
-fn changed_metadata_does_not_alarm_twice() -> anyhow::Result<()> {
-    let stage = Stage::learned(Layout::Hybrid, &Options::named("metadata"))?;
+fn changed_metadata_does_not_alarm_twice(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::learned(kind, &Options::named("metadata"))?;
     stage.agent.set_mode("monitor", IMAGE)?;
     let service = stage.service("metadata", &[])?;
     assert!(

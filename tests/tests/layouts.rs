@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use tests::agent::Options;
-use tests::runtime::Layout;
-use tests::stage::{IMAGE, Stage};
+use tests::runtime::{Kind, Layout};
+use tests::stage::{Ground, IMAGE, Stage};
 
-fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Result<()> {
-    let stage = Stage::learned(layout, &Options::named(name))?;
+tests::on_every_runtime!(hybrid, pure_v2, v1_alone);
+
+fn learn_enforce_kill(kind: Kind, layout: Layout, ids_from: &str) -> anyhow::Result<()> {
+    let stage = Stage::learned(Ground { kind, layout }, &Options::named("layout"))?;
     stage.agent.set_mode("enforce", IMAGE)?;
     let status = stage.agent.json(&["status"])?;
     let hierarchy = status["cgroups"]["hierarchy"].as_str().unwrap_or_default();
@@ -16,15 +18,15 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
     let mark = stage.agent.mark();
     let service = stage.service("attacked", &[])?;
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
-    stage.runtime.restart(&service.container)?;
-    stage.agent.wait_until_resolved(&service.container.id)?;
+    let again = stage.runtime.restart(&service.container)?;
+    stage.agent.wait_until_resolved(&again.id)?;
     assert_eq!(
         stage.agent.wait_for_alert(mark, Duration::from_secs(2), |_| true),
         None,
         "{layout:?}"
     );
-    let container = service.detach();
-    stage.runtime.remove(&container)?;
+    service.detach();
+    stage.runtime.remove(&again)?;
 
     let service = stage.service("attacked", &[])?;
     Stage::drop_payload(&service, "/tmp/dropped")?;
@@ -48,20 +50,17 @@ fn learn_enforce_kill(layout: Layout, name: &str, ids_from: &str) -> anyhow::Res
     Ok(())
 }
 
-/// Version 1 controllers and version 2 beside them: ids are those of version 2, in which Docker places containers too.
-#[test]
-fn hybrid() -> anyhow::Result<()> {
-    learn_enforce_kill(Layout::Hybrid, "hybrid", "/sys/fs/cgroup/unified")
+/// Version 1 controllers and version 2 beside them: ids are those of version 2, in which runtimes place containers too.
+fn hybrid(kind: Kind) -> anyhow::Result<()> {
+    learn_enforce_kill(kind, Layout::Hybrid, "/sys/fs/cgroup/unified")
 }
 
 /// Version 2 alone.
-#[test]
-fn pure_v2() -> anyhow::Result<()> {
-    learn_enforce_kill(Layout::PureV2, "v2", "/sys/fs/cgroup")
+fn pure_v2(kind: Kind) -> anyhow::Result<()> {
+    learn_enforce_kill(kind, Layout::PureV2, "/sys/fs/cgroup")
 }
 
 /// Version 1 alone: in version 2 every container has the host's own id, which must not be used.
-#[test]
-fn v1_alone() -> anyhow::Result<()> {
-    learn_enforce_kill(Layout::V1, "v1", "/sys/fs/cgroup/")
+fn v1_alone(kind: Kind) -> anyhow::Result<()> {
+    learn_enforce_kill(kind, Layout::V1, "/sys/fs/cgroup/")
 }

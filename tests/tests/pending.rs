@@ -2,8 +2,13 @@
 //! halted meanwhile, so that this moment lasts as long as the test needs.
 
 use tests::agent::Options;
-use tests::runtime::Layout;
+use tests::runtime::Kind;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
+
+tests::on_every_runtime!(
+    drift_is_reported_from_the_first_exec,
+    drift_is_killed_from_the_first_exec_if_so_configured
+);
 
 /// Starts a container that executes a program of its volume and an image program that no profile holds, while the
 /// agent is halted. Returns whether each ran, and the alert about each.
@@ -30,9 +35,8 @@ fn start_unseen(stage: &Stage) -> anyhow::Result<[(bool, Option<serde_json::Valu
 }
 
 /// By default drift is reported, and what is only unknown is judged when the profile is known.
-#[test]
-fn drift_is_reported_from_the_first_exec() -> anyhow::Result<()> {
-    let stage = Stage::enforcing(&Options::named("alert-drift"))?;
+fn drift_is_reported_from_the_first_exec(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::enforcing_on(kind, &Options::named("alert-drift"))?;
     let [(drift_ran, drift), (unknown_ran, unknown)] = start_unseen(&stage)?;
     assert!(
         drift_ran && unknown_ran,
@@ -56,13 +60,12 @@ fn drift_is_reported_from_the_first_exec() -> anyhow::Result<()> {
 }
 
 /// With `unprofiled: deny-drift` the kernel kills drift before anybody knows the image.
-#[test]
-fn drift_is_killed_from_the_first_exec_if_so_configured() -> anyhow::Result<()> {
+fn drift_is_killed_from_the_first_exec_if_so_configured(kind: Kind) -> anyhow::Result<()> {
     let options = Options {
         policies: vec![("unprofiled", "deny-drift")],
         ..Options::named("deny-drift")
     };
-    let stage = Stage::learned(Layout::Hybrid, &options)?;
+    let stage = Stage::learned(kind, &options)?;
     stage.agent.set_mode("enforce", IMAGE)?;
     let [(drift_ran, drift), (unknown_ran, _)] = start_unseen(&stage)?;
     assert!(!drift_ran, "drift ran; log:\n{}", stage.agent.log());

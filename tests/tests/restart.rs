@@ -5,8 +5,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tests::agent::{Agent, Options};
+use tests::runtime::Kind;
 use tests::service::{Outcomes, Service};
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
+
+tests::on_every_runtime!(enforcement_outlives_the_agent_until_teardown);
 
 const RESTARTS: usize = 20;
 /// Starts in one request of a loop.
@@ -99,10 +102,9 @@ fn restarts_neither_let_drift_run_nor_disturb_what_conforms() -> anyhow::Result<
 
 /// Without an agent drift is stopped all the same, a container that starts meanwhile is known to the next agent, and so is what
 /// happened; `teardown` ends it, and so does an agent that was started with `--teardown-on-exit`.
-#[test]
-fn enforcement_outlives_the_agent_until_teardown() -> anyhow::Result<()> {
+fn enforcement_outlives_the_agent_until_teardown(kind: Kind) -> anyhow::Result<()> {
     let options = Options::named("outlives");
-    let mut stage = Stage::enforcing(&options)?;
+    let mut stage = Stage::enforcing_on(kind, &options)?;
     let service = stage.service("outlives", &[])?;
     Stage::drop_payload(&service, "/tmp/dropped")?;
     stage.agent.kill()?;

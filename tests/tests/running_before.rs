@@ -1,17 +1,21 @@
 //! Containers that ran before the agent started are its containers too.
 
 use tests::agent::Options;
-use tests::runtime::Layout;
+use tests::runtime::Kind;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 
+tests::on_every_runtime!(
+    a_running_container_is_enforced_upon,
+    what_entered_before_is_known_by_its_parent
+);
+
 /// A container that runs when the agent starts is enforced upon, and its own processes are not taken for intruders.
-#[test]
-fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
+fn a_running_container_is_enforced_upon(kind: Kind) -> anyhow::Result<()> {
     let options = Options {
         policies: vec![("exec_into", "deny")],
         ..Options::named("running")
     };
-    let mut stage = Stage::enforcing(&options)?;
+    let mut stage = Stage::enforcing_on(kind, &options)?;
     stage.agent.stop()?;
     let service = stage.runtime.service("running", IMAGE, &[], &[])?;
     stage.agent = tests::agent::Agent::start(stage.runtime.as_ref(), &options)?;
@@ -41,9 +45,8 @@ fn a_running_container_is_enforced_upon() -> anyhow::Result<()> {
 
 /// What entered from outside before the agent started is known by its parent; what has lost that parent meanwhile is
 /// told as unclassified.
-#[test]
-fn what_entered_before_is_known_by_its_parent() -> anyhow::Result<()> {
-    let mut stage = Stage::learned(Layout::Hybrid, &Options::named("entered"))?;
+fn what_entered_before_is_known_by_its_parent(kind: Kind) -> anyhow::Result<()> {
+    let mut stage = Stage::learned(kind, &Options::named("entered"))?;
     stage.agent.set_mode("monitor", IMAGE)?;
     stage.agent.stop()?;
     let service = stage.runtime.service("entered", IMAGE, &[], &[])?;

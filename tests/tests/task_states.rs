@@ -3,14 +3,15 @@
 use std::path::PathBuf;
 
 use tests::agent::Options;
-use tests::runtime::Layout;
+use tests::runtime::Kind;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
+
+tests::on_every_runtime!(an_orphan_of_an_exec_is_still_from_outside);
 
 /// What an exec from outside leaves in the background is still from outside when the container's first process has
 /// become its parent.
-#[test]
-fn an_orphan_of_an_exec_is_still_from_outside() -> anyhow::Result<()> {
-    let stage = Stage::learned(Layout::Hybrid, &Options::named("orphan"))?;
+fn an_orphan_of_an_exec_is_still_from_outside(kind: Kind) -> anyhow::Result<()> {
+    let stage = Stage::learned(kind, &Options::named("orphan"))?;
     stage.agent.set_mode("monitor", IMAGE)?;
     let service = stage.service("orphan", &[])?;
     let id = service.container.id.as_str();

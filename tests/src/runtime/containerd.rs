@@ -68,7 +68,7 @@ struct Pod {
 impl Containerd {
     /// Starts a daemon and waits until it answers.
     pub fn start(layout: Layout) -> anyhow::Result<Self> {
-        let place = Place::create(layout, "kubepods")?;
+        let place = Place::create(layout, &["kubepods", cleanup::PLAIN])?;
         let directory = place.directory();
         std::fs::create_dir_all(directory.join("logs"))?;
         std::fs::write(directory.join("config.toml"), configuration(&place)?)?;
@@ -109,6 +109,43 @@ impl Containerd {
         self.place.directory().join("state/containerd.sock")
     }
 
+    /// A command line of containerd's own tool, for what is in one of its namespaces.
+    #[must_use]
+    pub fn ctr(&self, namespace: &str) -> Command {
+        let mut command = self.place.beside("ctr");
+        command
+            .arg("--address")
+            .arg(self.socket())
+            .arg(format!("--namespace={namespace}"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Makes the image `name` of a root filesystem in a namespace other than that of Kubernetes. Returns its config digest.
+    pub fn import_into(
+        &self,
+        namespace: &str,
+        root: &Path,
+        name: &str,
+        entrypoint: &[&str],
+    ) -> anyhow::Result<String> {
+        let file = self.place.directory().join("image.tar");
+        let digest = archive::write(root, name, entrypoint, &file)?;
+        let output = self
+            .ctr(namespace)
+            .args(["images", "import"])
+            .arg(&file)
+            .output()
+            .context("cannot run ctr")?;
+        ensure!(
+            output.status.success(),
+            "ctr images import failed: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        std::fs::remove_file(&file)?;
+        Ok(digest)
+    }
+
     fn make_pause_image(&self) -> anyhow::Result<()> {
         let root = tempfile::Builder::new()
             .prefix("pause-")
@@ -122,21 +159,7 @@ impl Containerd {
     }
 
     fn load(&self, root: &Path, name: &str, entrypoint: &[&str]) -> anyhow::Result<String> {
-        let file = self.place.directory().join("image.tar");
-        let digest = archive::write(root, name, entrypoint, &file)?;
-        let output = Command::new("ctr")
-            .arg("--address")
-            .arg(self.socket())
-            .args(["--namespace=k8s.io", "images", "import", "--digests"])
-            .arg(&file)
-            .output()
-            .context("cannot run ctr")?;
-        ensure!(
-            output.status.success(),
-            "ctr images import failed: {}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-        std::fs::remove_file(&file)?;
+        let digest = self.import_into("k8s.io", root, name, entrypoint)?;
         // The image is known to the interface a moment after it is in the store.
         let deadline = Instant::now() + patience(Duration::from_secs(20));
         while !self.client.has_image(&digest)? {
@@ -291,6 +314,23 @@ impl Containerd {
     }
 }
 
+impl Pod {
+    /// Removes the pod's cgroup, which is a kubelet's work.
+    fn remove_cgroup(&self) {
+        let Some(name) = self
+            .config
+            .linux
+            .as_ref()
+            .and_then(|linux| linux.cgroup_parent.strip_prefix("/kubepods/"))
+        else {
+            return;
+        };
+        for hierarchy in cleanup::hierarchies() {
+            cleanup::remove_empty(&hierarchy.join("kubepods").join(name));
+        }
+    }
+}
+
 impl Runtime for Containerd {
     fn kind(&self) -> Kind {
         Kind::Containerd
@@ -373,10 +413,7 @@ impl Runtime for Containerd {
         self.client.remove_container(&container.id, 0)?;
         self.client.remove_pod(&pod.sandbox)?;
         self.pods().remove(&container.id);
-        let linux = pod.config.linux.unwrap_or_default();
-        for hierarchy in cleanup::hierarchies() {
-            cleanup::remove_empty(&hierarchy.join(linux.cgroup_parent.trim_start_matches('/')));
-        }
+        pod.remove_cgroup();
         Ok(())
     }
 
@@ -396,6 +433,9 @@ impl Drop for Containerd {
             if let Err(error) = self.client.remove_pod(&sandbox) {
                 eprintln!("cleanup: {error:#}");
             }
+        }
+        for pod in self.pods().values() {
+            pod.remove_cgroup();
         }
         super::docker::end(&mut self.daemon);
         self.place.remove();

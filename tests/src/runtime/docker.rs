@@ -24,9 +24,14 @@ pub struct Docker {
 }
 
 impl Docker {
-    /// Starts a daemon and waits until it answers.
+    /// Starts a daemon with a containerd of its own and waits until it answers.
     pub fn start(layout: Layout) -> anyhow::Result<Self> {
-        let place = Place::create(layout, "docker")?;
+        Self::start_with(layout, &[])
+    }
+
+    /// Starts a daemon with further arguments and waits until it answers.
+    pub fn start_with(layout: Layout, arguments: &[&str]) -> anyhow::Result<Self> {
+        let place = Place::create(layout, &["docker"])?;
         let directory = place.directory();
         let log = File::create(directory.join("dockerd.log"))?;
         let mut command = place.beside("dockerd");
@@ -40,6 +45,7 @@ impl Docker {
             .arg(directory.join("dockerd.pid"))
             .arg("-H")
             .arg(format!("unix://{}", directory.join("docker.sock").display()))
+            .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
             .stderr(log);

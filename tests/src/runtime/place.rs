@@ -54,15 +54,15 @@ impl Layout {
 }
 
 impl Place {
-    /// A new one for a runtime that creates containers' cgroups below `parent`, a name at the top of each hierarchy.
-    pub fn create(layout: Layout, parent: &str) -> anyhow::Result<Self> {
+    /// A new one for a runtime that creates containers' cgroups below `parents`, names at the top of each hierarchy.
+    pub fn create(layout: Layout, parents: &[&str]) -> anyhow::Result<Self> {
         Ok(Self {
             layout,
             directory: cleanup::run_directory()?,
             namespace: layout.script().map(Namespace::create).transpose()?,
             parents: cleanup::hierarchies()
                 .iter()
-                .map(|hierarchy| hierarchy.join(parent))
+                .flat_map(|hierarchy| parents.iter().map(move |parent| hierarchy.join(parent)))
                 .filter(|parent| !parent.exists())
                 .collect(),
         })

@@ -22,7 +22,7 @@ impl Podman {
     /// Prepares it and sees that it answers.
     pub fn start(layout: Layout) -> anyhow::Result<Self> {
         let podman = Self {
-            place: Place::create(layout, "libpod_parent")?,
+            place: Place::create(layout, &["libpod_parent"])?,
         };
         let directory = podman.place.directory();
         let below = |name: &str| directory.join(name).display().to_string();
