@@ -20,6 +20,8 @@ pub mod cleanup;
 #[cfg(feature = "harness")]
 pub mod demo;
 #[cfg(feature = "harness")]
+pub mod elsewhere;
+#[cfg(feature = "harness")]
 pub mod environment;
 #[cfg(feature = "fixtures")]
 pub mod fixture;

@@ -1,8 +1,7 @@
 //! Whose process it is stays known: past the death of its parent, and out of the container's cgroup.
 
-use std::path::PathBuf;
-
 use tests::agent::Options;
+use tests::elsewhere::Elsewhere;
 use tests::runtime::Kind;
 use tests::stage::{ALERT_PATIENCE, IMAGE, Stage, is_about};
 
@@ -44,7 +43,7 @@ fn a_process_that_leaves_its_cgroup_stays_tracked() -> anyhow::Result<()> {
     let mark = stage.agent.mark();
     let elsewhere = Elsewhere::create()?;
     let process = stage.runtime.process(&service.container)?.to_string();
-    std::fs::write(elsewhere.0.join("cgroup.procs"), &process)?;
+    elsewhere.take(&process)?;
     let left = stage.expect_alert(mark, &service);
     assert_eq!(left["kind"], "exec.left_cgroup", "{left:#}");
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
@@ -63,37 +62,4 @@ fn a_process_that_leaves_its_cgroup_stays_tracked() -> anyhow::Result<()> {
     });
     assert!(alert.is_some(), "no alert; log:\n{}", stage.agent.log());
     stage.runtime.remove(&service.container)
-}
-
-/// A cgroup of version 2 that is no container's.
-struct Elsewhere(PathBuf);
-
-impl Elsewhere {
-    fn create() -> anyhow::Result<Self> {
-        let cgroup = PathBuf::from(format!(
-            "/sys/fs/cgroup/unified/driftlock-test-{}",
-            std::process::id()
-        ));
-        std::fs::create_dir(&cgroup)?;
-        Ok(Self(cgroup))
-    }
-}
-
-impl Drop for Elsewhere {
-    fn drop(&mut self) {
-        // Where the test failed before it removed the container, its process goes back.
-        for process in std::fs::read_to_string(self.0.join("cgroup.procs"))
-            .unwrap_or_default()
-            .lines()
-        {
-            let _ = std::fs::write("/sys/fs/cgroup/unified/cgroup.procs", process);
-        }
-        for _ in 0..100 {
-            if std::fs::remove_dir(&self.0).is_ok() {
-                return;
-            }
-            std::thread::sleep(std::time::Duration::from_millis(20));
-        }
-        eprintln!("{} stays behind", self.0.display());
-    }
 }

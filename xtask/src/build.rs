@@ -187,7 +187,7 @@ fn test_executable(message: &str) -> Option<(String, PathBuf)> {
 }
 
 /// The target triple of this machine.
-fn host() -> Result<String> {
+pub fn host() -> Result<String> {
     let text =
         process::capture(Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into())).arg("-vV"))?;
     let host = text.lines().find_map(|line| line.strip_prefix("host: "));

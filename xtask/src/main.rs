@@ -8,6 +8,7 @@ mod build;
 mod check;
 mod demo;
 mod environment;
+mod fuzz;
 mod not_here;
 mod process;
 mod setup;
@@ -48,6 +49,8 @@ enum Command {
     Check,
     /// Run the unit tests, then the tests against this machine's kernel and real containers (as root).
     Test(test::Arguments),
+    /// Feed what reads hostile bytes (records, requests, documents, metadata) with inputs that coverage leads on.
+    Fuzz(fuzz::Arguments),
     /// Run the tests against the kernel on other kernels, in a virtual machine without acceleration.
     Vm(vm::Arguments),
     /// Measure what the agent costs on this machine, with real containers (as root).
@@ -76,6 +79,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Build { release } => build::run(if release { Profile::Release } else { Profile::Debug })?,
         Command::Check => check::run()?,
         Command::Test(arguments) => return test::run(&arguments),
+        Command::Fuzz(arguments) => return fuzz::run(&arguments),
         Command::Vm(arguments) => return vm::run(&arguments),
         Command::Bench(arguments) => return bench::run(arguments),
         Command::Demo => return demo::run(),

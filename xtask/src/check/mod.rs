@@ -6,12 +6,14 @@
 mod sources;
 mod unsafety;
 
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
 use crate::build;
+use crate::fuzz;
 use crate::process;
 use crate::setup::{self, Compiler, Purpose, Tools, cargo, workspace};
 
@@ -44,8 +46,20 @@ pub fn run() -> Result<()> {
             "format, kernel",
             cargo().current_dir(kernel()).args(["fmt", "--check"]),
         ),
+        program(
+            "format, fuzz",
+            cargo().current_dir(fuzz::package()).args(["fmt", "--check"]),
+        ),
         program("clippy", clippy().args(["--", "-Dwarnings"])),
         kernel_clippy(compiler),
+        program(
+            "clippy, fuzz",
+            cargo()
+                .current_dir(fuzz::package())
+                .args(["clippy", "--target-dir"])
+                .arg(workspace().join("target/fuzz/clippy"))
+                .args(["--", "-Dwarnings"]),
+        ),
         program(
             "documentation",
             cargo()
@@ -61,11 +75,15 @@ pub fn run() -> Result<()> {
         ),
         program(
             "dependencies",
-            &mut deny(&tools, false, &["bans", "licenses", "sources"])?,
+            &mut deny(&tools, workspace(), &["bans", "licenses", "sources"])?,
         ),
         program(
             "dependencies, kernel",
-            &mut deny(&tools, true, &["bans", "licenses", "sources"])?,
+            &mut deny(&tools, &kernel(), &["bans", "licenses", "sources"])?,
+        ),
+        program(
+            "dependencies, fuzz",
+            &mut deny(&tools, &fuzz::package(), &["bans", "licenses", "sources"])?,
         ),
         advisories(&tools)?,
         program(
@@ -172,13 +190,8 @@ fn kernel_clippy(compiler: &Compiler) -> Row {
     program(name, &mut clippy)
 }
 
-/// cargo-deny on the workspace or on the kernel programs, which are a workspace of their own under the same policy.
-fn deny(tools: &Tools, kernel_programs: bool, what: &[&str]) -> Result<Command> {
-    let directory = if kernel_programs {
-        kernel()
-    } else {
-        workspace().to_owned()
-    };
+/// cargo-deny on the workspace, or on the kernel programs or what is fuzzed, which are workspaces of their own under the same policy.
+fn deny(tools: &Tools, directory: &Path, what: &[&str]) -> Result<Command> {
     let mut command = Command::new(tools.deny.as_ref().context("cargo-deny")?);
     command
         .current_dir(workspace())
@@ -209,7 +222,7 @@ fn advisories(tools: &Tools) -> Result<Row> {
             format!("NOT CHECKED: the advisory database cannot be fetched: {cause}"),
         ));
     }
-    Ok(program(name, &mut deny(tools, false, &["advisories"])?))
+    Ok(program(name, &mut deny(tools, workspace(), &["advisories"])?))
 }
 
 fn unsafety() -> Row {

@@ -39,23 +39,26 @@ pub enum Purpose {
     Demo,
     /// `cargo xtask bench`: the toolchain and a container runtime.
     Bench,
+    /// `cargo xtask fuzz`: a C++ compiler for the engine.
+    Fuzz,
     /// `cargo xtask vm`: the toolchain and a virtual machine.
     Vm,
 }
 
 impl Purpose {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Build,
         Self::Check,
         Self::Test,
         Self::Demo,
         Self::Bench,
+        Self::Fuzz,
         Self::Vm,
     ];
 
     fn needs_linker(self) -> bool {
-        self != Self::Check
+        !matches!(self, Self::Check | Self::Fuzz)
     }
 
     fn needs_containers(self) -> bool {
@@ -129,6 +132,9 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
     }
     if any(|purpose| purpose == Purpose::Test) {
         needs.extend([&needs::CONTAINERD, &needs::CTR, &needs::PODMAN, &needs::CRUN]);
+    }
+    if any(|purpose| matches!(purpose, Purpose::Check | Purpose::Fuzz)) {
+        needs.push(&needs::CXX);
     }
     if any(|purpose| purpose == Purpose::Vm) {
         needs.extend([&needs::QEMU, &needs::XZ, &needs::MKFS, &needs::STRIP]);

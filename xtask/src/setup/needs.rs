@@ -127,6 +127,14 @@ pub const STRIP: Need = Need {
     probe: || path::on_path("strip"),
 };
 
+/// The engine that `cargo xtask fuzz` uses is C++.
+pub const CXX: Need = Need {
+    name: "C++ compiler",
+    why: "builds the engine of `cargo xtask fuzz`",
+    packages: &["g++"],
+    probe: || path::on_path("c++"),
+};
+
 /// The C library for static linking, of the programs that run inside containers.
 pub const STATIC_LIBC: Need = Need {
     name: "static C library",
