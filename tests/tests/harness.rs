@@ -17,7 +17,6 @@ tests::on_every_runtime!(
     nothing_is_left,
     leftovers_are_swept,
 );
-tests::on_every_runtime!(@one podman Podman containers_run_on_every_layout options_are_the_same nothing_is_left leftovers_are_swept);
 
 /// On every layout a container starts, its first process starts programs and sees how they end, and the container's
 /// cgroup is where that layout has it.

@@ -169,13 +169,14 @@ fn open_inside(process: u32, path: &str, flags: OFlags, mode: Mode) -> rustix::i
     Ok(File::from(file))
 }
 
-/// Makes of each function `fn NAME(kind: Kind) -> anyhow::Result<()>` a test for each runtime that the agent knows, named after
-/// both. Where a runtime is not there at all, that is told.
+/// Makes of each function `fn NAME(kind: Kind) -> anyhow::Result<()>` a test for each runtime, named after both. Where a
+/// runtime is not there at all, that is told.
 #[macro_export]
 macro_rules! on_every_runtime {
     ($($test:ident),+ $(,)?) => {
         $crate::on_every_runtime!(@one docker Docker $($test)+);
         $crate::on_every_runtime!(@one containerd Containerd $($test)+);
+        $crate::on_every_runtime!(@one podman Podman $($test)+);
     };
     (@one $module:ident $kind:ident $($test:ident)+) => {
         mod $module {
