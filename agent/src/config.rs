@@ -4,12 +4,15 @@
 //! Output: [`Config`]. Failure: [`ConfigError`] with the file, and the line, column and field where the text is wrong;
 //! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
 
+pub mod control;
+
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use self::control::ControlSection;
 use crate::alert::fold::FoldLimits;
 use crate::profile::mode::ExecInto;
 
@@ -46,6 +49,8 @@ pub struct ConfigFile {
     pub cgroup_hierarchy: Option<CgroupHierarchy>,
     /// What is done where no profile can say.
     pub policies: PoliciesSection,
+    /// Who may ask the agent.
+    pub control: ControlSection,
     /// Bounds.
     pub limits: LimitsSection,
 }
@@ -206,6 +211,8 @@ pub struct Config {
     pub exec_into: ExecInto,
     /// What drifts before the image is known.
     pub unprofiled: Unprofiled,
+    /// Who may ask the agent.
+    pub control: ControlSection,
     /// Bounds.
     pub limits: Limits,
 }
@@ -440,6 +447,7 @@ mod tests {
              runtimes:\n  find: false\n  docker: { data_roots: [/srv/docker] }\n  containerd: { states: [/srv/containerd] }\n\
              cgroup_hierarchy: v1\n\
              policies:\n  exec_into: deny\n  unprofiled: deny-drift\n\
+             control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
              limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
         .expect("a good file");
@@ -455,6 +463,8 @@ mod tests {
         assert_eq!(file.cgroup_hierarchy, Some(CgroupHierarchy::V1));
         assert_eq!(file.policies.exec_into, Some(ExecInto::Deny));
         assert_eq!(file.policies.unprofiled, Some(Unprofiled::DenyDrift));
+        assert_eq!((file.control.readers.len(), file.control.changers.len()), (2, 1));
+        assert_eq!(file.control.from_containers, control::FromContainers::Read);
         let limits = file.limits.resolve();
         assert_eq!(limits.fold.confirm_wait, Duration::ZERO);
         assert_eq!(
@@ -476,11 +486,46 @@ mod tests {
             "log: {level: debug\n",
             "- a\n",
             "node: a\n---\nnode: b\n",
+            "control:\n  readers: [ops, -1]\n",
+            "control:\n  writers: [ops]\n",
+            "control:\n  from_containers: allow\n",
+            "control:\n  readers: ops\n",
+            "limits:\n  clients: 99999999999999999999999999\n",
+            "limits:\n  folds: 1e400\n",
+            "a: &a [1]\nb: &b [*a, *a]\nc: [*b, *b]\n",
+            "? [a]\n: b\n",
+            "node: !!binary x\n",
+            "node: \"\\x00\u{1b}[31m\"\nlog: 3\n",
         ]
         .into_iter()
         .map(|text| parse(text).expect_err(text))
         .collect();
         insta::assert_snapshot!(errors.join("\n"));
+    }
+
+    /// What would take much memory or a deep stack if it were followed.
+    #[test]
+    fn a_hostile_file_is_refused_at_once() {
+        let reference = |level: u32| format!("l{level}: &l{level} [*l{0}, *l{0}, *l{0}, *l{0}]\n", level - 1);
+        let references = (1..30).map(reference).collect::<Vec<_>>().concat();
+        let long_list = format!("control: {{readers: [{}]}}", "1, ".repeat(100_000));
+        for text in [
+            format!("l0: &l0 [x, x]\n{references}"),
+            format!("docker: {}", "[".repeat(500_000)),
+            "{a: ".repeat(200_000),
+            "- ".repeat(500_000),
+            format!(
+                "docker: {{data_roots: {}{}}}",
+                "[".repeat(100_000),
+                "]".repeat(100_000)
+            ),
+            long_list,
+        ] {
+            let begun = std::time::Instant::now();
+            let error = parse(&text).expect_err("refused");
+            assert!(begun.elapsed() < Duration::from_secs(5), "{}", &text[..40]);
+            assert!(error.starts_with("config.yaml:") && error.len() < 1000, "{error}");
+        }
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::container::docker::DockerConfig;
 use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
 use crate::container::podman::PodmanConfig;
 use crate::container::runtimes::{Runtimes, RuntimesConfig};
+use crate::control::access::{Access, AccessError};
 use crate::control::feed::AlertFeed;
 use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
@@ -51,6 +52,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
 
+    let access = access(&config)?;
     let store = ProfileStore::open(&config.state_dir)?;
     let layout = detect(&config)?;
     tracing::info!(layout = %layout.layout, reason = %layout.reason, "container ids come from this hierarchy");
@@ -69,6 +71,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let (output, lines) = mpsc::channel(OUTPUT_LINES);
     let (requests, asked) = mpsc::channel(REQUESTS);
     let options = ServerOptions {
+        access,
         clients: config.limits.clients,
         ..ServerOptions::new(&config.socket)
     };
@@ -152,6 +155,15 @@ async fn read_kernel_log(log: aya_log::EbpfLogger<&'static dyn log::Log>) {
         guard.get_inner_mut().flush();
         guard.clear_ready();
     }
+}
+
+/// Who may ask the agent.
+fn access(config: &Config) -> Result<Access, AccessError> {
+    let group = |name: &str| {
+        let group = nix::unistd::Group::from_name(name)?;
+        Ok(group.map(|group| group.gid.as_raw()))
+    };
+    Access::new(&config.control, rustix::process::geteuid().as_raw(), group)
 }
 
 fn detect(config: &Config) -> anyhow::Result<Detected> {

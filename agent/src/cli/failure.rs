@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use crate::config::ConfigError;
+use crate::control::access::AccessError;
 use crate::control::client::ClientError;
 use crate::control::protocol::RefusalKind;
 use crate::text::escape;
@@ -64,6 +65,7 @@ impl Failure {
                 Some(4)
             }
             Self::Host(error) if error.chain().any(is_denied) => Some(4),
+            Self::Host(error) if error.is::<AccessError>() => Some(2),
             Self::Config(_) | Self::Usage(_) => Some(2),
             _ => Some(1),
         }

@@ -50,6 +50,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         cgroup_hierarchy: file.cgroup_hierarchy.unwrap_or(CgroupHierarchy::Auto),
         exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),
         unprofiled: file.policies.unprofiled.unwrap_or(Unprofiled::AlertDrift),
+        control: file.control,
         limits: file.limits.resolve(),
     })
 }

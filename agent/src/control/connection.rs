@@ -1,6 +1,6 @@
-//! One client of the control socket: who it is, what it asks, what it gets.
+//! One client of the control socket: what it asks, whether it may ask that, what it gets.
 //!
-//! Input: an accepted connection. Output: the engine's answer, or alert lines. Failure: whatever is wrong is answered
+//! Input: an accepted connection of a client that may ask. Output: the engine's answer, or alert lines. Failure: whatever is wrong is answered
 //! as a [`Refusal`] where the client still listens; then the connection closes. No client is waited for without a limit
 //! of time, except by a reader's own wish while it follows the alerts.
 
@@ -13,9 +13,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
 use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio::time::timeout;
 
+use super::access::Right;
 use super::feed::{AlertFeed, Reading, missed_line};
 use super::line::{LineError, read_line};
 use super::protocol::{Hello, PROTOCOL, Refusal, RefusalKind, Request, Response};
@@ -50,15 +51,23 @@ impl Default for Timeouts {
 pub(super) struct Shared {
     pub(super) engine: mpsc::Sender<EngineRequest>,
     pub(super) feed: Arc<AlertFeed>,
-    pub(super) own_uid: u32,
+    /// A permit for each document that is being received: they are long.
+    pub(super) documents: Arc<Semaphore>,
     pub(super) timeouts: Timeouts,
+}
+
+/// A client that may ask.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Client {
+    /// Its user, for messages.
+    pub(super) uid: u32,
+    /// What it may do.
+    pub(super) right: Right,
 }
 
 /// Why a connection ended before its time.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ConnectionError {
-    #[error("cannot tell who the client is: {0}")]
-    Peer(std::io::Error),
     #[error("cannot write to the client: {0}")]
     Write(std::io::Error),
     #[error("the client did not take its answer within {0:?}")]
@@ -68,31 +77,25 @@ pub(super) enum ConnectionError {
 /// Serves one client to its end.
 pub(super) async fn serve(
     stream: UnixStream,
+    client: Client,
     shared: Shared,
     shutdown: watch::Receiver<bool>,
 ) -> Result<(), ConnectionError> {
-    let peer = stream.peer_cred().map_err(ConnectionError::Peer)?;
     let (reader, writer) = stream.into_split();
     let mut writer = Writer {
         stream: writer,
         unwritten: VecDeque::new(),
         timeout: shared.timeouts.write,
     };
-    if !may_ask(peer.uid(), shared.own_uid) {
-        tracing::warn!(
-            uid = peer.uid(),
-            pid = peer.pid(),
-            "refused a client of the control socket"
-        );
-        let message = format!("uid {} may not ask the agent", peer.uid());
-        let refusal = Refusal::not_permitted(message).hint("run the command as root");
-        return writer.refuse(refusal).await;
-    }
     let mut reader = BufReader::new(reader);
-    let request = match receive(&mut reader, &mut writer, &shared).await? {
+    let request = match receive(&mut reader, &mut writer, client, &shared).await? {
         Ok(request) => request,
         Err(refusal) => return writer.refuse(refusal).await,
     };
+    if Right::needed(&request) > client.right {
+        tracing::warn!(uid = client.uid, "refused a change: this client may only read");
+        return writer.refuse(may_only_read(client)).await;
+    }
     match request {
         Request::Alerts { follow, last } => {
             alerts(reader, &mut writer, &shared.feed, follow, last, shutdown).await
@@ -104,18 +107,22 @@ pub(super) async fn serve(
     }
 }
 
-/// Whether a process of `peer_uid` may ask the agent that runs as `own_uid`.
-fn may_ask(peer_uid: u32, own_uid: u32) -> bool {
-    peer_uid == 0 || peer_uid == own_uid
+fn may_only_read(client: Client) -> Refusal {
+    Refusal::not_permitted(format!(
+        "uid {} may ask the agent to show, not to change anything",
+        client.uid
+    ))
+    .hint("run the command as root, or have `control.changers` of the agent's configuration name you")
 }
 
 /// Exchanges greetings and reads the request.
 async fn receive(
     reader: &mut BufReader<OwnedReadHalf>,
     writer: &mut Writer,
+    client: Client,
     shared: &Shared,
 ) -> Result<Result<Request, Refusal>, ConnectionError> {
-    let hello = match receive_line(reader, shared.timeouts.read).await {
+    let hello = match receive_line(reader, None, shared.timeouts.read).await {
         Ok(line) => line,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -140,7 +147,9 @@ async fn receive(
         }
     }
     writer.line(&Hello::own()).await?;
-    let line = match receive_line(reader, shared.timeouts.read).await {
+    // Only who may change has a reason to send a document.
+    let documents = (client.right == Right::Change).then_some(&*shared.documents);
+    let line = match receive_line(reader, documents, shared.timeouts.read).await {
         Ok(line) => line,
         Err(refusal) => return Ok(Err(refusal)),
     };
@@ -149,8 +158,12 @@ async fn receive(
     Ok(request)
 }
 
-async fn receive_line(reader: &mut BufReader<OwnedReadHalf>, limit: Duration) -> Result<Vec<u8>, Refusal> {
-    match timeout(limit, read_line(reader)).await {
+async fn receive_line(
+    reader: &mut BufReader<OwnedReadHalf>,
+    documents: Option<&Semaphore>,
+    limit: Duration,
+) -> Result<Vec<u8>, Refusal> {
+    match timeout(limit, read_line(reader, documents)).await {
         Ok(Ok(line)) => Ok(line),
         Ok(Err(error @ LineError::TooLong { .. })) => Err(Refusal::invalid(error.to_string())),
         Ok(Err(error)) => Err(Refusal::failed(error.to_string())),
@@ -270,16 +283,5 @@ impl Writer {
             tracing::debug!(%refusal, "refused a request");
         }
         self.line(&Response::Err(refusal)).await
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn root_and_the_agents_own_user_may_ask() {
-        assert!(may_ask(0, 0) && may_ask(0, 7) && may_ask(7, 7));
-        assert!(!may_ask(7, 0) && !may_ask(7, 8));
     }
 }

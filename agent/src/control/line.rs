@@ -3,6 +3,7 @@
 //! Input: a stream. Output: the line without its newline. Failure: [`LineError`]; what was read until then is dropped.
 
 use tokio::io::{AsyncBufRead, AsyncBufReadExt as _, AsyncReadExt as _};
+use tokio::sync::Semaphore;
 
 use super::protocol::{IMPORT_LINE_BYTES_MAX, LINE_BYTES_MAX};
 
@@ -26,17 +27,26 @@ pub(super) enum LineError {
     Read(#[from] std::io::Error),
 }
 
-/// Reads a line: [`LINE_BYTES_MAX`], or [`IMPORT_LINE_BYTES_MAX`] if it begins as the request that carries a document.
-pub(super) async fn read_line(reader: &mut (impl AsyncBufRead + Unpin)) -> Result<Vec<u8>, LineError> {
+/// Reads a line: [`LINE_BYTES_MAX`], or [`IMPORT_LINE_BYTES_MAX`] if it begins as the request that carries a document and the
+/// client may send one. `documents` then has a permit for each that is read at the same time; without one the client waits.
+pub(super) async fn read_line(
+    reader: &mut (impl AsyncBufRead + Unpin),
+    documents: Option<&Semaphore>,
+) -> Result<Vec<u8>, LineError> {
     let mut line = Vec::new();
     if read_up_to(reader, &mut line, LINE_BYTES_MAX).await? {
         return Ok(line);
     }
-    if !line.starts_with(IMPORT_PREFIX) {
-        return Err(LineError::TooLong {
-            maximum: LINE_BYTES_MAX,
-        });
-    }
+    let too_long = LineError::TooLong {
+        maximum: LINE_BYTES_MAX,
+    };
+    let Some(documents) = documents.filter(|_| line.starts_with(IMPORT_PREFIX)) else {
+        return Err(too_long);
+    };
+    // The semaphore is never closed.
+    let Ok(_permit) = documents.acquire().await else {
+        return Err(too_long);
+    };
     if read_up_to(reader, &mut line, IMPORT_LINE_BYTES_MAX).await? {
         return Ok(line);
     }
@@ -70,7 +80,7 @@ mod tests {
 
     async fn read(bytes: &[u8]) -> Result<usize, String> {
         let mut reader = bytes;
-        let line = read_line(&mut reader).await;
+        let line = read_line(&mut reader, Some(&Semaphore::new(1))).await;
         line.map(|line| line.len()).map_err(|error| error.to_string())
     }
 
@@ -90,6 +100,33 @@ mod tests {
                 .await
                 .is_err()
         );
+    }
+
+    #[tokio::test]
+    async fn who_may_send_no_document_is_not_read_to_its_end() {
+        let long = [IMPORT_PREFIX, &vec![b' '; LINE_BYTES_MAX], b"\n"].concat();
+        let error = read_line(&mut &long[..], None).await.expect_err("too long");
+        assert!(
+            matches!(
+                error,
+                LineError::TooLong {
+                    maximum: LINE_BYTES_MAX
+                }
+            ),
+            "{error}"
+        );
+    }
+
+    #[tokio::test]
+    async fn documents_wait_for_each_other() {
+        let documents = Semaphore::new(1);
+        let long = [IMPORT_PREFIX, &vec![b' '; LINE_BYTES_MAX], b"\n"].concat();
+        let permit = documents.acquire().await.expect("open");
+        let soon = std::time::Duration::from_millis(20);
+        let waiting = tokio::time::timeout(soon, read_line(&mut &long[..], Some(&documents))).await;
+        assert!(waiting.is_err(), "it did not wait");
+        drop(permit);
+        assert!(read_line(&mut &long[..], Some(&documents)).await.is_ok());
     }
 
     #[tokio::test]

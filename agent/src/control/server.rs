@@ -2,16 +2,16 @@
 //!
 //! Input: connections. Output: requests in the engine's bounded channel, alert lines to readers. Failure:
 //! [`ServerError`] when the socket cannot be had, in particular when another agent answers on it; later, a client that
-//! fails is logged and costs nobody else anything. Bounds: so many clients at once (one more is refused at once), the
-//! length of a line, and the times of [`Timeouts`].
+//! fails is logged and costs nobody else anything. Bounds: so many clients at once ([`super::admission`]; one more is
+//! refused at once), the length of a line, and the times of [`Timeouts`].
 //!
-//! The socket is its owner's alone (0600), and every client's user id is checked as well. A socket on which nobody
-//! listens is what an agent left that was killed; it is replaced. That two agents start at the same time is excluded by
+//! The socket's file is open to no more users than a file can say ([`Access::socket_file`]), and every client's
+//! credentials are checked as well, when it connects. A socket on which nobody listens is what an agent left that was killed; it is replaced. That two agents start at the same time is excluded by
 //! the lock of the store, which comes first.
 
 use std::future::Future;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _, PermissionsExt as _, chown};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,21 +19,31 @@ use std::time::Duration;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use super::connection::{self, EngineRequest, Shared, Timeouts};
+use super::access::Access;
+use super::admission::Admission;
+use super::connection::{self, Client, EngineRequest, Shared, Timeouts};
 use super::feed::AlertFeed;
+use super::peer;
 use super::protocol::{Refusal, Response};
 
 /// How long a client may take at the end before it is cut off.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long the server pauses when no connection can be accepted, as when the agent has no file descriptors left.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+/// Documents that are received at the same time; who sends one more waits.
+const DOCUMENTS: usize = 2;
+/// How often at most it is logged that clients were refused.
+const REFUSALS_LOGGED: Duration = Duration::from_secs(10);
 
 /// What the server is started with.
 #[derive(Clone, Debug)]
 pub struct ServerOptions {
     /// The socket. Its directory is created if it is missing.
     pub socket: PathBuf,
+    /// Who may ask.
+    pub access: Access,
     /// Most clients at once.
     pub clients: usize,
     /// How long is waited for what.
@@ -75,16 +85,26 @@ pub struct Server {
     /// Device and inode of the socket's file: it is removed only while it is this server's.
     identity: (u64, u64),
     shared: Shared,
-    clients: Arc<Semaphore>,
+    access: Access,
+    clients: Arc<Admission>,
+    refusals: Refusals,
+}
+
+/// Clients that were refused. A flood of them must not flood the log.
+#[derive(Debug, Default)]
+struct Refusals {
+    since_logged: u64,
+    logged: Option<Instant>,
 }
 
 // === impl ServerOptions ===
 
 impl ServerOptions {
-    /// The defaults for `socket`.
+    /// The defaults for `socket`: root and the agent's own user may ask.
     pub fn new(socket: impl Into<PathBuf>) -> Self {
         Self {
             socket: socket.into(),
+            access: Access::only(rustix::process::geteuid().as_raw()),
             clients: 64,
             timeouts: Timeouts::default(),
         }
@@ -114,8 +134,13 @@ impl Server {
             }
         };
         let listener = UnixListener::bind(&socket).map_err(failed("listen on"))?;
-        std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(0o600))
-            .map_err(failed("restrict"))?;
+        let restrict = |mode| std::fs::set_permissions(&socket, std::fs::Permissions::from_mode(mode));
+        restrict(0o600).map_err(failed("restrict"))?;
+        let wanted = options.access.socket_file();
+        if wanted.group.is_some() {
+            chown(&socket, None, wanted.group).map_err(failed("give to a group"))?;
+        }
+        restrict(wanted.mode).map_err(failed("open to those who may ask"))?;
         let file = std::fs::symlink_metadata(&socket).map_err(failed("look at"))?;
         Ok(Self {
             listener,
@@ -124,15 +149,17 @@ impl Server {
             shared: Shared {
                 engine,
                 feed,
-                own_uid: rustix::process::geteuid().as_raw(),
+                documents: Arc::new(Semaphore::new(DOCUMENTS)),
                 timeouts: options.timeouts,
             },
-            clients: Arc::new(Semaphore::new(options.clients)),
+            access: options.access,
+            clients: Admission::new(options.clients),
+            refusals: Refusals::default(),
         })
     }
 
     /// Serves until `stop` is ready, then gives readers a moment to take what was published, and removes the socket.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
+    pub async fn run(mut self, stop: impl Future<Output = ()>) {
         let (down, shutdown) = watch::channel(false);
         let mut connections = JoinSet::new();
         tokio::pin!(stop);
@@ -159,17 +186,33 @@ impl Server {
         }
     }
 
-    fn admit(&self, stream: UnixStream, connections: &mut JoinSet<()>, shutdown: &watch::Receiver<bool>) {
-        let Ok(permit) = Arc::clone(&self.clients).try_acquire_owned() else {
-            turn_away(&stream);
-            return;
+    /// Finds out who a client is, at once, while its number is surely still its own, and serves it if it may ask.
+    fn admit(&mut self, stream: UnixStream, connections: &mut JoinSet<()>, shutdown: &watch::Receiver<bool>) {
+        let (peer, pid) = match peer::identify(&stream) {
+            Ok(identified) => identified,
+            Err(error) => {
+                tracing::debug!(%error, "cannot tell who a client of the control socket is");
+                return turn_away(&stream, Refusal::not_permitted("the agent cannot tell who asks"));
+            }
         };
+        let right = match self.access.right_of(&peer) {
+            Ok(right) => right,
+            Err(refusal) => {
+                self.refusals.log(peer.uid, pid);
+                return turn_away(&stream, refusal);
+            }
+        };
+        let Some(ticket) = self.clients.admit(peer.uid, self.access.is_administrator(&peer)) else {
+            let refusal = Refusal::failed("the agent has as many clients as it takes");
+            return turn_away(&stream, refusal.hint("end some `driftlock alerts`"));
+        };
+        let client = Client { uid: peer.uid, right };
         let (shared, shutdown) = (self.shared.clone(), shutdown.clone());
         connections.spawn(async move {
-            if let Err(error) = connection::serve(stream, shared, shutdown).await {
+            if let Err(error) = connection::serve(stream, client, shared, shutdown).await {
                 tracing::debug!(%error, "a client of the control socket failed");
             }
-            drop(permit);
+            drop(ticket);
         });
     }
 
@@ -186,10 +229,31 @@ impl Server {
     }
 }
 
-/// Tells a client that there are too many, as far as it can be told without waiting.
-fn turn_away(stream: &UnixStream) {
-    let refusal =
-        Refusal::failed("the agent has as many clients as it takes").hint("end some `driftlock alerts`");
+// === impl Refusals ===
+
+impl Refusals {
+    fn log(&mut self, uid: u32, pid: Option<i32>) {
+        self.since_logged += 1;
+        let now = Instant::now();
+        if self
+            .logged
+            .is_some_and(|logged| now.duration_since(logged) < REFUSALS_LOGGED)
+        {
+            return;
+        }
+        let (clients, latest_pid) = (self.since_logged, pid.unwrap_or_default());
+        tracing::warn!(
+            clients,
+            latest_uid = uid,
+            latest_pid,
+            "refused clients of the control socket"
+        );
+        (self.since_logged, self.logged) = (0, Some(now));
+    }
+}
+
+/// Tells a client why it is not served, as far as it can be told without waiting.
+fn turn_away(stream: &UnixStream, refusal: Refusal) {
     if let Ok(mut line) = serde_json::to_vec(&Response::Err(refusal)) {
         line.push(b'\n');
         let _ = stream.try_write(&line);
