@@ -157,7 +157,8 @@ fn root_of_a_container_is_not_root_of_the_node() -> anyhow::Result<()> {
     for request in [STATUS, SET_LEARN] {
         let answer = ask(&stage, request)?;
         assert!(
-            answer.contains("not_permitted") && answer.contains("uid 0 may not ask the agent from a container"),
+            answer.contains("not_permitted")
+                && answer.contains("uid 0 may not ask the agent from a container"),
             "{request}: {answer}"
         );
     }
@@ -171,7 +172,11 @@ fn root_of_a_container_is_not_root_of_the_node() -> anyhow::Result<()> {
         stage.agent.restart(&stage.docker, &options)?;
         stage.agent.done(&["mode", "set", "monitor", "--default"])?;
         let answer = ask(&stage, STATUS)?;
-        assert_eq!(answer.contains("\"default_mode\":\"monitor\""), may_read, "{answer}");
+        assert_eq!(
+            answer.contains("\"default_mode\":\"monitor\""),
+            may_read,
+            "{answer}"
+        );
         let answer = ask(&stage, SET_LEARN)?;
         assert_eq!(answer.contains("not_permitted"), !may_change, "{answer}");
         let mode = stage.agent.json(&["status"])?["default_mode"].clone();

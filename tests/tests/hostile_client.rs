@@ -95,14 +95,26 @@ fn what_makes_no_sense_is_refused() -> anyhow::Result<()> {
         ("an empty line", b"\n".to_vec()),
         ("another protocol", b"GET / HTTP/1.1\r\n\r\n".to_vec()),
         ("no text", b"\xff\xfe\x00\n".to_vec()),
-        ("a later version", b"{\"protocol\":4294967296,\"version\":\"\"}\n".to_vec()),
+        (
+            "a later version",
+            b"{\"protocol\":4294967296,\"version\":\"\"}\n".to_vec(),
+        ),
         ("an unknown request", greeted(b"{\"request\":\"reboot\"}\n")),
-        ("an unknown field", greeted(b"{\"request\":\"mode_get\",\"force\":true}\n")),
+        (
+            "an unknown field",
+            greeted(b"{\"request\":\"mode_get\",\"force\":true}\n"),
+        ),
         ("deep nesting", greeted(&[nested.as_bytes(), b"\n"].concat())),
-        ("a huge number", greeted(b"{\"request\":\"alerts\",\"follow\":false,\"last\":1e999}\n")),
+        (
+            "a huge number",
+            greeted(b"{\"request\":\"alerts\",\"follow\":false,\"last\":1e999}\n"),
+        ),
         ("a line of 100 MiB", vec![b'{'; 100 << 20]),
         ("a request of 100 MiB", greeted(&vec![b' '; 100 << 20])),
-        ("a document of 100 MiB", greeted(&[&import[..], &vec![b'x'; 100 << 20]].concat())),
+        (
+            "a document of 100 MiB",
+            greeted(&[&import[..], &vec![b'x'; 100 << 20]].concat()),
+        ),
         ("half a line", greeted(b"{\"request\":")),
     ];
     for (case, bytes) in &cases {
@@ -119,7 +131,10 @@ fn what_makes_no_sense_is_refused() -> anyhow::Result<()> {
         };
         let last = answer.lines().last().unwrap_or_default();
         assert!(last.starts_with("{\"err\":{\"kind\":"), "{case}: {answer}");
-        assert!(!answer.contains('\x1b') && answer.len() < 4096, "{case}: {answer}");
+        assert!(
+            !answer.contains('\x1b') && answer.len() < 4096,
+            "{case}: {answer}"
+        );
     }
     let pipelined = greeted(STATUS.repeat(1000).as_bytes());
     let answer = send(&socket, &pipelined)?;
@@ -142,7 +157,10 @@ fn a_reader_cannot_keep_root_away() -> anyhow::Result<()> {
     for (case, first) in [
         ("nothing is said", String::new()),
         ("half a greeting is said", HELLO[..9].to_owned()),
-        ("answers are not read", [HELLO, "{\"request\":\"containers\"}\n"].concat()),
+        (
+            "answers are not read",
+            [HELLO, "{\"request\":\"containers\"}\n"].concat(),
+        ),
         ("alerts are not read", [HELLO, follow].concat()),
     ] {
         let held = as_user(READER, || {
@@ -202,7 +220,10 @@ fn a_flood_of_connections_is_survived() -> anyhow::Result<()> {
     assert!(connections.iter().all(|number| *number > 100), "{connections:?}");
     assert!(grown < GROWTH_KIB, "grown by {grown} KiB");
     let log = std::fs::read_to_string(stage.agent.directory().join("log"))?;
-    let refusals = log.lines().filter(|line| line.contains("refused clients")).count();
+    let refusals = log
+        .lines()
+        .filter(|line| line.contains("refused clients"))
+        .count();
     assert!((1..=3).contains(&refusals), "{refusals} lines about refusals");
     Ok(())
 }
@@ -212,6 +233,7 @@ fn a_flood_of_connections_is_survived() -> anyhow::Result<()> {
 fn a_broken_document_changes_nothing() -> anyhow::Result<()> {
     let stage = Stage::learned(Layout::Hybrid, &Options::named("documents"))?;
     let good = stage.agent.done(&["profile", "export", IMAGE])?;
+    let rules = stage.agent.rules(IMAGE, "main")?;
     let before = memory_kib(&stage.agent)?;
     let file = stage.docker.directory().join("broken.yaml");
     let name = file.to_str().context("a path")?;
@@ -224,13 +246,29 @@ fn a_broken_document_changes_nothing() -> anyhow::Result<()> {
         .concat();
     for (case, document, expected) in [
         ("empty", String::new(), ":"),
-        ("unknown field", good.replacen("kind:", "kynd:", 1), ":2:1: unknown field `kynd`"),
-        ("wrong kind", good.replacen("ImageProfile", "Pod", 1), ":2:7: unknown variant `Pod`"),
+        (
+            "unknown field",
+            good.replacen("kind:", "kynd:", 1),
+            ":2:1: unknown field `kynd`",
+        ),
+        (
+            "wrong kind",
+            good.replacen("ImageProfile", "Pod", 1),
+            ":2:7: unknown variant `Pod`",
+        ),
         ("cut", good[..good.len() / 2].to_owned(), ":"),
         ("nesting", format!("roles: {}", "[".repeat(100_000)), ":1:"),
         ("aliases", format!("l0: &l0 [x]\n{bomb}"), ":1:"),
-        ("huge number", good.replacen("windows: ", "windows: 99999999999999999999", 1), "invalid u64"),
-        ("9 MiB", format!("{good}{}", "# x\n".repeat(9 << 18)), "more than a profile document may have"),
+        (
+            "huge number",
+            good.replacen("windows: ", "windows: 99999999999999999999", 1),
+            "invalid u64",
+        ),
+        (
+            "9 MiB",
+            format!("{good}{}", "# x\n".repeat(9 << 18)),
+            "more than a profile document may have",
+        ),
         ("17 MiB", "x".repeat(17 << 20), "too long for a profile document"),
         ("no text", "\u{0}\u{1b}[31m".to_owned(), ":1:"),
     ] {
@@ -242,9 +280,12 @@ fn a_broken_document_changes_nothing() -> anyhow::Result<()> {
             reply.stderr.contains(name) && reply.stderr.contains(expected),
             "{case}: {reply:?}"
         );
-        assert!(!reply.stderr.contains('\x1b') && reply.stderr.len() < 4096, "{case}: {reply:?}");
+        assert!(
+            !reply.stderr.contains('\x1b') && reply.stderr.len() < 4096,
+            "{case}: {reply:?}"
+        );
         assert!(begun.elapsed() < patience(Duration::from_secs(10)), "{case}");
-        assert_eq!(stage.agent.done(&["profile", "export", IMAGE])?, good, "{case}");
+        assert_eq!(stage.agent.rules(IMAGE, "main")?, rules, "{case}");
     }
     let grown = memory_kib(&stage.agent)?.saturating_sub(before);
     assert!(grown < 2 * GROWTH_KIB, "grown by {grown} KiB");

@@ -3,6 +3,7 @@
 //! Input: rows of text that is safe to show. Output: lines. Failure: none; without a terminal nothing is wrapped, cut
 //! or coloured.
 
+use std::ffi::OsString;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
@@ -35,6 +36,35 @@ fn usable(width: Option<u16>, terminal: bool) -> Option<u16> {
     width.filter(|&width| terminal && width > 0)
 }
 
+/// Whether colour is wanted: `NO_COLOR` (<https://no-color.org>) before `CLICOLOR_FORCE` and `CLICOLOR`
+/// (<https://bixense.com/clicolors>) before what the output is.
+fn colour(terminal: bool, variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let is_set = |name| variable(name).is_some_and(|value| !value.is_empty());
+    let is_zero = |name| variable(name).is_some_and(|value| value == "0");
+    if is_set("NO_COLOR") {
+        return false;
+    }
+    if is_set("CLICOLOR_FORCE") && !is_zero("CLICOLOR_FORCE") {
+        return true;
+    }
+    terminal && !is_zero("CLICOLOR") && variable("TERM").is_none_or(|name| name != "dumb")
+}
+
+/// A text in at most so many columns, of at least three: what lies in its middle gives way to a sign that it was left out. The
+/// beginning and the end of a path or a name tell more than its middle.
+#[must_use]
+pub fn shorten(text: &str, columns: usize) -> String {
+    let length = text.chars().count();
+    if length <= columns {
+        return text.to_owned();
+    }
+    let kept = columns.max(3) - 1;
+    let (first, last) = (kept / 2, kept - kept / 2);
+    let beginning = text.chars().take(first);
+    let end = text.chars().skip(length - last);
+    beginning.chain(std::iter::once('…')).chain(end).collect()
+}
+
 impl Screen {
     /// Standard output.
     #[must_use]
@@ -42,9 +72,17 @@ impl Screen {
         let terminal = std::io::stdout().is_terminal();
         Self {
             width: usable(Table::new().width(), terminal),
-            // https://no-color.org
-            colour: terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
+            colour: colour(terminal, |name| std::env::var_os(name)),
         }
+    }
+
+    /// How many columns there are for a part of a line: `share` of ten parts of the terminal, at least `least`; no limit without
+    /// a terminal.
+    #[must_use]
+    pub fn share(self, share: u16, least: u16) -> usize {
+        self.width.map_or(usize::MAX, |width| {
+            usize::from((width / 10).saturating_mul(share).max(least))
+        })
     }
 
     /// A table with these column heads.
@@ -152,6 +190,41 @@ mod tests {
         assert_eq!(usable(Some(0), true), None);
         assert_eq!(usable(Some(80), true), Some(80));
         assert_eq!(usable(Some(80), false), None);
+    }
+
+    #[test]
+    fn the_user_has_the_last_word_on_colour() {
+        for (terminal, variables, expected) in [
+            (true, &[][..], true),
+            (false, &[], false),
+            (true, &[("NO_COLOR", "1")], false),
+            (true, &[("NO_COLOR", "")], true),
+            (false, &[("CLICOLOR_FORCE", "1")], true),
+            (false, &[("CLICOLOR_FORCE", "0")], false),
+            (true, &[("CLICOLOR", "0")], false),
+            (true, &[("CLICOLOR", "0"), ("CLICOLOR_FORCE", "1")], true),
+            (true, &[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")], false),
+            (true, &[("TERM", "dumb")], false),
+        ] {
+            let variable = |name: &str| {
+                let found = variables.iter().find(|(key, _)| *key == name);
+                found.map(|(_, value)| OsString::from(value))
+            };
+            assert_eq!(colour(terminal, variable), expected, "{variables:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_loses_its_middle() {
+        assert_eq!(shorten("/usr/bin/program", 16), "/usr/bin/program");
+        assert_eq!(shorten("/usr/bin/program", 9), "/usr…gram");
+        assert_eq!(shorten("abcdef", 0), "a…f");
+        assert_eq!(shorten("ääääää", 5), "ää…ää");
+        let narrow = Screen {
+            width: Some(80),
+            colour: false,
+        };
+        assert_eq!((narrow.share(3, 10), narrow.share(1, 10)), (24, 10));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! its escaped form only.
 
 pub mod alert;
+pub mod attention;
 pub mod container;
 pub mod doctor;
 pub mod mode;
@@ -62,14 +63,6 @@ fn tier_word(tier: Tier) -> &'static str {
         Tier::Kill => "kill",
         Tier::Observe => "observe",
         Tier::None => "nothing",
-    }
-}
-
-/// What can be done, and why not more.
-fn tier_text(tier: &TierView) -> String {
-    match tier.can {
-        Tier::None => format!("nothing: {}", tier.reason),
-        can => format!("can {}: {}", tier_word(can), tier.reason),
     }
 }
 

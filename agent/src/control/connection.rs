@@ -153,7 +153,7 @@ async fn receive(
         Ok(line) => line,
         Err(refusal) => return Ok(Err(refusal)),
     };
-    let request = serde_json::from_slice(&line)
+    let request = Request::parse(&line)
         .map_err(|error| Refusal::invalid(format!("the request makes no sense: {error}")));
     Ok(request)
 }

@@ -25,9 +25,15 @@ pub struct StatusView {
     pub pid: u32,
     /// How long it runs, in seconds.
     pub uptime_s: u64,
-    /// The mode of what has none of its own.
+    /// The mode for exec of what has none of its own.
     #[serde(with = "crate::tag")]
     pub default_mode: Mode,
+    /// The mode of what has none of its own, per domain.
+    #[serde(default)]
+    pub default_modes: Vec<DomainModeView>,
+    /// How many containers are in which mode.
+    #[serde(default)]
+    pub modes: ModeCounts,
     /// The policies that hold.
     pub policies: PoliciesView,
     /// What the kernel can do, per domain.
@@ -48,6 +54,21 @@ pub struct StatusView {
     pub alerts: u64,
     /// How many clients follow the alerts.
     pub readers: u64,
+}
+
+/// How many containers there are of each mode: that for exec, or a stricter one in another domain that is watched.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ModeCounts {
+    /// New behaviour is learned.
+    pub learn: u64,
+    /// Deviations are reported.
+    pub monitor: u64,
+    /// Deviations are prevented.
+    pub enforce: u64,
+    /// It is not known yet what they are.
+    pub pending: u64,
+    /// It could not be found out what they are.
+    pub unresolved: u64,
 }
 
 /// The policies of the configuration.
@@ -165,6 +186,33 @@ impl CountersView {
         self.denied += counters.denied;
         self.unchecked += counters.unchecked;
         self.untracked_tasks += counters.untracked_tasks;
+    }
+}
+
+impl ModeCounts {
+    /// Counts containers; `tiers` says which domains are watched on this node.
+    #[must_use]
+    pub fn of<'a>(containers: impl IntoIterator<Item = &'a ContainerView>, tiers: &[TierView]) -> Self {
+        let is_watched = |domain| {
+            let mut known = tiers.iter().filter(|tier| tier.domain == domain);
+            known.any(|tier| tier.can > Tier::None)
+        };
+        let mut counts = Self::default();
+        for container in containers {
+            let modes = container.modes.iter();
+            let strictest = modes
+                .filter(|mode| is_watched(mode.domain))
+                .map(|mode| mode.mode)
+                .max();
+            *match (container.state, strictest) {
+                (ContainerState::Unresolved, _) => &mut counts.unresolved,
+                (ContainerState::Pending, _) | (_, None | Some(Mode::Pending)) => &mut counts.pending,
+                (_, Some(Mode::Learn)) => &mut counts.learn,
+                (_, Some(Mode::Monitor)) => &mut counts.monitor,
+                (_, Some(Mode::Enforce)) => &mut counts.enforce,
+            } += 1;
+        }
+        counts
     }
 }
 

@@ -19,7 +19,7 @@ use crate::container::overlay::Overlay;
 use crate::container::runtimes::Found;
 use crate::container::tree::{self, ContainerCgroup};
 use crate::container::{ContainerId, ContainerInfo, container_id_in, root};
-use crate::control::view::ModeSource;
+use crate::control::view::{DomainModeView, ModeSource};
 use crate::event::{CgroupEvent, Event};
 use crate::profile::model::ProfileKey;
 use crate::text::ByteText;
@@ -54,6 +54,8 @@ pub(super) struct Tracked {
     /// The mode for exec that is in the kernel.
     pub(super) mode: Mode,
     pub(super) mode_source: ModeSource,
+    /// The mode of each domain, with where it comes from; none while it is not known what the container is.
+    pub(super) modes: Vec<DomainModeView>,
     /// Its layers on disk, once they were needed.
     pub(super) overlay: Option<Overlay>,
     /// When accepted files are looked for next, and how often that was done.
@@ -124,6 +126,7 @@ impl Tracked {
             waiting: VecDeque::new(),
             mode: Mode::Pending,
             mode_source: ModeSource::Default,
+            modes: Vec::new(),
             overlay: None,
             next_verification: None,
             removed: None,

@@ -10,7 +10,7 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use super::Engine;
 use super::container::Resolution;
 use crate::config::Unprofiled;
-use crate::control::view::{ModeSource, Tier, TierView};
+use crate::control::view::{DomainModeView, ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
 
 impl Engine {
@@ -61,8 +61,11 @@ impl Engine {
             }
         };
         let mut modes = [Mode::Pending as u8; DOMAIN_SLOTS];
+        let mut views = Vec::with_capacity(Domain::ALL.len());
         for &domain in Domain::ALL {
-            modes[domain as usize] = mode_of(domain).0 as u8;
+            let (mode, source) = mode_of(domain);
+            modes[domain as usize] = mode as u8;
+            views.push(DomainModeView { domain, mode, source });
         }
         if profile.scripts {
             flags |= CONTAINER_SCRIPTS_JUDGED;
@@ -83,6 +86,7 @@ impl Engine {
         let has_changed = set.is_ok() && tracked.mode != mode;
         if set.is_ok() {
             (tracked.mode, tracked.mode_source) = (mode, source);
+            tracked.modes = views;
         }
         Self::log_map_failure(set);
         if has_changed {

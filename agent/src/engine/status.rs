@@ -11,8 +11,8 @@ use crate::container::layout::CgroupLayout;
 use crate::container::process;
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
-    DoctorView, DomainModeView, HookView, ModeView, PoliciesView, ProfileSummary, ProfileView, StatusView,
-    TargetModeView,
+    DoctorView, DomainModeView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
+    ProfileView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -32,7 +32,9 @@ impl Engine {
         counters.undecodable = self.counters.undecodable;
         counters.unattributed = self.counters.unattributed;
         counters.waiting = self.waiting() as u64;
+        let default_modes = self.default_modes();
         let (default_mode, _) = self.store.policies().mode_for("", None, &[], Domain::Exec);
+        let tiers = self.tiers();
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi: ABI_VERSION,
@@ -40,11 +42,13 @@ impl Engine {
             pid: std::process::id(),
             uptime_s: Self::now().saturating_sub(self.started).as_secs(),
             default_mode,
+            default_modes,
+            modes: ModeCounts::of(&self.container_views(), &tiers),
             policies: PoliciesView {
                 exec_into: self.config.exec_into.as_str().to_owned(),
                 unprofiled: self.config.unprofiled.as_str().to_owned(),
             },
-            tiers: self.tiers(),
+            tiers,
             cgroups: self.cgroups(),
             hooks: self.hooks(),
             counters,
@@ -138,11 +142,15 @@ impl Engine {
             role: known.map(|known| known.key.role.as_text().clone()),
             state,
             state_reason,
-            modes: vec![DomainModeView {
-                domain: Domain::Exec,
-                mode: tracked.mode,
-                source: tracked.mode_source,
-            }],
+            modes: if tracked.modes.is_empty() {
+                vec![DomainModeView {
+                    domain: Domain::Exec,
+                    mode: tracked.mode,
+                    source: tracked.mode_source,
+                }]
+            } else {
+                tracked.modes.clone()
+            },
             tiers: self.tiers(),
             init_pid: info.and_then(|info| info.init_pid),
             cgroup: tracked.cgroup,
@@ -155,22 +163,24 @@ impl Engine {
         }
     }
 
+    /// What holds where nothing else is set.
+    fn default_modes(&self) -> Vec<DomainModeView> {
+        let policies = self.store.policies();
+        let default = |&domain: &Domain| DomainModeView {
+            domain,
+            mode: policies.mode_for("", None, &[], domain).0,
+            source: ModeSource::Default,
+        };
+        Domain::ALL.iter().map(default).collect()
+    }
+
     pub(super) fn modes(&self) -> ModeView {
         let mut view = ModeView {
-            default: Vec::new(),
+            default: self.default_modes(),
             images: Vec::new(),
             containers: Vec::new(),
         };
         let policies = self.store.policies();
-        let (mode, source) = (
-            policies.mode_for("", None, &[], Domain::Exec).0,
-            crate::control::view::ModeSource::Default,
-        );
-        view.default.push(DomainModeView {
-            domain: Domain::Exec,
-            mode,
-            source,
-        });
         for (scope, domain, mode) in policies.modes() {
             match scope {
                 Scope::Default => {}

@@ -53,6 +53,15 @@ pub fn status() -> StatusView {
         pid: 4242,
         uptime_s: 7260,
         default_mode: Mode::Learn,
+        default_modes: Domain::ALL
+            .iter()
+            .map(|&domain| DomainModeView {
+                domain,
+                mode: Mode::Learn,
+                source: ModeSource::Default,
+            })
+            .collect(),
+        modes: ModeCounts::of(&containers(), &tiers()),
         policies: PoliciesView {
             exec_into: "alert".to_owned(),
             unprofiled: "alert-drift".to_owned(),
@@ -100,11 +109,19 @@ pub fn containers() -> Vec<ContainerView> {
         role: Some("/bin/shop".into()),
         state: ContainerState::Resolved,
         state_reason: None,
-        modes: vec![DomainModeView {
-            domain: Domain::Exec,
-            mode: Mode::Enforce,
-            source: ModeSource::Image,
-        }],
+        modes: vec![
+            DomainModeView {
+                domain: Domain::Exec,
+                mode: Mode::Enforce,
+                source: ModeSource::Image,
+            },
+            // Not watched on this node: not shown.
+            DomainModeView {
+                domain: Domain::File,
+                mode: Mode::Learn,
+                source: ModeSource::Default,
+            },
+        ],
         tiers: tiers(),
         init_pid: Some(4300),
         cgroup: 77,

@@ -5,9 +5,14 @@ use agent_common::rule::Action;
 use super::short_id;
 use crate::alert::model::{Alert, AlertBehaviour};
 use crate::alert::severity::Severity;
-use crate::cli::screen::{Screen, Tone};
+use crate::cli::screen::{Screen, Tone, shorten};
 use crate::control::protocol::MISSED_SCHEMA;
 use crate::event::ExecPart;
+
+/// Columns that container and behaviour have at least, even if the line is then longer than the terminal is wide.
+const ROOM_LEAST: usize = 40;
+/// Columns that a container's name has at least, if it is that long.
+const NAME_LEAST: usize = 12;
 
 /// An alert line of the stream in one line for people. A line that this version does not understand is shown as it is:
 /// it is JSON, in which nothing is left that acts on a terminal.
@@ -19,29 +24,59 @@ pub fn text(line: &str, screen: Screen) -> String {
     }
 }
 
-fn one(alert: &Alert, screen: Screen) -> String {
-    let tone = match alert.severity {
+/// How grave it is, as a colour.
+#[must_use]
+pub fn severity_tone(severity: Severity) -> Tone {
+    match severity {
         Severity::Critical | Severity::High => Tone::Bad,
         Severity::Medium => Tone::Notable,
         Severity::Low | Severity::Info => Tone::Plain,
+    }
+}
+
+fn one(alert: &Alert, screen: Screen) -> String {
+    let tone = severity_tone(alert.severity);
+    let action = action(alert);
+    let action_tone = match (alert.action.taken, &alert.action.error) {
+        (_, Some(_)) => Tone::Bad,
+        (Action::None, None) => Tone::Notable,
+        (Action::Denied | Action::Killed, None) => Tone::Good,
     };
-    let container = match &alert.container.name {
+    let tail = tail(alert);
+    // Time, severity, kind and action in their columns, with the blanks between all parts.
+    let fixed = 8 + 1 + 8 + 1 + 16 + 1 + 18 + 1 + 2 + 1 + tail.chars().count();
+    let (container, behaviour) = (container(alert), behaviour(alert));
+    let room = screen.width.map_or(usize::MAX, |width| {
+        usize::from(width).saturating_sub(fixed).max(ROOM_LEAST)
+    });
+    // What the container did tells more than its name, so the name gives way first.
+    let behaviour_room = room.saturating_sub(container.chars().count().min(NAME_LEAST));
+    let behaviour = shorten(&behaviour, behaviour_room);
+    let container = shorten(&container, room.saturating_sub(behaviour.chars().count()));
+    format!(
+        "{} {} {:<16} {} {container}: {behaviour} {tail}",
+        alert.time.clock(),
+        screen.paint(&format!("{:<8}", alert.severity), tone),
+        alert.kind,
+        screen.paint(&format!("{action:<18}"), action_tone),
+    )
+}
+
+/// The container by the name that people know it by.
+#[must_use]
+pub fn container(alert: &Alert) -> String {
+    match &alert.container.name {
         Some(name) => name.to_string(),
         None => short_id(&alert.container.id),
-    };
-    let behaviour = behaviour(alert);
+    }
+}
+
+/// Who did it, how often, and what may be missing.
+fn tail(alert: &Alert) -> String {
     let parent = alert.process.ancestors.first();
     let repeats = alert.count > 1 || alert.repeats_of.is_some();
     [
-        format!(
-            "{} {} {:<16} {:<18} {container}: {behaviour} by uid {} pid {}",
-            alert.time.clock(),
-            screen.paint(&format!("{:<8}", alert.severity), tone),
-            alert.kind,
-            action(alert),
-            alert.process.uid,
-            alert.process.pid,
-        ),
+        format!("by uid {} pid {}", alert.process.uid, alert.process.pid),
         parent
             .map(|parent| format!(" from {}", parent.comm))
             .unwrap_or_default(),
@@ -59,7 +94,9 @@ fn one(alert: &Alert, screen: Screen) -> String {
     .concat()
 }
 
-fn behaviour(alert: &Alert) -> String {
+/// What was done, in short.
+#[must_use]
+pub fn behaviour(alert: &Alert) -> String {
     match &alert.behaviour {
         AlertBehaviour::Exec(exec) => {
             let applet = exec
@@ -84,7 +121,9 @@ fn behaviour(alert: &Alert) -> String {
     }
 }
 
-fn action(alert: &Alert) -> &'static str {
+/// What became of it.
+#[must_use]
+pub fn action(alert: &Alert) -> &'static str {
     match (alert.action.taken, alert.action.confirmed, &alert.action.error) {
         (_, _, Some(_)) => "action failed",
         (Action::None, _, None) => "reported",
@@ -144,5 +183,22 @@ mod tests {
             colour: true,
         };
         assert!(text(&alert.to_line(), colour).contains("\x1b[31mhigh"));
+    }
+
+    #[test]
+    fn a_long_alert_fits_the_terminal() {
+        let time = "2026-03-01T12:00:00Z".parse().expect("a date");
+        let mut alert = example::alert(time);
+        alert.container.name = Some("a-container-with-a-very-long-name-that-somebody-chose".into());
+        if let AlertBehaviour::Exec(exec) = &mut alert.behaviour {
+            exec.file.path = format!("/tmp/{}/program", "x".repeat(200)).as_str().into();
+        }
+        let screen = Screen {
+            width: Some(140),
+            colour: false,
+        };
+        let line = text(&alert.to_line(), screen);
+        assert!(line.chars().count() <= 140, "{line}");
+        assert!(line.contains("…") && line.contains("/program by uid"), "{line}");
     }
 }

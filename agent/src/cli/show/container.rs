@@ -1,9 +1,13 @@
 //! `driftlock containers`.
 
-use super::status::{lost, lost_tone};
+use super::attention::lost;
+use super::status::lost_tone;
 use super::{image, mode_tone, or_dash, short_id, tiers_in_short};
-use crate::cli::screen::{Screen, Tone, keep_whole, lines};
-use crate::control::view::{ContainerState, ContainerView, ModeSource};
+use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
+use crate::control::view::{ContainerState, ContainerView, DomainModeView, ModeSource, Tier};
+
+/// Columns below which the role and the number of rules give way.
+const NARROW: u16 = 100;
 
 /// A row per container, and below them what stands against watching some of them fully.
 #[must_use]
@@ -11,39 +15,34 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
     if containers.is_empty() {
         return "no containers\n".to_owned();
     }
-    let mut table = screen.table(&[
-        "ID", "NAME", "IMAGE", "ROLE", "MODE", "CAN", "RULES", "KILLED", "LOST",
-    ]);
-    keep_whole(&mut table, &[0, 5, 6, 7, 8]);
+    let is_narrow = screen.width.is_some_and(|width| width < NARROW);
+    let mut heads = vec!["ID", "NAME", "IMAGE", "MODE", "CAN", "KILLED", "DENIED", "LOST"];
+    if !is_narrow {
+        heads.extend(["RULES", "ROLE"]);
+    }
+    let mut table = screen.table(&heads);
+    keep_whole(&mut table, &[0, 3, 4, 5, 6, 7]);
     for container in containers {
-        let mode = container.modes.first();
-        let (mode_text, tone) = match (container.state, mode) {
-            (ContainerState::Resolved, Some(mode)) => {
-                let source = match mode.source {
-                    ModeSource::Default => " (default)",
-                    ModeSource::Image | ModeSource::Reference => "",
-                    ModeSource::Container => " (its own)",
-                    ModeSource::Protected => " (protected)",
-                };
-                (format!("{}{source}", mode.mode), mode_tone(mode.mode))
-            }
-            (ContainerState::Unresolved, _) => ("unresolved".to_owned(), Tone::Bad),
-            _ => ("pending".to_owned(), Tone::Notable),
-        };
-        table.add_row([
+        let (mode, tone) = mode(container);
+        let counters = &container.counters;
+        let name = or_dash(container.name.as_ref());
+        let image = image(container.image.as_ref(), container.digest.as_ref());
+        let mut cells = vec![
             screen.cell(short_id(&container.id), Tone::Plain),
-            screen.cell(or_dash(container.name.as_ref()), Tone::Plain),
-            screen.cell(
-                image(container.image.as_ref(), container.digest.as_ref()),
-                Tone::Plain,
-            ),
-            screen.cell(or_dash(container.role.as_ref()), Tone::Plain),
-            screen.cell(mode_text, tone),
+            screen.cell(shorten(&name, screen.share(2, 12)), Tone::Plain),
+            screen.cell(shorten(&image, screen.share(2, 12)), Tone::Plain),
+            screen.cell(mode, tone),
             screen.cell(tiers_in_short(&container.tiers), Tone::Plain),
-            screen.cell(container.rules, Tone::Plain),
-            screen.cell(container.counters.kills, Tone::Plain),
-            screen.cell(lost(&container.counters), lost_tone(&container.counters)),
-        ]);
+            screen.cell(counters.kills, Tone::Plain),
+            screen.cell(counters.denied, Tone::Plain),
+            screen.cell(lost(counters), lost_tone(counters)),
+        ];
+        if !is_narrow {
+            let role = or_dash(container.role.as_ref());
+            cells.push(screen.cell(container.rules, Tone::Plain));
+            cells.push(screen.cell(shorten(&role, screen.share(2, 12)), Tone::Plain));
+        }
+        table.add_row(cells);
     }
     let notes = containers.iter().flat_map(|container| {
         let id = short_id(&container.id);
@@ -56,4 +55,33 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
         [unresolved.map(|reason| format!("{id}: {reason}\n")), unrecognised]
     });
     std::iter::once(lines(&table)).chain(notes.flatten()).collect()
+}
+
+/// The modes of a container in short: that of exec, or another one where it differs, for the domains that are watched.
+#[must_use]
+pub fn mode(container: &ContainerView) -> (String, Tone) {
+    match container.state {
+        ContainerState::Unresolved => return ("unresolved".to_owned(), Tone::Bad),
+        ContainerState::Pending => return ("pending".to_owned(), Tone::Notable),
+        ContainerState::Resolved => {}
+    }
+    let is_watched = |mode: &&DomainModeView| {
+        let mut tiers = container.tiers.iter();
+        tiers.any(|tier| tier.domain == mode.domain && tier.can > Tier::None)
+    };
+    let Some(first) = container.modes.first() else {
+        return ("pending".to_owned(), Tone::Notable);
+    };
+    let others = container.modes.iter().skip(1).filter(is_watched);
+    let others = others
+        .filter(|other| other.mode != first.mode)
+        .map(|other| format!(", {} {}", other.domain, other.mode));
+    let source = match first.source {
+        ModeSource::Default => " (default)",
+        ModeSource::Image | ModeSource::Reference => "",
+        ModeSource::Container => " (its own)",
+        ModeSource::Protected => " (protected)",
+    };
+    let text = std::iter::once(format!("{}{source}", first.mode)).chain(others);
+    (text.collect(), mode_tone(first.mode))
 }

@@ -1,44 +1,80 @@
-//! `driftlock status`.
+//! `driftlock status`: what matters first, then what can be done and what holds per domain, then the rest.
 
 use std::time::Duration;
 
-use super::{count, tier_text, tier_tone};
-use crate::cli::screen::{Screen, Tone, duration, lines};
-use crate::control::view::{CountersView, StatusView};
+use super::attention::{self, causes, counts, lost};
+use super::{count, mode_tone, or_dash, tier_tone, tier_word};
+use crate::cli::screen::{Screen, Tone, duration, keep_whole, lines};
+use crate::control::view::{CountersView, StatusView, Tier};
 
-/// The agent's state, a line per subject.
+/// The agent's state.
 #[must_use]
 pub fn text(status: &StatusView, screen: Screen) -> String {
+    let headline = attention::headline(status);
+    let mut text = format!("{}\n", screen.paint(&headline.text, headline.tone));
+    let mut points = screen.list();
+    for point in attention::points(status) {
+        points.add_row([screen.cell("!", point.tone), screen.cell(point.text, Tone::Plain)]);
+    }
+    text += &lines(&points);
+    text += "\n";
+    text += &domains(status, screen);
+    text += "\n";
+    text + &details(status, screen)
+}
+
+/// A row per domain.
+fn domains(status: &StatusView, screen: Screen) -> String {
+    let mut table = screen.table(&["DOMAIN", "DEFAULT", "CAN", "WHY"]);
+    keep_whole(&mut table, &[0, 1, 2]);
+    for tier in &status.tiers {
+        let mut modes = status.default_modes.iter();
+        let mode = modes
+            .find(|mode| mode.domain == tier.domain)
+            .map(|mode| mode.mode)
+            // What is not watched has no mode that means anything.
+            .filter(|_| tier.can > Tier::None);
+        table.add_row([
+            screen.cell(tier.domain, Tone::Plain),
+            screen.cell(or_dash(mode), mode.map_or(Tone::Plain, mode_tone)),
+            screen.cell(tier_word(tier.can), tier_tone(tier.can)),
+            screen.cell(&tier.reason, Tone::Plain),
+        ]);
+    }
+    lines(&table)
+}
+
+/// A row per subject.
+fn details(status: &StatusView, screen: Screen) -> String {
     let mut table = screen.list();
+    keep_whole(&mut table, &[0]);
     let mut row = |subject: &str, text: String, tone: Tone| {
         table.add_row([screen.cell(subject, Tone::Plain), screen.cell(text, tone)]);
     };
-    let uptime = duration(Duration::from_secs(status.uptime_s));
     row(
-        "agent",
+        "containers",
         format!(
-            "driftlock {} (ABI {}), pid {}, for {uptime}",
-            status.version, status.abi, status.pid
+            "{}: {}; {} in {}",
+            status.containers,
+            counts(status),
+            count(status.profiles, "profile"),
+            status.store
         ),
         Tone::Plain,
     );
-    row("node", status.node.clone(), Tone::Plain);
+    row("records", records(&status.counters), lost_tone(&status.counters));
+    row("denied", denied(&status.counters), Tone::Plain);
+    row("kills", kills(&status.counters), kill_tone(&status.counters));
     row(
-        "mode",
-        format!(
-            "{} by default; exec_into: {}, unprofiled: {}",
-            status.default_mode, status.policies.exec_into, status.policies.unprofiled
-        ),
+        "alerts",
+        format!("{} sent, {} now", status.alerts, count(status.readers, "reader")),
         Tone::Plain,
     );
-    for tier in &status.tiers {
-        row(tier.domain.as_str(), tier_text(tier), tier_tone(tier.can));
-    }
     row(
-        "cgroups",
+        "policies",
         format!(
-            "{}, ids from {}: {}",
-            status.cgroups.layout, status.cgroups.hierarchy, status.cgroups.reason
+            "exec_into: {}, unprofiled: {}",
+            status.policies.exec_into, status.policies.unprofiled
         ),
         Tone::Plain,
     );
@@ -56,50 +92,33 @@ pub fn text(status: &StatusView, screen: Screen) -> String {
             Tone::Bad
         },
     );
-    for hook in status
-        .hooks
-        .iter()
-        .filter(|hook| !hook.attached || hook.detail.is_some())
-    {
-        let state = if hook.attached { "attached" } else { "not attached" };
-        let detail = hook.detail.as_deref().unwrap_or("no reason known");
+    // What is not attached was told at the top.
+    let with_detail = status.hooks.iter().filter(|hook| hook.attached);
+    for (hook, detail) in with_detail.filter_map(|hook| Some((hook, hook.detail.as_ref()?))) {
         row(
             "",
-            format!("{} ({}) {state}: {detail}", hook.name, hook.target),
+            format!("{} ({}): {detail}", hook.name, hook.target),
             Tone::Notable,
         );
     }
     row(
-        "containers",
+        "cgroups",
         format!(
-            "{}, {} in {}",
-            count(status.containers, "container"),
-            count(status.profiles, "profile"),
-            status.store
+            "{}, ids from {}: {}",
+            status.cgroups.layout, status.cgroups.hierarchy, status.cgroups.reason
         ),
         Tone::Plain,
     );
+    let uptime = duration(Duration::from_secs(status.uptime_s));
     row(
-        "alerts",
-        format!("{} sent, {} now", status.alerts, count(status.readers, "reader")),
+        "agent",
+        format!(
+            "driftlock {} (ABI {}) on {}, pid {}, for {uptime}",
+            status.version, status.abi, status.node, status.pid
+        ),
         Tone::Plain,
     );
-    row("records", records(&status.counters), lost_tone(&status.counters));
-    row("denied", denied(&status.counters), Tone::Plain);
-    row("kills", kills(&status.counters), kill_tone(&status.counters));
     lines(&table)
-}
-
-/// How many records were lost, for whatever reason.
-pub(super) fn lost(counters: &CountersView) -> u64 {
-    [
-        counters.lost_ring,
-        counters.lost_quota,
-        counters.undecodable,
-        counters.unattributed,
-    ]
-    .into_iter()
-    .fold(0, u64::saturating_add)
 }
 
 pub(super) fn lost_tone(counters: &CountersView) -> Tone {
@@ -111,19 +130,9 @@ pub(super) fn lost_tone(counters: &CountersView) -> Tone {
 }
 
 fn records(counters: &CountersView) -> String {
-    let causes = [
-        (counters.lost_ring, "ring full"),
-        (counters.lost_quota, "over quota"),
-        (counters.undecodable, "undecodable"),
-        (counters.unattributed, "unattributed"),
-    ];
-    let causes = causes.iter().filter(|(number, _)| *number > 0);
-    let causes: Vec<_> = causes
-        .map(|(number, cause)| format!("{number} {cause}"))
-        .collect();
     let lost = match lost(counters) {
         0 => "none lost".to_owned(),
-        lost => format!("{lost} lost: {}", causes.join(", ")),
+        lost => format!("{lost} lost: {}", causes(counters)),
     };
     let mut parts = vec![format!(
         "{} generated, {} submitted, {lost}",
