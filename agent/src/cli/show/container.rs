@@ -16,7 +16,11 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
         return "no containers\n".to_owned();
     }
     let is_narrow = screen.width.is_some_and(|width| width < NARROW);
+    let has_pods = containers.iter().any(|container| container.pod.is_some());
     let mut heads = vec!["ID", "NAME", "IMAGE", "MODE", "CAN", "KILLED", "DENIED", "LOST"];
+    if has_pods {
+        heads.push("POD");
+    }
     if !is_narrow {
         heads.extend(["RULES", "ROLE"]);
     }
@@ -37,6 +41,12 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
             screen.cell(counters.denied, Tone::Plain),
             screen.cell(lost(counters), lost_tone(counters)),
         ];
+        if has_pods {
+            cells.push(screen.cell(
+                shorten(&or_dash(pod(container)), screen.share(2, 12)),
+                Tone::Plain,
+            ));
+        }
         if !is_narrow {
             let role = or_dash(container.role.as_ref());
             cells.push(screen.cell(container.rules, Tone::Plain));
@@ -55,6 +65,16 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
         [unresolved.map(|reason| format!("{id}: {reason}\n")), unrecognised]
     });
     std::iter::once(lines(&table)).chain(notes.flatten()).collect()
+}
+
+/// Namespace and name of a container's pod.
+#[must_use]
+pub fn pod(container: &ContainerView) -> Option<String> {
+    let pod = container.pod.as_ref()?;
+    Some(match &container.namespace {
+        Some(namespace) => format!("{namespace}/{pod}"),
+        None => pod.to_string(),
+    })
 }
 
 /// The modes of a container in short: that of exec, or another one where it differs, for the domains that are watched.
