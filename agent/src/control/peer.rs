@@ -100,7 +100,6 @@ mod tests {
             .args([
                 "--exact",
                 "control::peer::tests::connects",
-                "--ignored",
                 "--quiet",
             ])
             .env("DRIFTLOCK_TEST_SOCKET", &socket)
@@ -108,7 +107,8 @@ mod tests {
             .spawn()
             .expect("started");
         assert!(client.wait().expect("ended").success());
-        let (stream, _) = listener.accept().await.expect("it had connected");
+        let accepted = tokio::time::timeout(std::time::Duration::from_secs(10), listener.accept());
+        let (stream, _) = accepted.await.expect("it had connected").expect("accepted");
         let (peer, _) = identify(&stream).expect("credentials");
         assert_eq!(peer.place, Place::Container);
     }
