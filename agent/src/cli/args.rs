@@ -63,12 +63,22 @@ pub enum Command {
     /// Show the latest alerts, or follow them
     #[command(after_help = ALERTS_EXAMPLES)]
     Alerts(Alerts),
+    /// Watch containers, rates, losses and alerts live in the terminal
+    #[cfg(feature = "top")]
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(Top),
     /// Say what this node can do, and why not more
     #[command(after_help = DOCTOR_EXAMPLES)]
     Doctor(Output),
     /// Remove everything that is pinned, and with it what is enforced; profiles stay
     #[command(after_help = TEARDOWN_EXAMPLES)]
     Teardown(Output),
+    /// Print a script that completes commands and flags in a shell
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(Completions),
+    /// Print the manual page, or write those of all commands into a directory
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(Man),
     /// The process of the agent's that answers before executions
     #[command(hide = true)]
     AnswerExecs(AnswerExecs),
@@ -83,6 +93,30 @@ pub struct AnswerExecs {
     /// The directory in which the maps are pinned
     #[arg(long, value_name = "PATH")]
     pub maps: PathBuf,
+}
+
+/// `driftlock top`
+#[cfg(feature = "top")]
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Top {
+    /// How often the agent is asked, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=3600))]
+    pub interval: u16,
+}
+
+/// `driftlock completions`
+#[derive(Clone, Copy, Debug, Args)]
+pub struct Completions {
+    /// The shell
+    pub shell: clap_complete::Shell,
+}
+
+/// `driftlock man`
+#[derive(Debug, Args)]
+pub struct Man {
+    /// Write a page for each command into this directory, which must exist
+    #[arg(long, value_name = "PATH")]
+    pub dir: Option<PathBuf>,
 }
 
 /// How an answer is printed.
@@ -171,6 +205,9 @@ pub enum ProfileCommand {
     /// Show what a profile holds, and what is proposed
     #[command(after_help = PROFILE_EXAMPLES)]
     Show(ProfileShow),
+    /// Compare what two profiles permit
+    #[command(after_help = DIFF_EXAMPLES)]
+    Diff(ProfileDiff),
     /// Print an image's profile document, or write it to a file
     #[command(after_help = PROFILE_EXAMPLES)]
     Export(ProfileExport),
@@ -204,6 +241,22 @@ pub struct ProfileShow {
     /// How it is printed.
     #[command(flatten)]
     pub output: Output,
+}
+
+/// `driftlock profile diff`
+#[derive(Debug, Args)]
+pub struct ProfileDiff {
+    /// The first: a document's file if there is one of that name, - for standard input, else a reference, a digest, or
+    /// its beginning
+    pub from: String,
+    /// The second
+    pub to: String,
+    /// End with exit code 1 if they differ
+    #[arg(long)]
+    pub exit_code: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// `driftlock profile export`
@@ -340,6 +393,7 @@ const MODE_EXAMPLES: &str = "Examples:
 const PROFILE_EXAMPLES: &str = "Examples:
   driftlock profile list
   driftlock profile show shop:1
+  driftlock profile diff shop.yaml shop:1
   driftlock profile export shop:1 -o shop.yaml
   driftlock profile import shop.yaml
   driftlock profile approve shop:1
@@ -361,6 +415,29 @@ const ALERTS_EXAMPLES: &str = "Examples:
   driftlock alerts --last 10
   driftlock alerts --follow
   driftlock alerts --follow --json | jq -c '[.time, .kind, .behaviour.path]'";
+
+#[cfg(feature = "top")]
+const TOP_EXAMPLES: &str = "Examples:
+  driftlock top
+  driftlock top --interval 5
+
+Keys: q quit, s sort by the next column, r reverse, p pause, arrows select.";
+
+const DIFF_EXAMPLES: &str = "Examples:
+  driftlock profile diff shop:1 shop:2
+  driftlock profile diff shop.yaml shop:2
+  driftlock profile diff shop.yaml shop:2 --json --exit-code
+
+How often something was seen is not compared, only what is permitted
+or proposed.";
+
+const COMPLETIONS_EXAMPLES: &str = "Examples:
+  driftlock completions bash > /etc/bash_completion.d/driftlock
+  driftlock completions zsh > ~/.zfunc/_driftlock";
+
+const MAN_EXAMPLES: &str = "Examples:
+  driftlock man --dir /usr/local/share/man/man1
+  driftlock man | man -l -";
 
 const DOCTOR_EXAMPLES: &str = "Examples:
   driftlock doctor

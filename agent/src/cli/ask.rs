@@ -25,7 +25,7 @@ use crate::control::view::{
 };
 use crate::profile::model::ContentHash;
 
-fn ask<T: DeserializeOwned>(global: &Global, request: &Request) -> Result<T, Failure> {
+pub(super) fn ask<T: DeserializeOwned>(global: &Global, request: &Request) -> Result<T, Failure> {
     Ok(client::ask(&resolve::socket(global)?, request)?)
 }
 
@@ -86,6 +86,7 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
             let view: ProfileView = ask(global, &Request::ProfileShow { image, role })?;
             print(show.output, &view, show::profile::show)
         }
+        ProfileCommand::Diff(diff) => super::document::diff(global, &diff),
         ProfileCommand::Export(export) => self::export(global, export),
         ProfileCommand::Import(import) => {
             let (document, source) = read_document(&import.file)?;
@@ -118,7 +119,7 @@ fn export(global: &Global, export: ProfileExport) -> Result<(), Failure> {
 }
 
 /// The document and the name of where it came from. More than the agent takes is not read.
-fn read_document(file: &Path) -> Result<(String, String), Failure> {
+pub(super) fn read_document(file: &Path) -> Result<(String, String), Failure> {
     let failed = |source| Failure::File {
         operation: "read",
         path: file.to_owned(),

@@ -1,18 +1,21 @@
 //! The command line: what `driftlock` does with its arguments.
 //!
 //! [`args`] are the arguments as typed, [`resolve`] brings them together with environment and file, `ask` has the commands
-//! that ask the agent, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
+//! that ask the agent, `document` those that need no agent or may do without, `top` is the live view, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
 //! [`logging`] starts the agent's log.
 //! Input: the program's arguments, and what the program does by itself ([`Host`]). Output: text or JSON on standard
 //! output. Failure: a message on standard error and an exit code of [`failure`].
 
 pub mod args;
 mod ask;
+mod document;
 pub mod failure;
 pub mod logging;
 pub mod resolve;
 pub mod screen;
 pub mod show;
+#[cfg(feature = "top")]
+pub mod top;
 
 use std::io::Write as _;
 use std::process::ExitCode;
@@ -65,6 +68,13 @@ fn dispatch(arguments: Arguments, host: &Host) -> Result<(), Failure> {
         Command::Mode(command) => ask::mode(&global, command),
         Command::Profile(command) => ask::profile(&global, command),
         Command::Alerts(alerts) => ask::alerts(&global, alerts),
+        #[cfg(feature = "top")]
+        Command::Top(arguments) => {
+            let interval = std::time::Duration::from_secs(arguments.interval.into());
+            Ok(top::run(&resolve::socket(&global)?, interval)?)
+        }
+        Command::Completions(arguments) => document::completions(arguments),
+        Command::Man(arguments) => document::man(&arguments),
         Command::Doctor(output) => doctor(&global, output, host),
         Command::Teardown(output) => teardown(&global, output, host),
         Command::AnswerExecs(arguments) => {

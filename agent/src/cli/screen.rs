@@ -76,15 +76,6 @@ impl Screen {
         }
     }
 
-    /// How many columns there are for a part of a line: `share` of ten parts of the terminal, at least `least`; no limit without
-    /// a terminal.
-    #[must_use]
-    pub fn share(self, share: u16, least: u16) -> usize {
-        self.width.map_or(usize::MAX, |width| {
-            usize::from((width / 10).saturating_mul(share).max(least))
-        })
-    }
-
     /// A table with these column heads.
     #[must_use]
     pub fn table(self, heads: &[&str]) -> Table {
@@ -220,11 +211,6 @@ mod tests {
         assert_eq!(shorten("/usr/bin/program", 9), "/usr…gram");
         assert_eq!(shorten("abcdef", 0), "a…f");
         assert_eq!(shorten("ääääää", 5), "ää…ää");
-        let narrow = Screen {
-            width: Some(80),
-            colour: false,
-        };
-        assert_eq!((narrow.share(3, 10), narrow.share(1, 10)), (24, 10));
     }
 
     #[test]

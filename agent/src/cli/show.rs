@@ -6,6 +6,7 @@
 pub mod alert;
 pub mod attention;
 pub mod container;
+pub mod diff;
 pub mod doctor;
 pub mod mode;
 pub mod profile;
@@ -25,7 +26,7 @@ fn count(number: u64, noun: &str) -> String {
 }
 
 /// An image as tables show it: its reference, else the beginning of its digest.
-fn image(reference: Option<&ByteText>, digest: Option<&ImageDigest>) -> String {
+pub(super) fn image(reference: Option<&ByteText>, digest: Option<&ImageDigest>) -> String {
     match (reference, digest) {
         (Some(reference), _) => reference.to_string(),
         (None, Some(digest)) => digest.short().to_owned(),
@@ -34,13 +35,13 @@ fn image(reference: Option<&ByteText>, digest: Option<&ImageDigest>) -> String {
 }
 
 /// An optional text, or a dash.
-fn or_dash(text: Option<impl std::fmt::Display>) -> String {
+pub(super) fn or_dash(text: Option<impl std::fmt::Display>) -> String {
     text.map_or_else(|| "-".to_owned(), |text| text.to_string())
 }
 
 /// The first twelve digits of the id in a text, by which containers and images are told; a text without a whole id is
 /// shown as it is.
-fn short_id(id: &ByteText) -> String {
+pub(super) fn short_id(id: &ByteText) -> String {
     let text = id.to_string();
     let mut words = text.split(|character: char| !character.is_ascii_hexdigit());
     match words.find(|word| word.len() == 64) {
@@ -49,7 +50,7 @@ fn short_id(id: &ByteText) -> String {
     }
 }
 
-fn mode_tone(mode: Mode) -> Tone {
+pub(super) fn mode_tone(mode: Mode) -> Tone {
     match mode {
         Mode::Enforce => Tone::Good,
         Mode::Pending => Tone::Notable,
@@ -57,7 +58,7 @@ fn mode_tone(mode: Mode) -> Tone {
     }
 }
 
-fn tier_word(tier: Tier) -> &'static str {
+pub(super) fn tier_word(tier: Tier) -> &'static str {
     match tier {
         Tier::Deny => "deny",
         Tier::Kill => "kill",
@@ -66,7 +67,7 @@ fn tier_word(tier: Tier) -> &'static str {
     }
 }
 
-fn tier_tone(tier: Tier) -> Tone {
+pub(super) fn tier_tone(tier: Tier) -> Tone {
     match tier {
         Tier::Deny | Tier::Kill => Tone::Good,
         Tier::Observe => Tone::Notable,

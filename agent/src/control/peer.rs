@@ -97,11 +97,7 @@ mod tests {
         let socket = directory.path().join("socket");
         let listener = tokio::net::UnixListener::bind(&socket).expect("bound");
         let mut client = std::process::Command::new(std::env::current_exe().expect("this program"))
-            .args([
-                "--exact",
-                "control::peer::tests::connects",
-                "--quiet",
-            ])
+            .args(["--exact", "control::peer::tests::connects", "--quiet"])
             .env("DRIFTLOCK_TEST_SOCKET", &socket)
             .stdout(std::process::Stdio::null())
             .spawn()

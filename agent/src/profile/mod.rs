@@ -6,6 +6,7 @@
 //! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
 
 mod coverage;
+pub mod diff;
 pub mod document;
 pub mod mode;
 pub mod model;

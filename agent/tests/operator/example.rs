@@ -275,3 +275,11 @@ pub fn doctor(result: CheckResult) -> DoctorView {
 }
 
 pub const DOCUMENT: &str = "apiVersion: driftlock/v1\nkind: ImageProfile\n";
+
+/// An alert as a line of the stream; `number` is one digit of its id, `path` what was executed.
+pub fn alert(number: u8, path: &str) -> String {
+    include_str!("alert.json")
+        .trim_end()
+        .replace("NUMBER", &number.to_string())
+        .replace("/tmp/dropped", path)
+}

@@ -6,8 +6,14 @@ use super::{image, mode_tone, or_dash, short_id, tiers_in_short};
 use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
 use crate::control::view::{ContainerState, ContainerView, DomainModeView, ModeSource, Tier};
 
-/// Columns below which the role and the number of rules give way.
-const NARROW: u16 = 100;
+/// Columns of the terminal below which what is also told elsewhere gives way.
+const NARROW: u16 = 130;
+/// Columns that the parts take that are short by nature, in a narrow terminal and in another one.
+const TAKEN_NARROW: u16 = 46;
+/// See [`TAKEN_NARROW`].
+const TAKEN: u16 = 84;
+/// Columns that a name has at least.
+const ROOM_LEAST: usize = 8;
 
 /// A row per container, and below them what stands against watching some of them fully.
 #[must_use]
@@ -17,40 +23,52 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
     }
     let is_narrow = screen.width.is_some_and(|width| width < NARROW);
     let has_pods = containers.iter().any(|container| container.pod.is_some());
-    let mut heads = vec!["ID", "NAME", "IMAGE", "MODE", "CAN", "KILLED", "DENIED", "LOST"];
-    if has_pods {
-        heads.push("POD");
-    }
-    if !is_narrow {
-        heads.extend(["RULES", "ROLE"]);
+    let mut heads = vec!["ID", "NAME", "IMAGE", "MODE"];
+    heads.extend(has_pods.then_some("POD"));
+    if is_narrow {
+        heads.extend(["STOPPED", "LOST"]);
+    } else {
+        heads.extend(["CAN", "KILLED", "DENIED", "LOST", "RULES", "ROLE"]);
     }
     let mut table = screen.table(&heads);
-    keep_whole(&mut table, &[0, 3, 4, 5, 6, 7]);
+    let chosen = ["NAME", "IMAGE", "POD", "ROLE"];
+    let is_chosen = |head: &str| chosen.contains(&head);
+    let short: Vec<usize> = (0..heads.len())
+        .filter(|index| !is_chosen(heads[*index]))
+        .collect();
+    keep_whole(&mut table, &short);
+    // What containers and their owners chose shares the room that the other columns leave.
+    let taken = if is_narrow { TAKEN_NARROW } else { TAKEN };
+    let parts = heads.iter().filter(|head| is_chosen(head)).count();
+    let room = screen.width.map_or(usize::MAX, |width| {
+        (usize::from(width.saturating_sub(taken)) / parts)
+            .saturating_sub(2)
+            .max(ROOM_LEAST)
+    });
+    let chosen = |text: &str| screen.cell(shorten(text, room), Tone::Plain);
     for container in containers {
         let (mode, tone) = mode(container);
         let counters = &container.counters;
-        let name = or_dash(container.name.as_ref());
-        let image = image(container.image.as_ref(), container.digest.as_ref());
+        let (kills, denied) = (counters.kills, counters.denied);
+        let lost = screen.cell(lost(counters), lost_tone(counters));
         let mut cells = vec![
             screen.cell(short_id(&container.id), Tone::Plain),
-            screen.cell(shorten(&name, screen.share(2, 12)), Tone::Plain),
-            screen.cell(shorten(&image, screen.share(2, 12)), Tone::Plain),
+            chosen(&or_dash(container.name.as_ref())),
+            chosen(&image(container.image.as_ref(), container.digest.as_ref())),
             screen.cell(mode, tone),
-            screen.cell(tiers_in_short(&container.tiers), Tone::Plain),
-            screen.cell(counters.kills, Tone::Plain),
-            screen.cell(counters.denied, Tone::Plain),
-            screen.cell(lost(counters), lost_tone(counters)),
         ];
-        if has_pods {
-            cells.push(screen.cell(
-                shorten(&or_dash(pod(container)), screen.share(2, 12)),
-                Tone::Plain,
-            ));
-        }
-        if !is_narrow {
-            let role = or_dash(container.role.as_ref());
-            cells.push(screen.cell(container.rules, Tone::Plain));
-            cells.push(screen.cell(shorten(&role, screen.share(2, 12)), Tone::Plain));
+        cells.extend(has_pods.then(|| chosen(&or_dash(pod(container)))));
+        if is_narrow {
+            cells.extend([screen.cell(kills.saturating_add(denied), Tone::Plain), lost]);
+        } else {
+            cells.extend([
+                screen.cell(tiers_in_short(&container.tiers), Tone::Plain),
+                screen.cell(kills, Tone::Plain),
+                screen.cell(denied, Tone::Plain),
+                lost,
+                screen.cell(container.rules, Tone::Plain),
+                chosen(&or_dash(container.role.as_ref())),
+            ]);
         }
         table.add_row(cells);
     }

@@ -1,0 +1,66 @@
+//! The commands that make documents of what is there: a comparison of profiles, completions, manual pages.
+//!
+//! Input: resolved arguments; files, or profiles of the agent. Output: text or JSON on standard output, or files. Failure: [`Failure`].
+
+use std::path::Path;
+
+use clap::CommandFactory as _;
+
+use super::args::{Arguments, Completions, Global, Man, Output, ProfileDiff};
+use super::ask::{ask, read_document};
+use super::failure::Failure;
+use super::{print, show, write_out};
+use crate::control::protocol::Request;
+use crate::control::view::DocumentView;
+use crate::profile::diff;
+use crate::profile::document::ProfileDocument;
+
+/// The program's name in completions.
+const NAME: &str = "driftlock";
+
+/// Compares what two profiles permit.
+pub(super) fn diff(global: &Global, arguments: &ProfileDiff) -> Result<(), Failure> {
+    let from = document(global, &arguments.from)?;
+    let to = document(global, &arguments.to)?;
+    let diff = diff::ProfileDiff::new((&arguments.from, &from), (&arguments.to, &to));
+    let output = Output { json: arguments.json };
+    print(output, &diff, show::diff::text)?;
+    if arguments.exit_code && !diff.is_empty() {
+        return Err(Failure::Found("the profiles do not permit the same"));
+    }
+    Ok(())
+}
+
+/// The document of a file if there is one of that name, else of what the agent knows by that name.
+fn document(global: &Global, name: &str) -> Result<ProfileDocument, Failure> {
+    let file = Path::new(name);
+    let (text, source) = if name == "-" || file.is_file() {
+        read_document(file)?
+    } else {
+        let image = name.to_owned();
+        let view: DocumentView = ask(global, &Request::ProfileExport { image })?;
+        (view.document, view.digest.to_string())
+    };
+    ProfileDocument::parse(text.as_bytes(), &source).map_err(|error| Failure::Host(error.into()))
+}
+
+/// Prints a shell's completions.
+pub(super) fn completions(arguments: Completions) -> Result<(), Failure> {
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Arguments::command(), NAME, &mut script);
+    write_out(&String::from_utf8_lossy(&script))
+}
+
+/// Prints the manual page, or writes those of all commands.
+pub(super) fn man(arguments: &Man) -> Result<(), Failure> {
+    if let Some(directory) = &arguments.dir {
+        return clap_mangen::generate_to(Arguments::command(), directory).map_err(|source| Failure::File {
+            operation: "write manual pages into",
+            path: directory.clone(),
+            source,
+        });
+    }
+    let mut page = Vec::new();
+    clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
+    write_out(&String::from_utf8_lossy(&page))
+}
