@@ -35,3 +35,5 @@ pub mod service;
 pub mod stage;
 #[cfg(feature = "harness")]
 pub mod support;
+#[cfg(feature = "harness")]
+pub mod terminal;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use tests::agent::Options;
-use tests::docker::Layout;
 use tests::environment::Environment;
+use tests::runtime::Layout;
 use tests::stage::{IMAGE, Stage};
 
 /// What a client sends first.
@@ -53,7 +53,7 @@ impl User<'_> {
 
 /// A copy of the binary where every user may execute it.
 fn program(stage: &Stage) -> anyhow::Result<PathBuf> {
-    let copy = stage.docker.directory().join("driftlock");
+    let copy = stage.runtime.place().directory().join("driftlock");
     std::fs::copy(&Environment::get().driftlock, &copy)?;
     std::fs::set_permissions(&copy, std::fs::Permissions::from_mode(0o755))?;
     Ok(copy)
@@ -124,7 +124,7 @@ fn the_sockets_file_is_open_to_those_who_may_ask() -> anyhow::Result<()> {
         config: "control: {readers: ['gid:3002']}\n".to_owned(),
         ..Options::named("closed")
     };
-    stage.agent.restart(&stage.docker, &group)?;
+    stage.agent.restart(stage.runtime.as_ref(), &group)?;
     let file = std::fs::metadata(&socket)?;
     assert_eq!((file.mode() & 0o777, file.gid()), (0o660, 3002));
     assert_eq!(user("3001", "3002").ask(&["status"])?.0, Some(0));
@@ -147,7 +147,7 @@ fn root_of_a_container_is_not_root_of_the_node() -> anyhow::Result<()> {
     let volumes: Vec<&str> = volumes.iter().map(String::as_str).collect();
     let service = stage.service("given", &volumes)?;
     let ask = |stage: &Stage, request: &str| -> anyhow::Result<String> {
-        let output = stage.docker.exec(
+        let output = stage.runtime.exec(
             &service.container,
             &["/programs/ask", "/agent/socket", HELLO, request],
         )?;
@@ -169,7 +169,7 @@ fn root_of_a_container_is_not_root_of_the_node() -> anyhow::Result<()> {
             config: format!("control: {{from_containers: {setting}}}\n"),
             ..Options::named("from-container")
         };
-        stage.agent.restart(&stage.docker, &options)?;
+        stage.agent.restart(stage.runtime.as_ref(), &options)?;
         stage.agent.done(&["mode", "set", "monitor", "--default"])?;
         let answer = ask(&stage, STATUS)?;
         assert_eq!(

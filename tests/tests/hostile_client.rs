@@ -9,8 +9,8 @@ use anyhow::{Context as _, ensure};
 use rustix::thread::{Gid, Uid, set_thread_gid, set_thread_groups, set_thread_uid};
 
 use tests::agent::{Agent, Options};
-use tests::docker::Layout;
 use tests::environment::patience;
+use tests::runtime::Layout;
 use tests::stage::{IMAGE, Stage};
 
 const HELLO: &str = "{\"protocol\":1,\"version\":\"0\"}\n";
@@ -235,7 +235,7 @@ fn a_broken_document_changes_nothing() -> anyhow::Result<()> {
     let good = stage.agent.done(&["profile", "export", IMAGE])?;
     let rules = stage.agent.rules(IMAGE, "main")?;
     let before = memory_kib(&stage.agent)?;
-    let file = stage.docker.directory().join("broken.yaml");
+    let file = stage.runtime.place().directory().join("broken.yaml");
     let name = file.to_str().context("a path")?;
     let bomb: String = (1..20)
         .map(|level| {

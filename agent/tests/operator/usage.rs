@@ -94,7 +94,7 @@ fn every_command_has_examples_that_are_valid() {
             .filter_map(|line| line.trim().strip_prefix("driftlock "))
         {
             let example: Vec<&str> = line
-                .split('|')
+                .split(['|', '>'])
                 .next()
                 .unwrap_or_default()
                 .split_whitespace()

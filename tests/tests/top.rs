@@ -1,0 +1,95 @@
+//! `driftlock top` in a real terminal, with a real agent behind it.
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use tests::agent::Options;
+use tests::stage::{IMAGE, Stage};
+use tests::terminal::Terminal;
+
+/// The screen with what differs from run to run put in its columns: identities, times and counts.
+fn steady(screen: &str, stage: &Stage) -> String {
+    let digest = stage.digest.trim_start_matches("sha256:");
+    let mut text = screen.replace(&digest[..12], "IMAGE_DIGEST");
+    for line in screen.lines() {
+        // Times of alerts, 12:34:56.
+        if let Some(clock) = line
+            .get(..8)
+            .filter(|clock| clock.bytes().filter(|byte| *byte == b':').count() == 2)
+        {
+            text = text.replace(clock, "HH:MM:SS");
+        }
+    }
+    text
+}
+
+/// Containers, modes, losses and alerts are shown as they come; keys do what they say; the terminal is left as it was.
+#[test]
+fn the_live_view_follows_the_node() -> anyhow::Result<()> {
+    let mut stage = Stage::enforcing(&Options::named("top"))?;
+    let service = stage.service("watched", &[])?;
+    let mut terminal = Terminal::start(&stage.agent.command(&["top"]), 24, 110)?;
+    let screen =
+        terminal.wait_until(|text| text.contains("watched") && text.contains("enforcing all of 1"))?;
+    assert!(screen.contains(IMAGE), "{screen}");
+    assert!(screen.contains("enforce"), "{screen}");
+    assert!(screen.contains("exec: learn by default, can "), "{screen}");
+    assert!(screen.contains("latest alerts (0)"), "{screen}");
+    assert!(terminal.is_coloured(), "a terminal that knows colour");
+    assert!(!terminal.is_restored()?, "it is on the other screen");
+
+    // An attack is on the screen without a key.
+    let mark = stage.agent.mark();
+    assert!(service.start(&["/bin/rotate", "/tmp/witness"])?.all(stage.stop));
+    let alert = stage.expect_alert(mark, &service);
+    assert_eq!(alert["kind"], "exec.unknown", "{alert:#}");
+    let screen = terminal.wait_until(|text| text.contains("latest alerts (1)"))?;
+    let alert = screen
+        .lines()
+        .find(|line| line.contains("watched: image /bin/rotate"));
+    assert!(
+        alert.is_some_and(|line| line.contains("exec.unknown")),
+        "{screen}"
+    );
+    terminal.wait_until(|text| text.contains("denied 1") || text.contains("killed 1"))?;
+
+    terminal.press("s")?;
+    terminal.wait_until(|text| text.contains("by mode"))?;
+    terminal.press("\u{1b}[B")?;
+    terminal.wait_until(|text| text.contains("role /bin/service"))?;
+    terminal.press("p")?;
+    let paused = terminal.wait_until(|text| text.contains("paused"))?;
+    println!("{}", steady(&paused, &stage));
+    terminal.press("p")?;
+    terminal.wait_until(|text| !text.contains("paused"))?;
+    terminal.resize(20, 70)?;
+    let narrow = terminal.wait_until(|text| !text.contains("IMAGE"))?;
+    assert!(narrow.lines().all(|line| line.chars().count() <= 70), "{narrow}");
+
+    // The agent goes and comes.
+    stage.agent.terminate()?;
+    terminal.wait_until(|text| text.contains("agent not reachable, retrying"))?;
+    stage.agent = tests::agent::Agent::start(stage.runtime.as_ref(), &Options::named("top"))?;
+    terminal.wait_until(|text| !text.contains("not reachable") && text.contains("watched"))?;
+
+    terminal.press("q")?;
+    assert!(terminal.wait()?.success());
+    assert!(terminal.is_restored()?, "{}", terminal.text());
+    Ok(())
+}
+
+/// Told to end by a signal, it leaves the terminal as it was; without a terminal it says what to use.
+#[test]
+fn the_terminal_is_left_as_it_was() -> anyhow::Result<()> {
+    let stage = Stage::start(tests::runtime::Layout::Hybrid, &Options::named("signal"))?;
+    let mut terminal = Terminal::start(&stage.agent.command(&["top"]), 24, 80)?;
+    terminal.wait_until(|text| text.contains("no containers"))?;
+    let pid = i32::try_from(terminal.pid()).ok().and_then(Pid::from_raw);
+    kill_process(pid.expect("a process"), Signal::TERM)?;
+    terminal.wait()?;
+    assert!(terminal.is_restored()?, "{}", terminal.text());
+
+    let reply = stage.agent.cli(&["top"])?;
+    assert_eq!(reply.code, 1, "{reply:?}");
+    assert!(reply.stderr.contains("needs a terminal"), "{reply:?}");
+    Ok(())
+}
