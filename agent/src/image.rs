@@ -1,6 +1,9 @@
 //! Identity of an image: the digest of its config, the one identity that every runtime has.
 
 use serde::{Deserialize, Deserializer, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::container::ContainerId;
 
 /// `sha256:` and 64 lower-case hexadecimal digits (OCI image specification, "Digests").
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -15,6 +18,32 @@ pub struct DigestError {
 }
 
 impl ImageDigest {
+    /// What stands for the image of a container of which no image is known. It is no image's digest, and no other
+    /// container's.
+    #[must_use]
+    pub fn of_container(id: &ContainerId) -> Self {
+        Self::standing_for(&format!("container {id}"))
+    }
+
+    /// What stands for an image whose digest only the files of an ordinary user tell. It is no image's digest, and no
+    /// other user's.
+    #[must_use]
+    pub fn of_user(user: u32, claimed: &Self) -> Self {
+        Self::standing_for(&format!("user {user} {claimed}"))
+    }
+
+    /// A config is JSON, and this text is none.
+    fn standing_for(words: &str) -> Self {
+        use std::fmt::Write as _;
+        let hash = Sha256::digest(format!("driftlock stands for {words}"));
+        let mut text = "sha256:".to_owned();
+        for byte in hash {
+            // Writing to a text cannot fail.
+            let _ = write!(text, "{byte:02x}");
+        }
+        Self(text)
+    }
+
     /// The whole text, with `sha256:`.
     #[must_use]
     pub fn as_str(&self) -> &str {
@@ -59,6 +88,22 @@ impl<'de> Deserialize<'de> for ImageDigest {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_stands_for_an_image_is_nobody_elses() {
+        let id = |digit: &str| digit.repeat(64).parse::<ContainerId>().expect("an id");
+        let one = ImageDigest::of_container(&id("1"));
+        assert_eq!(one, ImageDigest::of_container(&id("1")));
+        assert_eq!(one.as_str().parse(), Ok(one.clone()));
+        let all = [
+            one.clone(),
+            ImageDigest::of_container(&id("2")),
+            ImageDigest::of_user(1000, &one),
+            ImageDigest::of_user(1001, &one),
+        ];
+        let different: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(different.len(), all.len());
+    }
 
     #[test]
     fn takes_only_the_canonical_form() {

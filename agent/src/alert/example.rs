@@ -77,6 +77,7 @@ pub(crate) fn alert(time: Time) -> Alert {
         }),
         profile: Some(AlertProfile {
             digest,
+            provisional: false,
             role: "default".into(),
             generation: 3,
             coverage: Some(0.75),

@@ -251,8 +251,11 @@ pub enum AlertNote {
 /// The profile that it was compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct AlertProfile {
-    /// The image's config digest.
+    /// The image's config digest; of a provisional profile, what stands for one.
     pub digest: ImageDigest,
+    /// It belongs to this container alone, because no image is known of it.
+    #[serde(default)]
+    pub provisional: bool,
     /// The role.
     pub role: ByteText,
     /// The generation of its rules that held.

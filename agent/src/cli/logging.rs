@@ -12,8 +12,9 @@ use crate::config::{Config, Level, LogFormat};
 
 /// Where the kernel programs' own messages come from: the modules of their hooks.
 const KERNEL_PROGRAMS: &str = "driftlock::program";
-/// The library that loads them says much about each instruction.
-const LOADER: &str = "aya_obj";
+/// Libraries that say much: the one that loads them about each instruction, the others about each frame of a connection to a
+/// runtime.
+const TALKATIVE: &[&str] = &["aya_obj", "h2", "hyper_util", "tonic", "tower"];
 
 /// Starts logging. The kernel programs have a level of their own, which was chosen when they were loaded.
 ///
@@ -21,17 +22,15 @@ const LOADER: &str = "aya_obj";
 /// If the process logs already.
 pub fn init(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let level = filter(config.log_level);
+    let of_libraries = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
     let targets = Targets::new()
         .with_default(level)
         .with_target(KERNEL_PROGRAMS, filter(config.kernel_log_level))
-        .with_target(
-            LOADER,
-            if level == LevelFilter::TRACE {
-                level
-            } else {
-                level.min(LevelFilter::WARN)
-            },
-        );
+        .with_targets(TALKATIVE.iter().map(|target| (*target, of_libraries)));
     let output: Box<dyn Layer<Registry> + Send + Sync> = match config.log_format {
         LogFormat::Text => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());

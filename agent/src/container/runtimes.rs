@@ -107,7 +107,8 @@ impl Runtimes {
             return Ok(None);
         }
         let of_docker = self.docker.find(id);
-        if let Ok(Some(info)) = of_docker {
+        if let Ok(Some(mut info)) = of_docker {
+            info.isolation = self.containerd.isolation_of_docker(id);
             let question = self.containerd.question_of_docker(&info);
             return Ok(Some(Found { info, question }));
         }

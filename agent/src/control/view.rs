@@ -69,6 +69,12 @@ pub struct ModeCounts {
     pub pending: u64,
     /// It could not be found out what they are.
     pub unresolved: u64,
+    /// Their processes are none of this kernel's: nothing of them is seen.
+    #[serde(default)]
+    pub not_observable: u64,
+    /// Of those that have a mode, the ones whose image is not known: their profiles are provisional.
+    #[serde(default)]
+    pub provisional: u64,
 }
 
 /// The policies of the configuration.
@@ -204,7 +210,9 @@ impl ModeCounts {
                 .filter(|mode| is_watched(mode.domain))
                 .map(|mode| mode.mode)
                 .max();
+            counts.provisional += u64::from(container.state == ContainerState::Provisional);
             *match (container.state, strictest) {
+                (ContainerState::NotObservable, _) => &mut counts.not_observable,
                 (ContainerState::Unresolved, _) => &mut counts.unresolved,
                 (ContainerState::Pending, _) | (_, None | Some(Mode::Pending)) => &mut counts.pending,
                 (_, Some(Mode::Learn)) => &mut counts.learn,
@@ -274,6 +282,11 @@ pub enum ContainerState {
     Pending,
     /// They could not be found.
     Unresolved,
+    /// The image could not be found: the container has a provisional profile of its own.
+    Provisional,
+    /// Its processes are none of this kernel's: nothing of it is seen.
+    #[serde(rename = "not observable")]
+    NotObservable,
 }
 
 /// A mode and where it comes from.
@@ -342,6 +355,9 @@ pub struct ProfileSummary {
     pub role: ByteText,
     /// Generation of the rules.
     pub generation: u32,
+    /// It belongs to one container of which no image is known; `digest` is no image's.
+    #[serde(default)]
+    pub provisional: bool,
     /// What it permits was reviewed by an operator, and nothing was learned since.
     pub approved: bool,
     /// It tells of scripts; otherwise they are judged by their layer alone.

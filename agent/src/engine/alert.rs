@@ -184,6 +184,7 @@ impl Engine {
             behaviour,
             profile: tracked.and_then(Tracked::known).map(|known| AlertProfile {
                 digest: known.key.digest.clone(),
+                provisional: self.store.provisional_of(&known.key.digest).is_some(),
                 role: known.key.role.as_text().clone(),
                 generation: self
                     .publisher

@@ -18,7 +18,7 @@ use crate::container::layout::CgroupLayout;
 use crate::container::overlay::Overlay;
 use crate::container::runtimes::Found;
 use crate::container::tree::{self, ContainerCgroup};
-use crate::container::{ContainerId, ContainerInfo, container_id_in, root};
+use crate::container::{ContainerId, ContainerInfo, Isolation, container_id_in, root};
 use crate::control::view::{DomainModeView, ModeSource};
 use crate::event::{CgroupEvent, Event};
 use crate::profile::model::ProfileKey;
@@ -82,11 +82,16 @@ pub(super) enum Resolution {
     Pending(Search),
     /// It was looked up for long enough.
     Unresolved(Search),
+    /// All is known but its image: it has a provisional profile of its own, and its image is looked up further.
+    Provisional(Box<Known>, Search),
     /// It is known.
     Known(Box<Known>),
+    /// Its processes are none of this kernel's.
+    NotObservable(Box<ContainerInfo>, Isolation),
 }
 
 /// A look-up that has not succeeded yet.
+#[derive(Clone)]
 pub(super) struct Search {
     pub(super) since: Duration,
     /// When it is tried again.
@@ -137,15 +142,36 @@ impl Tracked {
 
     pub(super) fn known(&self) -> Option<&Known> {
         match &self.resolution {
-            Resolution::Known(known) => Some(known),
-            Resolution::Pending(_) | Resolution::Unresolved(_) => None,
+            Resolution::Known(known) | Resolution::Provisional(known, _) => Some(known),
+            Resolution::Pending(_) | Resolution::Unresolved(_) | Resolution::NotObservable(..) => None,
+        }
+    }
+
+    /// The look-up that has not succeeded yet.
+    pub(super) fn search(&self) -> Option<&Search> {
+        match &self.resolution {
+            Resolution::Pending(search)
+            | Resolution::Unresolved(search)
+            | Resolution::Provisional(_, search) => Some(search),
+            Resolution::Known(_) | Resolution::NotObservable(..) => None,
+        }
+    }
+
+    /// The same, to change it.
+    pub(super) fn search_mut(&mut self) -> Option<&mut Search> {
+        match &mut self.resolution {
+            Resolution::Pending(search)
+            | Resolution::Unresolved(search)
+            | Resolution::Provisional(_, search) => Some(search),
+            Resolution::Known(_) | Resolution::NotObservable(..) => None,
         }
     }
 
     /// What its runtime says about it, as far as that is known.
     pub(super) fn info(&self) -> Option<&ContainerInfo> {
         match &self.resolution {
-            Resolution::Known(known) => Some(&known.info),
+            Resolution::Known(known) | Resolution::Provisional(known, _) => Some(&known.info),
+            Resolution::NotObservable(info, _) => Some(info),
             Resolution::Pending(search) | Resolution::Unresolved(search) => search.described.as_deref(),
         }
     }
@@ -281,6 +307,7 @@ impl Engine {
             return;
         }
         self.enter_gone();
+        self.forget_provisional_profiles();
         let existing: HashSet<u64> = listing.found.iter().map(|found| found.cgroup.id).collect();
         for tracked in self.containers.values_mut() {
             if tracked.removed.is_none() && !existing.contains(&tracked.cgroup) {

@@ -7,7 +7,6 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Engine;
-use super::container::Resolution;
 use super::learn::Learning;
 use crate::container::containerd::Question;
 use crate::container::containerd::client::{self, Answer, AskError};
@@ -67,12 +66,10 @@ impl Engine {
     /// A runtime has answered, or why it did not.
     pub(super) fn answered(&mut self, answered: Answered) {
         let cgroup = answered.container;
-        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+        let Some(tracked) = self.containers.get(&cgroup) else {
             return;
         };
-        let (Resolution::Pending(search) | Resolution::Unresolved(search)) = &mut tracked.resolution else {
-            return;
-        };
+        let Some(search) = tracked.search() else { return };
         let mut learning = Learning::default();
         match (answered.result, search.described.clone()) {
             (Ok(answer), Some(mut info)) => {

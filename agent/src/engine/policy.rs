@@ -31,18 +31,22 @@ impl Engine {
     /// Puts mode, profile and policy of a known container in force, in one update.
     pub(super) fn apply_policy(&mut self, cgroup: u64) {
         let mut flags = self.pending_flags();
+        let unprofiled = self.config.unprofiled;
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
-        let Resolution::Known(known) = &tracked.resolution else {
-            return;
-        };
+        let Some(known) = tracked.known() else { return };
+        let is_provisional = matches!(tracked.resolution, Resolution::Provisional(..));
         let policies = self.store.policies();
         let id = known.info.id.as_str();
         let digest = Some(&known.key.digest);
         let is_own = self.own_cgroup == Some(cgroup);
         let mode_of = |domain| match policies.mode_for(id, digest, &known.references, domain) {
             (Mode::Enforce, _) if is_own => (Mode::Monitor, ModeSource::Protected),
+            // What holds before an image is known goes on where it stays unknown, unless somebody spoke of this container.
+            (_, mode::ModeSource::Default) if is_provisional && unprofiled == Unprofiled::DenyDrift => {
+                (Mode::Pending, ModeSource::Default)
+            }
             (mode, source) => (mode, mode_source(source)),
         };
         let (mode, source) = mode_of(Domain::Exec);
@@ -142,7 +146,8 @@ impl Engine {
     pub(super) fn unpublish(&mut self, profile: u32) {
         let scripts = self.sees_scripts();
         for tracked in self.containers.values_mut() {
-            let Resolution::Known(known) = &mut tracked.resolution else {
+            let (Resolution::Known(known) | Resolution::Provisional(known, _)) = &mut tracked.resolution
+            else {
                 continue;
             };
             if known.profile != profile {

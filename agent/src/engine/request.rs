@@ -49,7 +49,10 @@ impl Engine {
         let scope = match target {
             ModeTarget::Default => Scope::Default,
             ModeTarget::Image(image) => match Self::selector(image, None)?.image(&self.store) {
-                Ok(digest) => Scope::Image(digest.clone()),
+                Ok(digest) => {
+                    self.refuse_provisional(digest)?;
+                    Scope::Image(digest.clone())
+                }
                 Err(error) => match image.parse::<ImageDigest>() {
                     Ok(digest) => Scope::Image(digest),
                     // An image that has not run here yet can be named by its reference; a digit string cannot.
@@ -94,6 +97,19 @@ impl Engine {
         }
     }
 
+    /// What belongs to one container alone is not for others, nor for longer than that container.
+    fn refuse_provisional(&self, digest: &ImageDigest) -> Result<()> {
+        let Some(container) = self.store.provisional_of(digest) else {
+            return Ok(());
+        };
+        let short: String = container.chars().take(12).collect();
+        Err(Refusal::invalid(format!(
+            "{} is no image: it is the provisional profile of container {short}, whose image is not known",
+            digest.short()
+        ))
+        .hint("`driftlock containers` says why; a mode can be set with `--container`"))
+    }
+
     fn selector(image: &str, role: Option<&str>) -> Result<Selector> {
         let role = match role {
             None => None,
@@ -133,6 +149,7 @@ impl Engine {
     fn export(&self, image: &str) -> Result<Response> {
         let selector = Self::selector(image, None)?;
         let digest = selector.image(&self.store).map_err(|error| unselected(&error))?;
+        self.refuse_provisional(digest)?;
         let document = self
             .store
             .export(digest)
@@ -173,6 +190,7 @@ impl Engine {
         let key = Self::selector(image, role)?
             .profile(&self.store)
             .map_err(|error| unselected(&error))?;
+        self.refuse_provisional(&key.digest)?;
         self.store.approve(&key, true).map_err(|error| refuse(&error))?;
         self.show(image, role)
     }

@@ -1,12 +1,14 @@
 //! From a container's id to its image and role: looked up until it is found, then its policy is put in force and what
 //! waited for it is judged.
 //!
-//! Failure: after [`RESOLVE_WITHIN`] nothing waits any more; the container is looked up further, less often.
+//! Failure: after [`RESOLVE_WITHIN`] nothing waits any more; a container of which all but the image is known gets a
+//! provisional profile of its own; it is looked up further, less often.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::Engine;
-use super::container::{Known, RESOLVE_WITHIN, RETRY_MAX, Resolution, Search};
+use super::container::{Known, RESOLVE_WITHIN, RETRY_MAX, Resolution, Search, Tracked};
 use super::learn::Learning;
 use crate::container::containerd::Question;
 use crate::container::containerd::client;
@@ -23,10 +25,7 @@ impl Engine {
         let due: Vec<u64> = self
             .containers
             .values()
-            .filter(|tracked| match &tracked.resolution {
-                Resolution::Pending(search) | Resolution::Unresolved(search) => search.next <= now,
-                Resolution::Known(_) => false,
-            })
+            .filter(|tracked| tracked.search().is_some_and(|search| search.next <= now))
             .map(|tracked| tracked.cgroup)
             .collect();
         if due.is_empty() {
@@ -57,6 +56,9 @@ impl Engine {
             (None, _) => Err("its cgroup's name holds no container id".to_owned()),
         };
         match found {
+            Ok(Some(Found { info, .. })) if info.isolation.is_some() => {
+                self.not_observable(cgroup, info, learning);
+            }
             Ok(Some(Found {
                 info,
                 question: Some(question),
@@ -70,12 +72,23 @@ impl Engine {
         }
     }
 
+    /// A container's processes are none of this kernel's: there is nothing to look up. What is seen in its cgroup is its
+    /// sandbox's, of which only drift is told.
+    fn not_observable(&mut self, cgroup: u64, info: ContainerInfo, learning: &mut Learning) {
+        let (Some(tracked), Some(isolation)) = (self.containers.get_mut(&cgroup), info.isolation) else {
+            return;
+        };
+        tracing::warn!(container = %info.id.short(), name = %info.name, isolation = isolation.as_str(), "not observable");
+        tracked.resolution = Resolution::NotObservable(Box::new(info), isolation);
+        self.handle_waiting(cgroup, learning);
+    }
+
     /// Lets the runtime be asked for the image of a container of which all else is known.
     fn inquire(&mut self, cgroup: u64, info: ContainerInfo, question: Question, learning: &mut Learning) {
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
-        let (Resolution::Pending(search) | Resolution::Unresolved(search)) = &mut tracked.resolution else {
+        let Some(search) = tracked.search_mut() else {
             return;
         };
         search.described = Some(Box::new(info));
@@ -95,31 +108,123 @@ impl Engine {
     pub(super) fn described(&mut self, cgroup: u64, info: ContainerInfo, learning: &mut Learning) {
         let Some(digest) = info.image.digest.clone() else {
             let reason = format!("{} does not tell the digest of its image's config", info.runtime);
+            if let Some(search) = self.containers.get_mut(&cgroup).and_then(Tracked::search_mut) {
+                search.described = Some(Box::new(info));
+            }
             return self.search_further(cgroup, reason, learning);
         };
         match self.know(info, digest) {
             Ok(known) => {
                 tracing::info!(container = %known.info.id.short(), name = %known.info.name, image = %known.key.digest.short(), role = %known.key.role, "container known");
-                let now = Self::now();
-                if let Some(tracked) = self.containers.get_mut(&cgroup) {
-                    tracked.resolution = Resolution::Known(Box::new(known));
-                    tracked.next_verification = Some((now, 0));
-                }
-                self.publish_known_contents(cgroup);
-                self.apply_policy(cgroup);
-                self.handle_waiting(cgroup, learning);
+                let resolution = Resolution::Known(Box::new(known));
+                self.resolved(cgroup, resolution, learning);
+                self.forget_provisional_profiles();
             }
             Err(error) => self.search_further(cgroup, error.to_string(), learning),
         }
     }
 
+    /// Puts the policy in force that follows from what is known now, and handles what waited for it.
+    fn resolved(&mut self, cgroup: u64, resolution: Resolution, learning: &mut Learning) {
+        let now = Self::now();
+        if let Some(tracked) = self.containers.get_mut(&cgroup) {
+            let had_profile = tracked.known().is_some();
+            tracked.resolution = resolution;
+            tracked.next_verification = Some((now, 0));
+            if had_profile {
+                // What was in hand by the profile before may be news for this one.
+                let cleared = self.maps.clear_seen_of(cgroup).map(drop);
+                Self::log_map_failure(cleared);
+            }
+        }
+        self.publish_known_contents(cgroup);
+        self.apply_policy(cgroup);
+        self.handle_waiting(cgroup, learning);
+    }
+
+    /// Gives a container whose image could not be found out a profile of its own, for as long as that is so.
+    fn know_provisionally(&mut self, cgroup: u64, search: Search, learning: &mut Learning) {
+        let Some(info) = search.described.as_deref().cloned() else {
+            return;
+        };
+        let id = info.id;
+        let key = ProfileKey {
+            digest: ImageDigest::of_container(&id),
+            role: role_of(&info),
+        };
+        match self
+            .store
+            .ensure_provisional(&key, self.sees_scripts(), id.as_str())
+        {
+            Ok(profile) => {
+                tracing::warn!(container = %id.short(), name = %info.name, reason = search.reason, "image unknown: the container has a provisional profile of its own");
+                // Names may be of any image as long as nothing proves them.
+                let references = Vec::new();
+                let known = Known {
+                    info,
+                    key,
+                    profile,
+                    references,
+                };
+                self.resolved(cgroup, Resolution::Provisional(Box::new(known), search), learning);
+            }
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, "no provisional profile");
+            }
+        }
+    }
+
+    /// Forgets the provisional profiles of containers that are gone, or whose image is known by now.
+    pub(super) fn forget_provisional_profiles(&mut self) {
+        let in_use: HashSet<&ImageDigest> = self
+            .containers
+            .values()
+            .filter_map(|tracked| match &tracked.resolution {
+                Resolution::Provisional(known, _) => Some(&known.key.digest),
+                _ => None,
+            })
+            .collect();
+        // One that is still looked up may need its own again.
+        let searched: HashSet<&str> = self
+            .containers
+            .values()
+            .filter(|tracked| tracked.search().is_some())
+            .filter_map(|tracked| tracked.id.as_ref().map(ContainerId::as_str))
+            .collect();
+        let stale: Vec<ImageDigest> = self
+            .store
+            .provisional()
+            .filter(|(digest, container)| !in_use.contains(digest) && !searched.contains(container))
+            .map(|(digest, _)| digest.clone())
+            .collect();
+        for digest in stale {
+            match self.store.forget_provisional(&digest) {
+                Ok(profiles) => {
+                    for profile in profiles {
+                        self.publisher.forget(profile);
+                    }
+                    self.publisher.retire(Self::now());
+                }
+                Err(error) => {
+                    tracing::error!(
+                        error = &error as &dyn std::error::Error,
+                        "a provisional profile stays"
+                    );
+                }
+            }
+        }
+    }
+
     /// Takes note of a container's image and role in the store.
     fn know(&mut self, info: ContainerInfo, digest: ImageDigest) -> Result<Known, StoreError> {
-        // A container without a command has no role of its own; `/` is no program's path.
-        let role = Role::new(info.role.clone())
-            .or_else(|_| Role::new("/".into()))
-            .expect("one byte that is no NUL is a role");
-        let key = ProfileKey { digest, role };
+        let role = role_of(&info);
+        let key = match info.image.claimed_by {
+            None => ProfileKey { digest, role },
+            Some(user) => ProfileKey {
+                digest: ImageDigest::of_user(user, &digest),
+                role,
+            },
+        };
         let profile = self.store.ensure(&key, self.sees_scripts())?;
         let references: Vec<String> = info
             .image
@@ -152,25 +257,31 @@ impl Engine {
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
-        let (Resolution::Pending(search) | Resolution::Unresolved(search)) = &mut tracked.resolution else {
+        let is_removed = tracked.is_removed();
+        let Some(search) = tracked.search_mut() else {
             return;
         };
-        let retry = search.retry;
-        let search = Search {
-            since: search.since,
-            next: now + retry,
-            retry: (retry * 2).min(RETRY_MAX),
-            reason,
-            described: search.described.take(),
-        };
-        if now.saturating_sub(search.since) < RESOLVE_WITHIN && tracked.removed.is_none() {
-            tracked.resolution = Resolution::Pending(search);
+        search.next = now + search.retry;
+        search.retry = (search.retry * 2).min(RETRY_MAX);
+        search.reason = reason;
+        let search = search.clone();
+        if !matches!(tracked.resolution, Resolution::Pending(_))
+            || (now.saturating_sub(search.since) < RESOLVE_WITHIN && !is_removed)
+        {
             return;
         }
-        if matches!(tracked.resolution, Resolution::Pending(_)) {
-            tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
+        if search.described.is_some() && !is_removed {
+            return self.know_provisionally(cgroup, search, learning);
         }
+        tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
         tracked.resolution = Resolution::Unresolved(search);
         self.handle_waiting(cgroup, learning);
     }
+}
+
+/// A container without a command has no role of its own; `/` is no program's path.
+fn role_of(info: &ContainerInfo) -> Role {
+    Role::new(info.role.clone())
+        .or_else(|_| Role::new("/".into()))
+        .expect("one byte that is no NUL is a role")
 }

@@ -8,7 +8,7 @@ use agent_common::instance::Instance;
 use super::Engine;
 use super::container::{Resolution, Tracked};
 use crate::container::layout::CgroupLayout;
-use crate::container::process;
+use crate::container::{Isolation, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
     DoctorView, DomainModeView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
@@ -122,6 +122,10 @@ impl Engine {
             Resolution::Known(_) => (ContainerState::Resolved, None),
             Resolution::Pending(search) => (ContainerState::Pending, Some(search.reason.clone())),
             Resolution::Unresolved(search) => (ContainerState::Unresolved, Some(search.reason.clone())),
+            Resolution::Provisional(_, search) => (ContainerState::Provisional, Some(search.reason.clone())),
+            Resolution::NotObservable(_, isolation) => {
+                (ContainerState::NotObservable, Some(not_observable(*isolation)))
+            }
         };
         let drift_reason = drift_reason(tracked, &instance);
         ContainerView {
@@ -138,7 +142,7 @@ impl Engine {
                 .and_then(|info| info.pod.as_ref())
                 .map(|pod| pod.namespace.clone()),
             image: info.and_then(|info| info.image.reference.clone()),
-            digest: known.map(|known| known.key.digest.clone()),
+            digest: info.and_then(|info| info.image.digest.clone()),
             role: known.map(|known| known.key.role.as_text().clone()),
             state,
             state_reason,
@@ -253,6 +257,7 @@ impl Engine {
                 .publisher
                 .state(profile.id)
                 .map_or(0, |(generation, _)| generation),
+            provisional: self.store.provisional_of(&profile.key.digest).is_some(),
             approved: profile.approved,
             scripts: profile.scripts,
             mode,
@@ -315,6 +320,10 @@ impl Engine {
                     let instance = self.maps.instance(tracked.slot).ok()?;
                     let reason = match &tracked.resolution {
                         Resolution::Unresolved(search) => format!("image unknown: {}", search.reason),
+                        Resolution::Provisional(_, search) => {
+                            format!("image unknown, provisional profile of its own: {}", search.reason)
+                        }
+                        Resolution::NotObservable(_, isolation) => not_observable(*isolation),
                         _ => drift_reason(tracked, &instance)?,
                     };
                     Some(support::container_check(
@@ -354,6 +363,14 @@ pub(super) fn behaviour_view(
         windows,
         note: None,
     }
+}
+
+/// Why a container is not observable.
+fn not_observable(isolation: Isolation) -> String {
+    format!(
+        "not observable: it runs in {}, so its processes are none of this kernel's",
+        isolation.as_str()
+    )
 }
 
 /// Storage drivers, by their names in each runtime, whose root filesystems are overlays.

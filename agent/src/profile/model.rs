@@ -110,6 +110,9 @@ pub struct ImageRecord {
     pub manifests: BTreeSet<ImageDigest>,
     /// Config digest of the image that its profiles were inherited from.
     pub descends_from: Option<ImageDigest>,
+    /// It is no image: its profiles are provisional, and belong to the one container with this id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional_of: Option<String>,
 }
 
 /// The profile of one role of one image.

@@ -20,6 +20,7 @@ mod error;
 mod exchange;
 mod file;
 mod learn;
+mod provisional;
 mod settings;
 #[cfg(test)]
 mod tests;

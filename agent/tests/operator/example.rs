@@ -194,6 +194,7 @@ pub fn summary() -> ProfileSummary {
         references: vec!["shop:1".into(), "registry.example/shop:1".into()],
         role: "/bin/shop".into(),
         generation: 3,
+        provisional: false,
         approved: true,
         scripts: true,
         mode: Some(Mode::Enforce),

@@ -19,7 +19,8 @@ pub struct Point {
 #[must_use]
 pub fn headline(status: &StatusView) -> Point {
     let modes = &status.modes;
-    let total = modes.learn + modes.monitor + modes.enforce + modes.pending + modes.unresolved;
+    let total =
+        modes.learn + modes.monitor + modes.enforce + modes.pending + modes.unresolved + modes.not_observable;
     let enforcing = match (modes.enforce, total) {
         (_, 0) => "no containers".to_owned(),
         (0, _) => format!("enforcing nothing: {}", counts(status)),
@@ -83,11 +84,19 @@ pub fn points(status: &StatusView) -> Vec<Point> {
         format!("{} not tracked", count(counters.untracked_tasks, "task")),
     );
     add(
-        status.modes.unresolved > 0,
+        status.modes.unresolved + status.modes.provisional > 0,
         Tone::Notable,
         format!(
             "{} whose image is not known: see `driftlock containers`",
-            count(status.modes.unresolved, "container")
+            count(status.modes.unresolved + status.modes.provisional, "container")
+        ),
+    );
+    add(
+        status.modes.not_observable > 0,
+        Tone::Bad,
+        format!(
+            "{} not observable, in a sandbox with a kernel of its own: see `driftlock containers`",
+            count(status.modes.not_observable, "container")
         ),
     );
     let is_pinned = status.hooks.iter().any(|hook| hook.pinned);
@@ -109,6 +118,7 @@ pub fn counts(status: &StatusView) -> String {
         (modes.learn, "learn"),
         (modes.pending, "pending"),
         (modes.unresolved, "unresolved"),
+        (modes.not_observable, "not observable"),
     ];
     let present = counts.iter().filter(|(number, _)| *number > 0);
     let texts: Vec<_> = present.map(|(number, mode)| format!("{number} {mode}")).collect();

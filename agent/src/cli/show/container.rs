@@ -101,7 +101,8 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
     match container.state {
         ContainerState::Unresolved => return ("unresolved".to_owned(), Tone::Bad),
         ContainerState::Pending => return ("pending".to_owned(), Tone::Notable),
-        ContainerState::Resolved => {}
+        ContainerState::NotObservable => return ("not observable".to_owned(), Tone::Bad),
+        ContainerState::Resolved | ContainerState::Provisional => {}
     }
     let is_watched = |mode: &&DomainModeView| {
         let mut tiers = container.tiers.iter();
@@ -120,6 +121,9 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
         ModeSource::Container => " (its own)",
         ModeSource::Protected => " (protected)",
     };
-    let text = std::iter::once(format!("{}{source}", first.mode)).chain(others);
+    let provisional = (container.state == ContainerState::Provisional).then(|| ", provisional".to_owned());
+    let text = std::iter::once(format!("{}{source}", first.mode))
+        .chain(others)
+        .chain(provisional);
     (text.collect(), mode_tone(first.mode))
 }

@@ -65,7 +65,7 @@ pub enum AskError {
         path: PathBuf,
     },
     /// It cannot be connected to.
-    #[error("cannot connect to `{}`: {source}", show(path))]
+    #[error("cannot connect to `{}`: {}", show(path), innermost(source))]
     Connect {
         /// The socket.
         path: PathBuf,
@@ -407,6 +407,14 @@ impl Answer {
             info.storage.driver = driver;
         }
     }
+}
+
+/// What an error comes from in the end: those around it say no more than that something failed.
+fn innermost(error: &dyn std::error::Error) -> String {
+    std::iter::successors(Some(error), |error| error.source())
+        .last()
+        .map(ToString::to_string)
+        .unwrap_or_default()
 }
 
 /// Names of an image, bounded and sorted.

@@ -193,6 +193,17 @@ impl Containerd {
         })
     }
 
+    /// What isolates a container of Docker's.
+    #[must_use]
+    pub fn isolation_of_docker(&self, id: &ContainerId) -> Option<Isolation> {
+        self.tasks.iter().find_map(|tasks| {
+            let bundle = |namespace: &&str| tasks.directory.join(namespace).join(id.as_str());
+            DOCKERS
+                .iter()
+                .find_map(|namespace| isolation(tasks, &bundle(namespace).join("shim-binary-path")))
+        })
+    }
+
     fn container(
         &self,
         tasks: &DataRoot,

@@ -28,6 +28,7 @@ impl ProfileDocument {
             references: unique("image.references", document.image.references, REFERENCES_MAX)?,
             manifests: unique("image.manifests", document.image.manifests, REFERENCES_MAX)?,
             descends_from: document.descends_from,
+            provisional_of: None,
         };
         let mut roles = BTreeMap::new();
         for Spanned {

@@ -14,6 +14,7 @@ mod full_disk;
 mod invariants;
 mod kill;
 mod learn;
+mod provisional;
 mod selector;
 mod settings;
 

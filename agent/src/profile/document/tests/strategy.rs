@@ -192,6 +192,7 @@ pub(crate) fn document() -> impl Strategy<Value = ProfileDocument> {
             |(digest, references, manifests, descends_from, roles)| ProfileDocument {
                 digest,
                 image: ImageRecord {
+                    provisional_of: None,
                     references,
                     manifests,
                     descends_from,
