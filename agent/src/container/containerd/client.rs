@@ -121,7 +121,11 @@ async fn ask_whenever(question: &Question) -> Result<Answer, AskError> {
         About::PodContainer { id, sandbox } => client.pod_container(id, sandbox).await,
         About::PodSandbox { id } => {
             let mut answer = client.container(id).await?;
-            answer.add_pod(&client.pod(id).await?);
+            // CRI knows the pod only when its own container has started, which must not wait for this answer.
+            match client.pod(id).await {
+                Ok(pod) => answer.add_pod(&pod),
+                Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "no labels of a pod"),
+            }
             Ok(answer)
         }
         About::Container { id } => client.container(id).await,
