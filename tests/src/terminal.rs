@@ -119,6 +119,14 @@ impl Terminal {
         lines.join("\n").trim_end().to_owned()
     }
 
+    /// Whether any line went on in the next one because the screen is not wide enough for it.
+    #[must_use]
+    pub fn is_wrapped(&self) -> bool {
+        let screen = lock(&self.screen);
+        let (rows, _) = screen.parser.screen().size();
+        (0..rows.get()).any(|row| screen.parser.screen().row_wrapped(row))
+    }
+
     /// Whether any cell on the screen has a colour.
     #[must_use]
     pub fn is_coloured(&self) -> bool {

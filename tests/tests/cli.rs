@@ -57,8 +57,11 @@ fn every_command_has_help_with_examples() -> anyhow::Result<()> {
         "mode",
         "profile",
         "alerts",
+        "top",
         "doctor",
         "teardown",
+        "completions",
+        "man",
     ];
     for command in commands {
         let (code, output, error) = driftlock(&[command, "--help"])?;
@@ -104,6 +107,23 @@ fn reading_commands_print_json() -> anyhow::Result<()> {
             "{command} prints nothing for people"
         );
     }
+    // A profile compared with its document in a file, before and after a change.
+    let file = agent.directory().join("profile.yaml");
+    let name = file.to_str().unwrap_or_default();
+    agent.done(&["profile", "export", IMAGE, "-o", name])?;
+    let diff = agent.json(&["profile", "diff", name, IMAGE])?;
+    assert_eq!(diff["roles"].as_array().map(Vec::len), Some(0), "{diff:#}");
+    agent.accept(IMAGE, "/usr/bin/backup")?;
+    let diff = agent.json(&["profile", "diff", name, &stage.digest])?;
+    assert_eq!(
+        diff["roles"][0]["behaviours"][0]["path"], "/usr/bin/backup",
+        "{diff:#}"
+    );
+    assert_eq!(diff["roles"][0]["behaviours"][0]["change"], "added", "{diff:#}");
+    assert_eq!(
+        agent.cli(&["profile", "diff", name, IMAGE, "--exit-code"])?.code,
+        1
+    );
     for refused in [
         &["profile", "show", "nope:1"][..],
         &["mode", "set", "enforce", "--container", "nope"],

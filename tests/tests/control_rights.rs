@@ -32,14 +32,7 @@ impl User<'_> {
             format!("--groups={}", self.groups)
         };
         let output = Command::new("setpriv")
-            .args([
-                "--reuid",
-                self.uid,
-                "--regid",
-                self.gid,
-                &groups,
-                "--inh-caps=-all",
-            ])
+            .args(["--reuid", self.uid, "--regid", self.gid, &groups])
             .arg(self.program)
             .args(arguments)
             .env("DRIFTLOCK_SOCKET", self.socket)

@@ -28,9 +28,8 @@ fn the_live_view_follows_the_node() -> anyhow::Result<()> {
     let mut stage = Stage::enforcing(&Options::named("top"))?;
     let service = stage.service("watched", &[])?;
     let mut terminal = Terminal::start(&stage.agent.command(&["top"]), 24, 110)?;
-    let screen =
-        terminal.wait_until(|text| text.contains("watched") && text.contains("enforcing all of 1"))?;
-    assert!(screen.contains(IMAGE), "{screen}");
+    let screen = terminal.wait_until(|text| text.contains("watched") && text.contains("enforcing "))?;
+    assert!(screen.contains("app:1") && IMAGE.ends_with("app:1"), "{screen}");
     assert!(screen.contains("enforce"), "{screen}");
     assert!(screen.contains("exec: learn by default, can "), "{screen}");
     assert!(screen.contains("latest alerts (0)"), "{screen}");
@@ -82,7 +81,7 @@ fn the_live_view_follows_the_node() -> anyhow::Result<()> {
 fn the_terminal_is_left_as_it_was() -> anyhow::Result<()> {
     let stage = Stage::start(tests::runtime::Layout::Hybrid, &Options::named("signal"))?;
     let mut terminal = Terminal::start(&stage.agent.command(&["top"]), 24, 80)?;
-    terminal.wait_until(|text| text.contains("no containers"))?;
+    terminal.wait_until(|text| text.contains("exec: learn by default"))?;
     let pid = i32::try_from(terminal.pid()).ok().and_then(Pid::from_raw);
     kill_process(pid.expect("a process"), Signal::TERM)?;
     terminal.wait()?;
@@ -91,5 +90,59 @@ fn the_terminal_is_left_as_it_was() -> anyhow::Result<()> {
     let reply = stage.agent.cli(&["top"])?;
     assert_eq!(reply.code, 1, "{reply:?}");
     assert!(reply.stderr.contains("needs a terminal"), "{reply:?}");
+    Ok(())
+}
+
+/// What the reading commands print fits the terminal, has colour there and none elsewhere, and says first what matters.
+#[test]
+fn tables_fit_the_terminal() -> anyhow::Result<()> {
+    let stage = Stage::enforcing(&Options::named("tables"))?;
+    let name = "a-container-with-a-name-that-is-much-longer-than-a-column-of-a-table-can-be";
+    let service = stage.service(name, &[])?;
+    let mark = stage.agent.mark();
+    assert!(service.start(&["/bin/rotate", "/tmp/witness"])?.all(stage.stop));
+    let alert = stage.expect_alert(mark, &service);
+    assert_eq!(alert["kind"], "exec.unknown", "{alert:#}");
+    for (arguments, first) in [
+        (&["status"][..], "enforcing "),
+        (&["containers"], "ID "),
+        (&["doctor"], "the agent can run"),
+        (&["alerts"], ""),
+        (&["mode", "get"], "FOR "),
+        (&["profile", "list"], "IMAGE "),
+        (&["profile", "show", IMAGE], "image "),
+    ] {
+        for columns in [80, 132] {
+            let mut terminal = Terminal::start(&stage.agent.command(arguments), 300, columns)?;
+            let status = terminal.wait()?;
+            // What it wrote last is still on its way.
+            let screen = terminal.wait_until(|text| !text.is_empty())?;
+            std::thread::sleep(std::time::Duration::from_millis(100));
+            let screen = if terminal.text() == screen {
+                screen
+            } else {
+                terminal.text()
+            };
+            println!("== {arguments:?} in {columns} columns\n{screen}");
+            assert!(status.success(), "{arguments:?}: {screen}");
+            assert!(screen.starts_with(first), "{arguments:?}: {screen}");
+            // An alert is a line of a stream: a narrow terminal breaks it.
+            assert!(
+                !terminal.is_wrapped() || (arguments == ["alerts"] && columns == 80),
+                "{arguments:?} in {columns} columns:\n{screen}"
+            );
+            // Heads of tables are bold, not coloured.
+            let has_tones = ["status", "doctor", "alerts"].contains(&arguments[0]);
+            assert!(!has_tones || terminal.is_coloured(), "{arguments:?}: no colour");
+        }
+        let plain = stage.agent.done(arguments)?;
+        assert!(!plain.contains('\u{1b}'), "{arguments:?}: {plain:?}");
+    }
+    let mut forced = stage.agent.command(&["status"]);
+    let output = forced.env("CLICOLOR_FORCE", "1").output()?;
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("\u{1b}["),
+        "colour was asked for"
+    );
     Ok(())
 }

@@ -153,10 +153,25 @@ pub fn keep_whole(table: &mut Table, columns: &[usize]) {
 pub fn lines(table: &Table) -> String {
     let mut text = String::new();
     for line in table.lines() {
-        text.push_str(line.strip_prefix(' ').unwrap_or(&line).trim_end());
+        // Where a line begins with a colour, the blank is behind it.
+        let (colour, rest) = line.split_at(length_of_colour(&line));
+        text.push_str(colour);
+        text.push_str(rest.strip_prefix(' ').unwrap_or(rest).trim_end());
         text.push('\n');
     }
     text
+}
+
+/// How many bytes of escape sequences for colours and the like a line begins with.
+fn length_of_colour(line: &str) -> usize {
+    let mut length = 0;
+    while let Some(parameters) = line[length..].strip_prefix("\x1b[") {
+        let Some(end) = parameters.find('m') else {
+            break;
+        };
+        length += "\x1b[".len() + end + 1;
+    }
+    length
 }
 
 /// A duration in its two largest units.
@@ -249,6 +264,8 @@ mod tests {
             table.add_row([screen.cell("bad", Tone::Bad)]);
             assert_eq!(lines(&table).contains('\x1b'), colour);
             assert_eq!(screen.paint("bad", Tone::Bad).contains('\x1b'), colour);
+            let begins_with_blank = |line: &str| line[length_of_colour(line)..].starts_with(' ');
+            assert!(!lines(&table).lines().any(begins_with_blank), "{}", lines(&table));
         }
     }
 }

@@ -53,7 +53,11 @@ impl Engine {
             hooks: self.hooks(),
             counters,
             profiles: self.store.profiles().count() as u64,
-            containers: self.containers.len() as u64,
+            containers: self
+                .containers
+                .values()
+                .filter(|tracked| !tracked.is_removed())
+                .count() as u64,
             store: self.store.path().display().to_string(),
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),

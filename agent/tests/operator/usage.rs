@@ -50,6 +50,53 @@ fn wrong_usage_is_exit_code_2() {
     );
 }
 
+/// An agent with a broken configuration ends before it touches anything, and says which file, line and field is wrong.
+#[test]
+fn a_broken_configuration_has_no_effect() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("text").to_owned();
+    let (file, state, socket, bpffs) = (path("config.yaml"), path("state"), path("socket"), path("bpf"));
+    let nested = format!("log: {}", "{a: ".repeat(10_000));
+    for (text_of_file, said) in [
+        (
+            "polices: {}\n",
+            "config.yaml:1:1: in `polices: {}`: unknown field `polices`",
+        ),
+        ("log:\n  level: 7\n", "config.yaml:2:10: in `level: 7`"),
+        (
+            "limits: {clients: 18446744073709551616}\n",
+            "config.yaml:1:19: in",
+        ),
+        ("control:\n  changers: ['ops team']\n", "config.yaml:2:14: in"),
+        (
+            "control:\n  readers: [no-such-group-here]\n",
+            "control.readers: there is no group `no-such-group-here`",
+        ),
+        ("\u{0}", "config.yaml:1:"),
+        (&nested, "config.yaml:1:"),
+    ] {
+        std::fs::write(&file, text_of_file).expect("written");
+        let output = command(
+            Path::new(&socket),
+            &["run", "--config", &file, "--state-dir", &state, "--bpffs", &bpffs],
+        )
+        .output()
+        .expect("runs");
+        let error = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{error}");
+        assert!(error.contains(said) && !error.contains('\x1b'), "{said}: {error}");
+        assert!(error.len() < 2000 && output.stdout.is_empty(), "{error}");
+        for touched in [&state, &socket, &bpffs] {
+            assert!(!Path::new(touched).exists(), "{touched}");
+        }
+    }
+    std::fs::write(&file, "# long\n".repeat(200_000)).expect("written");
+    let output = command(Path::new(&socket), &["run", "--config", &file]).output();
+    let output = output.expect("runs");
+    assert_eq!(output.status.code(), Some(2), "{output:?}");
+    assert!(text(&output.stderr).contains("is longer than"), "{output:?}");
+}
+
 /// Helps are long lists of commands: what matters is that each has its examples, and that these are right.
 #[test]
 fn every_command_has_examples_that_are_valid() {
