@@ -173,20 +173,22 @@ fn draw_containers(state: &State, frame: &mut Frame<'_>, area: Rect) {
         heads.insert(2, "POD");
         widths.insert(2, Constraint::Fill(2));
     }
-    let parts = if with_pods { 4 } else { 3 };
-    let room = usize::from(area.width.saturating_sub(60)) / parts;
+    // What the other columns and the blanks between all of them leave, in the shares given above.
+    let free = usize::from(area.width.saturating_sub(54));
+    let shares = 3 + if with_image { 3 } else { 0 } + if with_pods { 2 } else { 0 };
+    let (room, pod_room) = ((free * 3 / shares).max(8), (free * 2 / shares).max(8));
     let rows = containers.iter().map(|one| {
         let name = one
             .name
             .as_ref()
             .map_or_else(|| short_id(&one.id), ToString::to_string);
-        let mut cells = vec![Cell::from(shorten(&name, room.max(12)))];
+        let mut cells = vec![Cell::from(shorten(&name, room))];
         if with_image {
             let image = image(one.image.as_ref(), one.digest.as_ref());
-            cells.push(Cell::from(shorten(&image, room.max(12))));
+            cells.push(Cell::from(shorten(&image, room)));
         }
         if with_pods {
-            cells.push(Cell::from(shorten(&or_dash(pod(one)), room.max(12))));
+            cells.push(Cell::from(shorten(&or_dash(pod(one)), pod_room)));
         }
         let (mode, tone) = mode(one);
         let coverage = state.coverage(one).map(|share| format!("{:.1} %", share * 100.0));
