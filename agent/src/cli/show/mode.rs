@@ -1,6 +1,6 @@
 //! `driftlock mode get`.
 
-use super::{mode_tone, or_dash};
+use super::{mode_tone, or_dash, short_id};
 use crate::cli::screen::{Screen, Tone, lines};
 use crate::control::view::{ModeView, TargetModeView};
 
@@ -19,7 +19,7 @@ pub fn text(modes: &ModeView, screen: Screen) -> String {
     let mut rows = |kind: &str, targets: &[TargetModeView]| {
         for target in targets {
             let what = match &target.name {
-                Some(name) => format!("{name} ({})", target.id),
+                Some(name) => format!("{name} ({})", short_id(&target.id)),
                 None => target.id.to_string(),
             };
             table.add_row([

@@ -1,8 +1,17 @@
 //! `driftlock profile list`, `show`, `accept`.
 
 use super::{count, image, mode_tone, or_dash};
-use crate::cli::screen::{Screen, Tone, keep_whole, lines};
+use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
 use crate::control::view::{AcceptView, BehaviourState, BehaviourView, ProfileSummary, ProfileView};
+
+/// Columns of the terminal below which approval and windows give way; `profile show` has them.
+const NARROW: u16 = 100;
+/// Columns that the parts take that are short by nature, in a narrow terminal and in another one.
+const TAKEN_NARROW: u16 = 51;
+/// See [`TAKEN_NARROW`].
+const TAKEN: u16 = 74;
+/// Columns that a name has at least.
+const ROOM_LEAST: usize = 8;
 
 /// A row per profile.
 #[must_use]
@@ -10,29 +19,41 @@ pub fn list(profiles: &[ProfileSummary], screen: Screen) -> String {
     if profiles.is_empty() {
         return "no profiles\n".to_owned();
     }
-    let mut table = screen.table(&[
-        "IMAGE", "DIGEST", "ROLE", "MODE", "RULES", "PROPOSED", "WINDOWS", "COVERAGE", "APPROVED",
-    ]);
-    keep_whole(&mut table, &[1, 4, 5, 8]);
+    let is_narrow = screen.width.is_some_and(|width| width < NARROW);
+    let mut heads = vec!["IMAGE", "ROLE", "DIGEST", "MODE", "RULES", "PROPOSED", "COVERAGE"];
+    if !is_narrow {
+        heads.extend(["APPROVED", "WINDOWS"]);
+    }
+    let mut table = screen.table(&heads);
+    keep_whole(&mut table, &(2..heads.len()).collect::<Vec<_>>());
+    let taken = if is_narrow { TAKEN_NARROW } else { TAKEN };
+    let room = screen.width.map_or(usize::MAX, |width| {
+        (usize::from(width.saturating_sub(taken)) / 2)
+            .saturating_sub(2)
+            .max(ROOM_LEAST)
+    });
     for profile in profiles {
-        table.add_row([
-            screen.cell(image(profile.references.first(), None), Tone::Plain),
+        let proposals = if profile.proposals > 0 {
+            Tone::Notable
+        } else {
+            Tone::Plain
+        };
+        let name = image(profile.references.first(), None);
+        let mut cells = vec![
+            screen.cell(shorten(&name, room), Tone::Plain),
+            screen.cell(shorten(&profile.role.to_string(), room), Tone::Plain),
             screen.cell(profile.digest.short(), Tone::Plain),
-            screen.cell(&profile.role, Tone::Plain),
             screen.cell(or_dash(profile.mode), profile.mode.map_or(Tone::Plain, mode_tone)),
             screen.cell(profile.rules, Tone::Plain),
-            screen.cell(
-                profile.proposals,
-                if profile.proposals > 0 {
-                    Tone::Notable
-                } else {
-                    Tone::Plain
-                },
-            ),
-            screen.cell(windows(profile), Tone::Plain),
+            screen.cell(profile.proposals, proposals),
             screen.cell(coverage(profile), Tone::Plain),
-            screen.cell(if profile.approved { "yes" } else { "no" }, Tone::Plain),
-        ]);
+        ];
+        if !is_narrow {
+            let approved = if profile.approved { "yes" } else { "no" };
+            cells.push(screen.cell(approved, Tone::Plain));
+            cells.push(screen.cell(windows(profile), Tone::Plain));
+        }
+        table.add_row(cells);
     }
     lines(&table)
 }
