@@ -6,7 +6,7 @@
 //! name the directory in their command line, or are in the cgroup of a container recorded in it, are ended.
 //! Nothing here fails a test: what could not be removed is told on standard error.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, TryLockError};
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -94,7 +94,11 @@ fn take_turns() {
 /// Ends and removes all that belongs to a run directory.
 pub fn remove(directory: &Path) {
     registered().retain(|registered| registered != directory);
-    let cgroups = container_cgroups(directory);
+    let mut cgroups = container_cgroups(directory);
+    let own = hierarchies()
+        .into_iter()
+        .map(|hierarchy| hierarchy.join(cgroup_name(directory)));
+    cgroups.extend(own.filter(|cgroup| cgroup.is_dir()));
     let deadline = Instant::now() + patience(Duration::from_secs(10));
     loop {
         let mut left = processes_of(directory);
@@ -259,12 +263,27 @@ pub fn hierarchies() -> Vec<PathBuf> {
         .collect()
 }
 
+/// The name of the cgroup that belongs to a run directory, if it has one: of a service manager of its own.
+#[must_use]
+pub fn cgroup_name(directory: &Path) -> OsString {
+    let mut name = OsString::from("driftlock-tests-");
+    name.push(directory.file_name().unwrap_or_default());
+    name
+}
+
+/// The processes in a cgroup and in those below it.
 fn processes_in(cgroup: &Path) -> Vec<Pid> {
-    std::fs::read_to_string(cgroup.join("cgroup.procs"))
-        .unwrap_or_default()
+    let text = std::fs::read_to_string(cgroup.join("cgroup.procs")).unwrap_or_default();
+    let mut found: Vec<Pid> = text
         .lines()
         .filter_map(|line| Pid::from_raw(line.parse().ok()?))
-        .collect()
+        .collect();
+    for below in std::fs::read_dir(cgroup).into_iter().flatten().flatten() {
+        if below.file_type().is_ok_and(|kind| kind.is_dir()) {
+            found.extend(processes_in(&below.path()));
+        }
+    }
+    found
 }
 
 /// Mounts below a directory, the last one first.

@@ -6,7 +6,7 @@ use tests::agent::Options;
 use tests::runtime::{Kind, Layout};
 use tests::stage::{Ground, IMAGE, Stage};
 
-tests::on_every_runtime!(hybrid, pure_v2, v1_alone);
+tests::on_every_runtime!(hybrid, pure_v2, v1_alone, systemd);
 
 fn learn_enforce_kill(kind: Kind, layout: Layout, ids_from: &str) -> anyhow::Result<()> {
     let stage = Stage::learned(Ground { kind, layout }, &Options::named("layout"))?;
@@ -63,4 +63,13 @@ fn pure_v2(kind: Kind) -> anyhow::Result<()> {
 /// Version 1 alone: in version 2 every container has the host's own id, which must not be used.
 fn v1_alone(kind: Kind) -> anyhow::Result<()> {
     learn_enforce_kill(kind, Layout::V1, "/sys/fs/cgroup/")
+}
+
+/// Version 2 alone, and systemd makes the containers' cgroups.
+fn systemd(kind: Kind) -> anyhow::Result<()> {
+    if !Layout::Systemd.is_here() {
+        tests::support::not_on_this_kernel("cgroups made by systemd", "systemd is not there");
+        return Ok(());
+    }
+    learn_enforce_kill(kind, Layout::Systemd, "/sys/fs/cgroup")
 }

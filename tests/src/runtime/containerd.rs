@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
+use rustix::process::{Pid, Signal, kill_process};
 
 use super::cri::{
     CONTAINER, Client, ContainerConfig, ContainerMetadata, ContainerSecurity, Image, LinuxContainer,
@@ -74,7 +75,7 @@ impl Containerd {
         std::fs::write(directory.join("config.toml"), configuration(&place)?)?;
         let log = File::create(directory.join("containerd.log"))?;
         let daemon = place
-            .beside("containerd")
+            .within("containerd")
             .arg("--config")
             .arg(directory.join("config.toml"))
             .stdin(Stdio::null())
@@ -107,6 +108,21 @@ impl Containerd {
     #[must_use]
     pub fn socket(&self) -> PathBuf {
         self.place.directory().join("state/containerd.sock")
+    }
+
+    /// Stops the daemon where it is: it answers nobody. Its containers run on.
+    pub fn halt(&self) -> anyhow::Result<()> {
+        self.signal(Signal::STOP)
+    }
+
+    /// Lets it go on.
+    pub fn go_on(&self) -> anyhow::Result<()> {
+        self.signal(Signal::CONT)
+    }
+
+    fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+        let id = i32::try_from(self.daemon.id()).ok().and_then(Pid::from_raw);
+        Ok(kill_process(id.context("not a process id")?, signal)?)
     }
 
     /// A command line of containerd's own tool, for what is in one of its namespaces.
@@ -287,7 +303,11 @@ impl Containerd {
             labels,
             annotations,
             linux: Some(LinuxPod {
-                cgroup_parent: format!("/kubepods/burstable/pod{uid}"),
+                cgroup_parent: if self.place.layout() == Layout::Systemd {
+                    format!("kubepods-burstable-pod{}.slice", uid.replace('-', "_"))
+                } else {
+                    format!("/kubepods/burstable/pod{uid}")
+                },
                 security: Some(PodSecurity {
                     namespaces: namespaces(CONTAINER),
                 }),
@@ -429,6 +449,7 @@ impl Runtime for Containerd {
 
 impl Drop for Containerd {
     fn drop(&mut self) {
+        let _ = self.go_on();
         for sandbox in self.client.pods().unwrap_or_default() {
             if let Err(error) = self.client.remove_pod(&sandbox) {
                 eprintln!("cleanup: {error:#}");
@@ -447,7 +468,7 @@ fn configuration(place: &Place) -> anyhow::Result<String> {
     let directory = place.directory();
     let below = |name: &str| directory.join(name).display().to_string();
     let mut runc = "runc".to_owned();
-    if place.layout() == Layout::PureV2 {
+    if place.layout().is_v2() {
         runc = below("runc-without-limits");
         std::fs::write(&runc, WITHOUT_LIMITS)?;
         std::fs::set_permissions(&runc, std::fs::Permissions::from_mode(0o755))?;
@@ -472,7 +493,9 @@ conf_dir = "{cni}"
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 BinaryName = "{runc}"
+SystemdCgroup = {systemd}
 "#,
+        systemd = place.layout() == Layout::Systemd,
         root = below("data"),
         state = below("state"),
         socket = below("state/containerd.sock"),

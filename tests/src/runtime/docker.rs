@@ -34,7 +34,7 @@ impl Docker {
         let place = Place::create(layout, &["docker"])?;
         let directory = place.directory();
         let log = File::create(directory.join("dockerd.log"))?;
-        let mut command = place.beside("dockerd");
+        let mut command = place.within("dockerd");
         command
             .args(["--iptables=false", "--bridge=none", "--storage-driver=overlay2"])
             .arg("--data-root")
@@ -45,6 +45,7 @@ impl Docker {
             .arg(directory.join("dockerd.pid"))
             .arg("-H")
             .arg(format!("unix://{}", directory.join("docker.sock").display()))
+            .args((layout == Layout::Systemd).then_some("--exec-opt=native.cgroupdriver=systemd"))
             .args(arguments)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)

@@ -1,7 +1,8 @@
 //! Where a runtime runs: its run directory, and what `/sys/fs/cgroup` looks like to it.
 //!
 //! For the layouts that this machine does not have, a mount namespace of its own shows the runtime, and the agent beside
-//! it, another `/sys/fs/cgroup`; the machine's own stays as it is.
+//! it, another `/sys/fs/cgroup`; the machine's own stays as it is. With a systemd that makes the containers' cgroups the runtime
+//! is in a cgroup of its own with a service manager of its own, and the agent looks at it from outside.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -21,6 +22,8 @@ pub enum Layout {
     PureV2,
     /// Version 1 alone.
     V1,
+    /// Version 2 alone, and systemd makes the containers' cgroups, which are slices and scopes.
+    Systemd,
 }
 
 /// A run directory and, where the layout needs it, a mount namespace.
@@ -28,7 +31,10 @@ pub enum Layout {
 pub struct Place {
     layout: Layout,
     directory: PathBuf,
+    /// The agent's, and the runtime's if it has none of its own.
     namespace: Option<Namespace>,
+    /// The runtime's own, with its service manager.
+    managed: Option<Namespace>,
     /// Parents of containers' cgroups that were not there before.
     parents: Vec<PathBuf>,
 }
@@ -41,13 +47,27 @@ struct Namespace {
 
 impl Layout {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Hybrid, Self::PureV2, Self::V1];
+    pub const ALL: [Self; 4] = [Self::Hybrid, Self::PureV2, Self::V1, Self::Systemd];
+
+    /// Whether it can be made here: a virtual machine has no systemd.
+    #[must_use]
+    pub fn is_here(self) -> bool {
+        self != Self::Systemd || Path::new(MANAGER).exists()
+    }
+
+    /// Whether version 1 is not there.
+    #[must_use]
+    pub fn is_v2(self) -> bool {
+        matches!(self, Self::PureV2 | Self::Systemd)
+    }
 
     /// What makes the layout out of the machine's, in a mount namespace of its own.
     fn script(self) -> Option<&'static str> {
         match self {
             Self::Hybrid => None,
-            Self::PureV2 => Some("umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup"),
+            Self::PureV2 | Self::Systemd => {
+                Some("umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup")
+            }
             Self::V1 => Some("umount /sys/fs/cgroup/unified"),
         }
     }
@@ -56,10 +76,15 @@ impl Layout {
 impl Place {
     /// A new one for a runtime that creates containers' cgroups below `parents`, names at the top of each hierarchy.
     pub fn create(layout: Layout, parents: &[&str]) -> anyhow::Result<Self> {
+        let directory = cleanup::run_directory()?;
+        let managed = (layout == Layout::Systemd)
+            .then(|| Namespace::managed(&directory))
+            .transpose()?;
         Ok(Self {
             layout,
-            directory: cleanup::run_directory()?,
             namespace: layout.script().map(Namespace::create).transpose()?,
+            managed,
+            directory,
             parents: cleanup::hierarchies()
                 .iter()
                 .flat_map(|hierarchy| parents.iter().map(move |parent| hierarchy.join(parent)))
@@ -80,7 +105,25 @@ impl Place {
         &self.directory
     }
 
-    /// A command that runs where the runtime runs: in its mount namespace.
+    /// A command that is the runtime, or a part of it.
+    #[must_use]
+    pub fn within(&self, program: impl AsRef<OsStr>) -> Command {
+        let Some(managed) = &self.managed else {
+            return self.beside(program);
+        };
+        // Each replaces itself by the next, so that the process id stays.
+        let holder = managed.holder.id();
+        let mut command = Command::new("nsenter");
+        command
+            .arg(format!("--mount=/proc/{holder}/ns/mnt"))
+            .arg(format!("--cgroup=/proc/{holder}/ns/cgroup"))
+            .args(["--", "sh", "-c"])
+            .arg(r#"echo $$ > /sys/fs/cgroup/runtime/cgroup.procs && exec "$0" "$@""#)
+            .arg(program);
+        command
+    }
+
+    /// A command that runs beside the runtime: what it sees of cgroups is the layout.
     #[must_use]
     pub fn beside(&self, program: impl AsRef<OsStr>) -> Command {
         match &self.namespace {
@@ -106,13 +149,46 @@ impl Place {
     }
 }
 
+/// systemd.
+const MANAGER: &str = "/lib/systemd/systemd";
+
+/// Makes a cgroup, `$1`, the root of what is seen from here on, and starts a service manager in it, with its files in the directory
+/// `$0`. It is a user's manager, because the system's has to be process 1; what runtimes ask of either is the same.
+const MANAGED: &str = r#"
+mkdir "/sys/fs/cgroup/$1" "/sys/fs/cgroup/$1/runtime" && echo $$ > "/sys/fs/cgroup/$1/cgroup.procs" &&
+exec unshare --cgroup sh -c '
+    umount /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup || exit
+    mkdir -p /run/systemd && mount -t tmpfs none /run/systemd && mkdir /run/systemd/system "$0/units" || exit
+    for unit in default basic sysinit shutdown; do echo "[Unit]" > "$0/units/$unit.target"; done
+    XDG_RUNTIME_DIR="$0" SYSTEMD_UNIT_PATH="$0/units" SYSTEMD_LOG_TARGET=console \
+        /lib/systemd/systemd --user < /dev/null > "$0/log" 2>&1 &
+    until [ -S "$0/systemd/private" ]; do sleep 0.05; done
+    touch /run/systemd/private && mount --bind "$0/systemd/private" /run/systemd/private && echo ready && exec cat
+' "$0"
+"#;
+
 impl Namespace {
     fn create(script: &str) -> anyhow::Result<Self> {
+        Self::hold(&format!("{script} && echo ready && exec cat"), &[])
+    }
+
+    /// One in which a service manager makes cgroups below one of its own, named after the run directory.
+    fn managed(directory: &Path) -> anyhow::Result<Self> {
+        let files = directory.join("systemd");
+        std::fs::create_dir(&files)?;
+        let v2 = Layout::PureV2.script().unwrap_or_default();
+        Self::hold(
+            &format!("{v2} && {MANAGED}"),
+            &[files.as_os_str(), cleanup::cgroup_name(directory).as_os_str()],
+        )
+    }
+
+    /// Holds a mount namespace in which `script` has run; it says so by a line `ready` and then waits for the end of its input.
+    fn hold(script: &str, words: &[&OsStr]) -> anyhow::Result<Self> {
         let mut holder = Command::new("unshare")
             .args(["--mount", "sh", "-c"])
-            .arg(format!(
-                "mount --make-rprivate / && {script} && echo ready && exec cat"
-            ))
+            .arg(format!("mount --make-rprivate / && {script}"))
+            .args(words)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -32,8 +32,13 @@ impl Podman {
             directory.join("containers.conf"),
             format!(
                 "[containers]\nnetns = \"none\"\npids_limit = 0\ndefault_ulimits = []\n\
-                 [engine]\ncgroup_manager = \"cgroupfs\"\nevents_logger = \"file\"\nlock_type = \"file\"\n\
+                 [engine]\ncgroup_manager = \"{}\"\nevents_logger = \"file\"\nlock_type = \"file\"\n\
                  runtime = \"{}\"\nstatic_dir = \"{}\"\ntmp_dir = \"{}\"\nvolume_path = \"{}\"\n",
+                if layout == Layout::Systemd {
+                    "systemd"
+                } else {
+                    "cgroupfs"
+                },
                 if layout == Layout::V1 { "crun" } else { "runc" },
                 below("static"),
                 below("tmp"),
@@ -56,7 +61,7 @@ impl Podman {
     #[must_use]
     pub fn command<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Command {
         let directory = self.place.directory();
-        let mut command = self.place.beside("podman");
+        let mut command = self.place.within("podman");
         command
             .env("CONTAINERS_CONF", directory.join("containers.conf"))
             .arg("--root")

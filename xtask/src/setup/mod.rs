@@ -131,7 +131,13 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
         ]);
     }
     if any(|purpose| purpose == Purpose::Test) {
-        needs.extend([&needs::CONTAINERD, &needs::CTR, &needs::PODMAN, &needs::CRUN]);
+        needs.extend([
+            &needs::CONTAINERD,
+            &needs::CTR,
+            &needs::PODMAN,
+            &needs::CRUN,
+            &needs::SYSTEMD,
+        ]);
     }
     if any(|purpose| matches!(purpose, Purpose::Check | Purpose::Fuzz)) {
         needs.push(&needs::CXX);

@@ -79,6 +79,14 @@ pub const CRUN: Need = Need {
     probe: || path::on_path("crun"),
 };
 
+/// Makes the cgroups of containers in tests of that driver. Nothing of it is started on the machine itself.
+pub const SYSTEMD: Need = Need {
+    name: "systemd",
+    why: "makes cgroups of containers in tests",
+    packages: &["systemd"],
+    probe: || Some(PathBuf::from("/lib/systemd/systemd")).filter(|file| path::is_executable(file)),
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",
