@@ -111,6 +111,20 @@ pub struct PoliciesSection {
     pub exec_into: Option<ExecInto>,
     /// What drifts while the container's image is not known yet.
     pub unprofiled: Option<Unprofiled>,
+    /// How starts are held, if `unprofiled` is `hold`.
+    pub hold: HoldSection,
+}
+
+/// `policies: hold:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HoldSection {
+    /// For how long at most, in milliseconds.
+    pub at_most_ms: Option<Number<10, 60_000>>,
+    /// What happens then.
+    pub then: Option<HoldThen>,
+    /// The runtimes' programs by their paths on the host; looked for if empty.
+    pub programs: Vec<PathBuf>,
 }
 
 /// `limits:`
@@ -174,12 +188,38 @@ pub enum CgroupHierarchy {
 }
 
 /// What happens to drift in a container whose image is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Unprofiled {
     /// It is reported.
     AlertDrift,
     /// It is denied or killed, and reported.
     DenyDrift,
+    /// There is none: the runtime's start waits until the image is known.
+    Hold,
+}
+
+/// How starts are held.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hold {
+    /// For how long at most.
+    pub at_most: Duration,
+    /// What happens then.
+    pub then: HoldThen,
+    /// The runtimes' programs; looked for if empty.
+    pub programs: Vec<PathBuf>,
+}
+
+/// What happens to a start that was held for as long as it may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HoldThen {
+    /// It goes on, and what drifts is reported.
+    AlertDrift,
+    /// It goes on, and what drifts is denied or killed.
+    DenyDrift,
+    /// It is refused: the runtime says that it may not execute its own program.
+    Refuse,
 }
 
 /// What holds: flags over environment over file over defaults.
@@ -213,6 +253,8 @@ pub struct Config {
     pub unprofiled: Unprofiled,
     /// Who may ask the agent.
     pub control: ControlSection,
+    /// How starts are held, if so.
+    pub hold: Hold,
     /// Bounds.
     pub limits: Limits,
 }
@@ -397,22 +439,36 @@ impl Unprofiled {
         match self {
             Self::AlertDrift => "alert-drift",
             Self::DenyDrift => "deny-drift",
+            Self::Hold => "hold",
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Unprofiled {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match &*String::deserialize(deserializer)? {
-            "alert-drift" => Ok(Self::AlertDrift),
-            "deny-drift" => Ok(Self::DenyDrift),
-            "hold" => Err(serde::de::Error::custom(
-                "`hold` is not built yet, use `alert-drift` or `deny-drift`",
-            )),
-            other => Err(serde::de::Error::unknown_variant(
-                other,
-                &["alert-drift", "deny-drift"],
-            )),
+// === impl Config ===
+
+impl Config {
+    /// Whether drift is denied or killed in a container whose image is not known yet.
+    #[must_use]
+    pub const fn denies_unprofiled_drift(&self) -> bool {
+        match self.unprofiled {
+            Unprofiled::AlertDrift => false,
+            Unprofiled::DenyDrift => true,
+            Unprofiled::Hold => !matches!(self.hold.then, HoldThen::AlertDrift),
+        }
+    }
+}
+
+// === impl HoldSection ===
+
+impl HoldSection {
+    /// How starts are held, with the defaults of what is absent.
+    #[must_use]
+    pub fn resolve(self) -> Hold {
+        let at_most_ms = self.at_most_ms.map_or(5_000, |number| number.0);
+        Hold {
+            at_most: Duration::from_millis(at_most_ms.into()),
+            then: self.then.unwrap_or(HoldThen::AlertDrift),
+            programs: self.programs,
         }
     }
 }
@@ -478,7 +534,8 @@ mod tests {
         let errors: Vec<_> = [
             "node: a\nsocet: /run/x\n",
             "log:\n  level: loud\n",
-            "policies:\n  exec_into: deny\n  unprofiled: hold\n",
+            "policies:\n  exec_into: deny\n  unprofiled: wait\n",
+            "policies:\n  unprofiled: hold\n  hold: { at_most_ms: 600000 }\n",
             "limits:\n  clients: 0\n",
             "limits:\n  clients: many\n",
             "node: [a]\n",

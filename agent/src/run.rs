@@ -16,7 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::cli::logging;
-use crate::config::{CgroupHierarchy, Config, Level, Unprofiled};
+use crate::config::{CgroupHierarchy, Config, Level};
 use crate::container::containerd::ContainerdConfig;
 use crate::container::docker::DockerConfig;
 use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
@@ -206,9 +206,10 @@ fn load_options(config: &Config, layout: &Detected) -> LoadOptions {
     LoadOptions {
         cgroup_source,
         cgroup_v1,
-        pending_flags: match config.unprofiled {
-            Unprofiled::AlertDrift => 0,
-            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
+        pending_flags: if config.denies_unprofiled_drift() {
+            CONTAINER_UNPROFILED_DENY_DRIFT
+        } else {
+            0
         },
         log_level: match config.kernel_log_level {
             Level::Off => 0,

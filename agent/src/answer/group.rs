@@ -68,6 +68,16 @@ impl Group {
             .mark(flags, MaskFlags::FAN_OPEN_EXEC_PERM, directory, None::<&str>)
     }
 
+    /// Asks about executions of this file, under whatever name and mount.
+    pub(super) fn ask_about_file(&self, file: BorrowedFd<'_>) -> Result<(), Errno> {
+        self.fanotify.mark(
+            MarkFlags::FAN_MARK_ADD,
+            MaskFlags::FAN_OPEN_EXEC_PERM,
+            file,
+            None::<&str>,
+        )
+    }
+
     /// Asks no longer about this file, until somebody has written to it. The kernel forgets this by itself with the first
     /// write; writes through a mapping it does not tell, so the end of every descriptor that could write is asked for, too.
     pub(super) fn trust(&mut self, file: BorrowedFd<'_>) {

@@ -4,12 +4,14 @@
 //! but the count of repeats. Failure: a map that is not there is an error; a look-up that fails finds nothing, which leaves
 //! a process outside of every container, or drift unverified.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use agent_common::container::Container;
+use agent_common::container::{Container, SELF_TEST};
+use agent_common::domain::{Domain, Mode};
 use agent_common::file::{FileIdentity, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Verified, VerifiedKey};
 use agent_common::hash::HashKey;
-use agent_common::instance::Node;
+use agent_common::instance::{Instance, Node};
 use agent_common::rule::{BehaviourKey, Seen};
 use agent_common::task::Task;
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
@@ -20,6 +22,7 @@ const BPF_EXIST: u64 = 2;
 /// The maps.
 pub(super) struct KernelMaps {
     containers: HashMap<MapData, u64, Container>,
+    instances: Array<MapData, Instance>,
     tasks: HashMap<MapData, u32, Task>,
     verified: HashMap<MapData, VerifiedKey, Verified>,
     seen: HashMap<MapData, BehaviourKey, Seen>,
@@ -45,6 +48,7 @@ impl KernelMaps {
         })?;
         Ok(Self {
             containers: open(directory, "CONTAINERS")?,
+            instances: open(directory, "INSTANCES")?,
             tasks: open(directory, "TASKS")?,
             verified: open(directory, "VERIFIED")?,
             seen: open(directory, "SEEN")?,
@@ -55,6 +59,35 @@ impl KernelMaps {
     /// The policy of a container.
     pub(super) fn container(&self, cgroup: u64) -> Option<Container> {
         self.containers.get(&cgroup, 0).ok()
+    }
+
+    /// Containers that have executed nothing of their own and have no policy yet. At most as many as the map holds.
+    pub(super) fn beginning(&self) -> HashSet<u64> {
+        self.containers
+            .iter()
+            .filter_map(Result::ok)
+            .filter(|(_, container)| self.begins(container))
+            .map(|(cgroup, _)| cgroup)
+            .collect()
+    }
+
+    /// Whether this is one of them.
+    pub(super) fn is_beginning(&self, cgroup: u64) -> bool {
+        self.container(cgroup)
+            .is_some_and(|container| self.begins(&container))
+    }
+
+    fn begins(&self, container: &Container) -> bool {
+        let is_nested = container.container != container.cgroup;
+        let has_begun = || {
+            self.instances
+                .get(&container.slot, 0)
+                .is_ok_and(|instance| instance.first_exec != 0)
+        };
+        container.mode(Domain::Exec) == Mode::Pending
+            && !is_nested
+            && container.cgroup != SELF_TEST
+            && !has_begun()
     }
 
     /// What the kernel programs know of a process.

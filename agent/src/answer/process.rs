@@ -25,8 +25,9 @@ use super::caller::{self, Member, Place};
 use super::channel::{Channel, Received, Sent};
 use super::file::{Identified, Layers, Opened};
 use super::group::{Group, Notice, Subject};
+use super::hold::Holds;
 use super::policy::{KernelMaps, MapsError};
-use super::protocol::{Counts, Request, State, Told, Watch};
+use super::protocol::{Counts, HoldCounts, Request, State, Told, Watch};
 use super::record::{self, Answered, Part};
 use crate::alert::time::since_boot;
 use crate::kernel::watchdog::Watchdog;
@@ -37,6 +38,11 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const TURN: Timespec = Timespec {
     tv_sec: 0,
     tv_nsec: 100_000_000,
+};
+/// The same while a runtime's start is held.
+const TURN_HOLDING: Timespec = Timespec {
+    tv_sec: 0,
+    tv_nsec: 2_000_000,
 };
 /// Better than what containers run at: an answer is waited for.
 const NICENESS: i32 = -10;
@@ -87,6 +93,10 @@ struct Answerer {
     watched: HashMap<u64, Watched>,
     /// The same containers, as far as whose process it is needs them.
     places: HashMap<u64, Place>,
+    /// The runtimes' starts, if they are to be held.
+    holds: Option<Holds>,
+    /// What was last told of them.
+    told_holds: HoldCounts,
     outbox: Outbox,
 }
 
@@ -126,6 +136,8 @@ impl Answerer {
             arguments,
             watched: HashMap::new(),
             places: HashMap::new(),
+            holds: None,
+            told_holds: HoldCounts::default(),
             outbox: Outbox::default(),
         })
     }
@@ -135,7 +147,7 @@ impl Answerer {
         loop {
             self.watchdog.wind_up(PATIENCE).map_err(AnswerError::Watchdog)?;
             for notice in self.group.notices().map_err(AnswerError::Group)? {
-                self.take(&notice)?;
+                self.take(notice)?;
             }
             loop {
                 match channel.receive() {
@@ -144,6 +156,7 @@ impl Answerer {
                     Received::Ended => return Ok(()),
                 }
             }
+            self.hold()?;
             let is_full = self.send(channel) == Sent::Full;
             let mut wanted = PollFlags::IN;
             if is_full && !self.outbox.waiting.is_empty() {
@@ -153,7 +166,9 @@ impl Answerer {
                 PollFd::new(&self.group, PollFlags::IN),
                 PollFd::new(channel, wanted),
             ];
-            match poll(&mut waits, Some(&TURN)) {
+            let is_holding = self.holds.as_ref().is_some_and(Holds::is_holding);
+            let turn = if is_holding { &TURN_HOLDING } else { &TURN };
+            match poll(&mut waits, Some(turn)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(AnswerError::Wait(error)),
             }
@@ -172,6 +187,7 @@ impl Answerer {
                     }),
                 }
             }
+            Ok(Request::Hold(policy)) => self.holds = Some(Holds::new(policy, &self.maps)),
             Ok(Request::Forget { container }) => {
                 self.watched.remove(&container);
                 self.places.remove(&container);
@@ -218,8 +234,25 @@ impl Answerer {
         Ok(())
     }
 
-    /// Answers one question.
-    fn take(&mut self, notice: &Notice) -> Result<(), AnswerError> {
+    /// Lets starts go on that need wait no longer.
+    fn hold(&mut self) -> Result<(), AnswerError> {
+        let Some(holds) = &mut self.holds else {
+            return Ok(());
+        };
+        holds.look_for_programs(&self.group);
+        holds
+            .release(&self.maps, &self.group)
+            .map_err(AnswerError::Group)?;
+        // Counts of later turns hold these too.
+        if holds.counts != self.told_holds && self.outbox.waiting.len() < WAITING_MAX {
+            self.told_holds = holds.counts.clone();
+            self.tell(State::Holds(self.told_holds.clone()));
+        }
+        Ok(())
+    }
+
+    /// Answers one question, or keeps it until it can be.
+    fn take(&mut self, notice: Notice) -> Result<(), AnswerError> {
         let Some(file) = notice.file() else { return Ok(()) };
         match notice.subject() {
             Subject::Execution => {}
@@ -229,11 +262,19 @@ impl Answerer {
             }
             Subject::Other => return Ok(()),
         }
+        if let Some(holds) = &mut self.holds
+            && holds.is_program(file)
+            && caller::member(notice.thread(), &self.maps, &self.places).is_none()
+        {
+            return holds
+                .take(notice, &self.maps, &self.group)
+                .map_err(AnswerError::Group);
+        }
         let report = self.judge(file, notice.thread());
         let allow = report
             .as_ref()
             .is_none_or(|report| report.action != Action::Denied);
-        self.group.answer(notice, allow).map_err(AnswerError::Group)?;
+        self.group.answer(&notice, allow).map_err(AnswerError::Group)?;
         // Many questions may have waited: each answer is progress.
         self.watchdog.wind_up(PATIENCE).map_err(AnswerError::Watchdog)?;
         if let Some(report) = report {

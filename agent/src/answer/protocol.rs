@@ -3,6 +3,9 @@
 //! The agent's words are JSON. The process tells of executions in the kernel programs' own records, and all else as JSON;
 //! the first byte says which. Failure: what cannot be read is an error: both ends are the same binary.
 
+use std::path::PathBuf;
+use std::time::Duration;
+
 use agent_common::record::exec::ExecRecord;
 use serde::{Deserialize, Serialize};
 
@@ -17,6 +20,8 @@ pub(super) const MESSAGE_BYTES: usize = 64 * 1024;
 pub(super) enum Request {
     /// Answer for this container from now on.
     Watch(Watch),
+    /// Hold the runtimes' starts from now on.
+    Hold(Hold),
     /// The container is gone.
     Forget {
         /// Its cgroup id.
@@ -41,6 +46,17 @@ pub struct Watch {
     pub upper: ByteText,
     /// The lower directories, topmost first.
     pub lowers: Vec<ByteText>,
+}
+
+/// How the runtimes' starts are held.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// For how long at most, in milliseconds.
+    pub at_most_ms: u64,
+    /// What was held for so long is refused; else it goes on.
+    pub refuse: bool,
+    /// The runtimes' programs; looked for in the usual places if empty.
+    pub programs: Vec<PathBuf>,
 }
 
 /// What the answering process says.
@@ -75,6 +91,8 @@ pub enum State {
         /// Why.
         reason: String,
     },
+    /// What became of the runtimes' starts since this process began.
+    Holds(HoldCounts),
     /// What became of a container's executions since it is watched by this process.
     Counts {
         /// Its cgroup id.
@@ -97,6 +115,19 @@ pub struct Counts {
     pub lost: u64,
     /// Records that were not made because the container's quota was used up.
     pub over_quota: u64,
+}
+
+/// What became of the runtimes' starts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldCounts {
+    /// The programs that are asked about, by their paths on the host.
+    pub programs: Vec<PathBuf>,
+    /// Starts that had to wait.
+    pub held: u64,
+    /// Of these, the ones that waited for as long as they may.
+    pub at_bound: u64,
+    /// The longest that one waited, in milliseconds.
+    pub longest_ms: u64,
 }
 
 /// A message makes no sense.
@@ -125,6 +156,27 @@ impl Request {
 
     pub(super) fn decode(message: &[u8]) -> Result<Self, ProtocolError> {
         Ok(serde_json::from_slice(message)?)
+    }
+}
+
+// === impl Hold ===
+
+impl Hold {
+    /// For how long a start is held at most.
+    #[must_use]
+    pub fn at_most(&self) -> Duration {
+        Duration::from_millis(self.at_most_ms)
+    }
+}
+
+// === impl HoldCounts ===
+
+impl HoldCounts {
+    /// Adds those of an earlier process; the programs are this one's.
+    pub fn add(&mut self, earlier: &Self) {
+        self.held += earlier.held;
+        self.at_bound += earlier.at_bound;
+        self.longest_ms = self.longest_ms.max(earlier.longest_ms);
     }
 }
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 use super::channel::{Channel, Received, Sent};
-use super::protocol::{Counts, Request, State, Told, Watch};
+use super::protocol::{Counts, Hold, HoldCounts, Request, State, Told, Watch};
 
 /// Messages that wait for the engine.
 const TOLD: usize = 256;
@@ -34,6 +34,12 @@ pub struct Answering {
     /// Why there is none.
     off: Option<String>,
     watches: HashMap<u64, Watched>,
+    /// How runtimes' starts are held, if they are.
+    hold: Option<Hold>,
+    is_hold_sent: bool,
+    /// Starts that the present process held, and those before.
+    holds: HoldCounts,
+    holds_before: HoldCounts,
     /// The process that the watches were sent to.
     sent_to: u64,
     /// Of containers that are gone.
@@ -89,10 +95,10 @@ struct ProcessState {
 }
 
 impl Answering {
-    /// Starts the process and what looks after it. `maps`: where the kernel's maps are pinned. Returns it and where what
-    /// the process tells comes from.
+    /// Starts the process and what looks after it. `maps`: where the kernel's maps are pinned; `hold`: whether it also holds
+    /// runtimes' starts. Returns it and where what the process tells comes from.
     #[must_use]
-    pub fn start(maps: &Path) -> (Self, mpsc::Receiver<Told>) {
+    pub fn start(maps: &Path, hold: Option<Hold>) -> (Self, mpsc::Receiver<Told>) {
         let (told, heard) = mpsc::channel(TOLD);
         let shared = Arc::new(Shared {
             maps: maps.to_owned(),
@@ -103,7 +109,7 @@ impl Answering {
         let thread = std::thread::Builder::new()
             .name("answering".to_owned())
             .spawn(move || looks_after.look_after(&told));
-        let mut answering = Self::off(None);
+        let mut answering = Self::off(None, hold);
         match thread {
             Ok(_) => answering.shared = Some(shared),
             Err(error) => answering.off = Some(format!("its thread cannot be started: {error}")),
@@ -111,13 +117,17 @@ impl Answering {
         (answering, heard)
     }
 
-    /// No process, and why, if there should be one.
+    /// No process, and why, if there should be one; and how starts should be held, if they should.
     #[must_use]
-    pub fn off(reason: Option<String>) -> Self {
+    pub fn off(reason: Option<String>, hold: Option<Hold>) -> Self {
         Self {
             shared: None,
             off: reason,
             watches: HashMap::new(),
+            hold,
+            is_hold_sent: false,
+            holds: HoldCounts::default(),
+            holds_before: HoldCounts::default(),
             sent_to: 0,
             gone: Counts::default(),
         }
@@ -178,6 +188,9 @@ impl Answering {
         };
         if number != self.sent_to {
             self.sent_to = number;
+            self.is_hold_sent = false;
+            let holds = std::mem::take(&mut self.holds);
+            self.holds_before.add(&holds);
             for watched in self.watches.values_mut() {
                 let now = std::mem::take(&mut watched.now);
                 watched.before.add(now);
@@ -185,6 +198,16 @@ impl Answering {
             }
         }
         let Some(channel) = channel else { return };
+        if let Some(hold) = &self.hold
+            && !self.is_hold_sent
+        {
+            match Request::Hold(hold.clone()).encode() {
+                Ok(message) if channel.send(&message) == Sent::Done => self.is_hold_sent = true,
+                Ok(_) => return,
+                // The configuration bounds it: it fits.
+                Err(error) => tracing::error!(%error, "starts cannot be held"),
+            }
+        }
         for watched in self.watches.values_mut().filter(|watched| !watched.is_sent) {
             match Request::Watch(watched.watch.clone()).encode() {
                 Ok(message) => match channel.send(&message) {
@@ -214,6 +237,15 @@ impl Answering {
                 if let Some(watched) = self.watches.remove(&container) {
                     self.gone.add(watched.counts());
                 }
+            }
+            State::Holds(counts) => {
+                if counts.at_bound > self.holds.at_bound {
+                    tracing::warn!(
+                        starts = counts.at_bound - self.holds.at_bound,
+                        "starts of containers were held for as long as they may"
+                    );
+                }
+                self.holds = counts;
             }
             State::Counts { container, counts } => {
                 if let Some(watched) = self.watches.get_mut(&container) {
@@ -260,6 +292,15 @@ impl Answering {
             Some(watched) => Some(watched.problem.as_deref().unwrap_or("not yet")),
             None => Some("not yet"),
         }
+    }
+
+    /// What became of the runtimes' starts; `None` if they are not to be held.
+    #[must_use]
+    pub fn holds(&self) -> Option<HoldCounts> {
+        self.hold.as_ref()?;
+        let mut counts = self.holds.clone();
+        counts.add(&self.holds_before);
+        Some(counts)
     }
 
     /// How the process is; `None` if there is to be none.

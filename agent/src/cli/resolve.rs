@@ -51,6 +51,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),
         unprofiled: file.policies.unprofiled.unwrap_or(Unprofiled::AlertDrift),
         control: file.control,
+        hold: file.policies.hold.resolve(),
         limits: file.limits.resolve(),
     })
 }

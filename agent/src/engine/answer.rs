@@ -15,9 +15,10 @@ use tokio::sync::mpsc;
 use super::Engine;
 use super::container::Tracked;
 use super::learn::Learning;
-use crate::answer::{Answering, Counts, State, Told, Watch};
+use crate::answer::{Answering, Counts, Health, Hold, HoldCounts, State, Told, Watch};
+use crate::config::{HoldThen, Unprofiled};
 use crate::container::layout::CgroupLayout;
-use crate::control::view::{Check, CountersView, HookView};
+use crate::control::view::{Check, CheckResult, CountersView, HookView};
 use crate::decode::decode;
 use crate::kernel::self_test::Exec;
 use crate::kernel::support;
@@ -43,19 +44,34 @@ struct Attempt {
 impl Engine {
     /// Starts the answering process if it is of use here. Returns where what it tells comes from.
     pub(super) fn start_answering(&mut self) -> Option<mpsc::Receiver<Told>> {
-        let outcome = self.kernel.proved().outcome?;
-        if outcome.exec == Exec::Denied || std::env::var_os(NO_ANSWERS).is_some_and(|value| value == "1") {
+        let hold = self.hold();
+        let is_of_use = self
+            .kernel
+            .proved()
+            .outcome
+            .is_some_and(|outcome| outcome.exec != Exec::Denied)
+            && std::env::var_os(NO_ANSWERS).is_none_or(|value| value != "1");
+        if !is_of_use && hold.is_none() {
             return None;
         }
+        self.answers_executions = is_of_use;
         let Some(pins) = self.kernel.pins() else {
-            self.answering = Answering::off(Some(
-                "nothing is pinned, so it would not find the maps".to_owned(),
-            ));
+            let reason = "nothing is pinned, so it would not find the maps".to_owned();
+            self.answering = Answering::off(Some(reason), hold);
             return None;
         };
-        let (answering, heard) = Answering::start(pins.directory());
+        let (answering, heard) = Answering::start(pins.directory(), hold);
         self.answering = answering;
         Some(heard)
+    }
+
+    /// How runtimes' starts are to be held, if they are.
+    fn hold(&self) -> Option<Hold> {
+        (self.config.unprofiled == Unprofiled::Hold).then(|| Hold {
+            at_most_ms: u64::try_from(self.config.hold.at_most.as_millis()).unwrap_or(u64::MAX),
+            refuse: self.config.hold.then == HoldThen::Refuse,
+            programs: self.config.hold.programs.clone(),
+        })
     }
 
     /// Takes what the answering process tells.
@@ -86,12 +102,15 @@ impl Engine {
         if !self.answering.is_on() {
             return;
         }
+        self.answering.pass_on();
+        if !self.answers_executions {
+            return;
+        }
         self.answering
             .retain(|container| self.containers.contains_key(&container));
         self.attempts
             .0
             .retain(|container, _| self.containers.contains_key(container));
-        self.answering.pass_on();
         let due: Vec<u64> = self
             .containers
             .values()
@@ -159,9 +178,27 @@ impl Engine {
         }))
     }
 
+    /// How the holding of runtimes' starts is, among the hooks.
+    pub(super) fn holding_hook(&self) -> Option<HookView> {
+        let counts = self.answering.holds()?;
+        let health = self.answering.health()?;
+        let target = if counts.programs.is_empty() {
+            "fanotify on runtimes' programs: none was found".to_owned()
+        } else {
+            format!("fanotify on {}", programs(&counts))
+        };
+        Some(HookView {
+            name: "hold-starts".to_owned(),
+            target,
+            attached: health.is_answering && !counts.programs.is_empty(),
+            pinned: false,
+            detail: Some(held(&counts)),
+        })
+    }
+
     /// How the answering process is, among the hooks.
     pub(super) fn answering_hook(&self) -> Option<HookView> {
-        let health = self.answering.health()?;
+        let health = self.answering.health().filter(|_| self.answers_executions)?;
         let mut detail = format!(
             "{} containers, {} executions asked about, {} refused",
             health.containers, health.counts.asked, health.counts.denied
@@ -191,11 +228,20 @@ impl Engine {
         let Some(health) = self.answering.health() else {
             return Vec::new();
         };
-        let mut checks = vec![support::answers_check(
+        let mut checks: Vec<Check> = self
+            .answering
+            .holds()
+            .map(|counts| hold_check(&counts, &health))
+            .into_iter()
+            .collect();
+        if !self.answers_executions {
+            return checks;
+        }
+        checks.push(support::answers_check(
             health.is_answering,
             health.ended,
             health.reason.as_deref(),
-        )];
+        ));
         for tracked in self.containers.values().filter(|tracked| !tracked.is_removed()) {
             if let Some(problem) = self.not_answered_for(tracked) {
                 let id = tracked.id.as_ref().map_or("", |id| id.short());
@@ -230,6 +276,54 @@ impl Engine {
             _ => 0,
         }
     }
+}
+
+/// Whether runtimes' starts are held until their containers are known.
+fn hold_check(counts: &HoldCounts, health: &Health) -> Check {
+    let name = "held starts".to_owned();
+    let warn = |detail: String, hint: Option<&str>| Check {
+        name: name.clone(),
+        result: CheckResult::Warn,
+        detail,
+        hint: hint.map(str::to_owned),
+    };
+    if !health.is_answering {
+        let reason = health.reason.as_deref().unwrap_or("not yet");
+        return warn(format!("starts are not held: {reason}"), None);
+    }
+    if counts.programs.is_empty() {
+        let hint = "name the runtime's program in `policies.hold.programs`";
+        return warn(
+            "starts are not held: no runtime's program was found".to_owned(),
+            Some(hint),
+        );
+    }
+    let detail = format!("{}: {}", programs(counts), held(counts));
+    if counts.at_bound > 0 {
+        return warn(detail, None);
+    }
+    Check {
+        name,
+        result: CheckResult::Ok,
+        detail,
+        hint: None,
+    }
+}
+
+fn programs(counts: &HoldCounts) -> String {
+    let paths: Vec<String> = counts
+        .programs
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    paths.join(", ")
+}
+
+fn held(counts: &HoldCounts) -> String {
+    format!(
+        "{} starts held, for {} ms at most; {} of them for as long as they may",
+        counts.held, counts.longest_ms, counts.at_bound
+    )
 }
 
 fn add(view: &mut CountersView, counts: Counts) {

@@ -105,8 +105,10 @@ pub struct Engine {
     checker: ContentChecker,
     held: HashMap<u64, Held>,
     memory: ContentMemory,
-    /// What answers before executions.
+    /// What answers before executions, and holds starts.
     answering: Answering,
+    /// It is to answer for containers' root filesystems: the lite tier.
+    answers_executions: bool,
     /// What it tells.
     heard: Option<mpsc::Receiver<Told>>,
     attempts: answer::Attempts,
@@ -161,7 +163,8 @@ impl Engine {
             checker,
             held: HashMap::new(),
             memory: ContentMemory::default(),
-            answering: Answering::off(None),
+            answering: Answering::off(None, None),
+            answers_executions: false,
             heard: None,
             attempts: answer::Attempts::default(),
             counters: EngineCounters::default(),
@@ -213,7 +216,7 @@ impl Engine {
     #[must_use]
     pub fn tiers(&self) -> Vec<TierView> {
         tier::tiers(Proved {
-            answers: self.answering.is_on(),
+            answers: self.answers_executions && self.answering.is_on(),
             ..self.kernel.proved()
         })
     }

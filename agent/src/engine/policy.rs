@@ -9,16 +9,16 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 
 use super::Engine;
 use super::container::Resolution;
-use crate::config::Unprofiled;
 use crate::control::view::{DomainModeView, ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
 
 impl Engine {
     /// The policy bits of a container that is not known yet.
     pub(super) fn pending_flags(&self) -> u32 {
-        match self.config.unprofiled {
-            Unprofiled::AlertDrift => 0,
-            Unprofiled::DenyDrift => CONTAINER_UNPROFILED_DENY_DRIFT,
+        if self.config.denies_unprofiled_drift() {
+            CONTAINER_UNPROFILED_DENY_DRIFT
+        } else {
+            0
         }
     }
 

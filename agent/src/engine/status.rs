@@ -82,7 +82,10 @@ impl Engine {
             },
         };
         let hooks = self.kernel.hooks().into_iter().map(view);
-        hooks.chain(self.answering_hook()).collect()
+        hooks
+            .chain(self.answering_hook())
+            .chain(self.holding_hook())
+            .collect()
     }
 
     fn cgroups(&self) -> CgroupsView {
