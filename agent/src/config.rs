@@ -10,10 +10,12 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use agent_common::domain::Mode;
 use serde::{Deserialize, Deserializer};
 
 use self::control::ControlSection;
 use crate::alert::fold::FoldLimits;
+use crate::profile::annotation;
 use crate::profile::mode::ExecInto;
 
 /// Where the configuration is looked for if nobody says otherwise.
@@ -24,6 +26,8 @@ pub const SOCKET: &str = "/run/driftlock/control.sock";
 pub const STATE_DIR: &str = "/var/lib/driftlock";
 /// Where maps and links are pinned if nobody says otherwise.
 pub const BPFFS: &str = "/sys/fs/bpf/driftlock";
+/// Namespaces in which nothing is enforced if nobody says otherwise: those of Kubernetes itself.
+pub const PROTECTED_NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease"];
 /// Longest configuration file in bytes; a longer one is refused.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -113,6 +117,22 @@ pub struct PoliciesSection {
     pub unprofiled: Option<Unprofiled>,
     /// How starts are held, if `unprofiled` is `hold`.
     pub hold: HoldSection,
+    /// Which modes pods may ask for by annotations.
+    pub pod_annotations: PodAnnotationsSection,
+    /// Namespaces of Kubernetes in which nothing is enforced; those of Kubernetes itself if absent.
+    pub protected_namespaces: Option<Vec<String>>,
+}
+
+/// `policies: pod_annotations:`
+#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PodAnnotationsSection {
+    /// How weak a mode may take the default's place; if absent, the default may not be weakened.
+    #[serde(deserialize_with = "settable_mode")]
+    pub weakest: Option<Mode>,
+    /// The strictest mode that may be asked for.
+    #[serde(deserialize_with = "settable_mode")]
+    pub strictest: Option<Mode>,
 }
 
 /// `policies: hold:`
@@ -255,6 +275,10 @@ pub struct Config {
     pub control: ControlSection,
     /// How starts are held, if so.
     pub hold: Hold,
+    /// Which modes pods may ask for by annotations.
+    pub pod_annotations: annotation::Limits,
+    /// Namespaces of Kubernetes in which nothing is enforced.
+    pub protected_namespaces: Vec<String>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -458,6 +482,28 @@ impl Config {
     }
 }
 
+// === impl PodAnnotationsSection ===
+
+impl PodAnnotationsSection {
+    /// What pods may ask for, with the defaults of what is absent.
+    #[must_use]
+    pub fn resolve(&self) -> annotation::Limits {
+        let default = annotation::Limits::default();
+        annotation::Limits {
+            weakest: self.weakest.or(default.weakest),
+            strictest: self.strictest.unwrap_or(default.strictest),
+        }
+    }
+}
+
+/// A mode that can be set.
+fn settable_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
+    let word = String::deserialize(deserializer)?;
+    annotation::settable(word.as_bytes())
+        .map(Some)
+        .ok_or_else(|| serde::de::Error::unknown_variant(&word, &["learn", "monitor", "enforce"]))
+}
+
 // === impl HoldSection ===
 
 impl HoldSection {
@@ -536,6 +582,7 @@ mod tests {
             "log:\n  level: loud\n",
             "policies:\n  exec_into: deny\n  unprofiled: wait\n",
             "policies:\n  unprofiled: hold\n  hold: { at_most_ms: 600000 }\n",
+            "policies:\n  pod_annotations:\n    strictest: pending\n",
             "limits:\n  clients: 0\n",
             "limits:\n  clients: many\n",
             "node: [a]\n",

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use super::args::{Global, Run};
 use crate::config::{
-    BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat, RuntimesChoice,
-    SOCKET, STATE_DIR, Unprofiled,
+    BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat,
+    PROTECTED_NAMESPACES, RuntimesChoice, SOCKET, STATE_DIR, Unprofiled,
 };
 use crate::profile::mode::ExecInto;
 
@@ -51,6 +51,11 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),
         unprofiled: file.policies.unprofiled.unwrap_or(Unprofiled::AlertDrift),
         control: file.control,
+        pod_annotations: file.policies.pod_annotations.resolve(),
+        protected_namespaces: file
+            .policies
+            .protected_namespaces
+            .unwrap_or_else(|| PROTECTED_NAMESPACES.iter().map(ToString::to_string).collect()),
         hold: file.policies.hold.resolve(),
         limits: file.limits.resolve(),
     })

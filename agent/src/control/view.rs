@@ -314,6 +314,8 @@ pub enum ModeSource {
     Image,
     /// The container's.
     Container,
+    /// Its pod's annotation.
+    Annotation,
     /// Something that nobody may enforce upon.
     Protected,
 }

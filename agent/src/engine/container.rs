@@ -56,6 +56,8 @@ pub(super) struct Tracked {
     pub(super) mode_source: ModeSource,
     /// The mode of each domain, with where it comes from; none while it is not known what the container is.
     pub(super) modes: Vec<DomainModeView>,
+    /// Why its pod's annotations are not followed as they stand.
+    pub(super) not_followed: Option<String>,
     /// Its layers on disk, once they were needed.
     pub(super) overlay: Option<Overlay>,
     /// When accepted files are looked for next, and how often that was done.
@@ -132,6 +134,7 @@ impl Tracked {
             mode: Mode::Pending,
             mode_source: ModeSource::Default,
             modes: Vec::new(),
+            not_followed: None,
             overlay: None,
             next_verification: None,
             removed: None,

@@ -2,6 +2,8 @@
 //!
 //! Each container's entry is replaced in one update. Failure: the container keeps what it had, which is logged.
 
+use std::collections::BTreeMap;
+
 use agent_common::container::{
     CONTAINER_EXEC_INTO_DENY, CONTAINER_SCRIPTS_JUDGED, CONTAINER_UNPROFILED_DENY_DRIFT, Container,
 };
@@ -11,6 +13,7 @@ use super::Engine;
 use super::container::Resolution;
 use crate::control::view::{DomainModeView, ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
+use crate::text::ByteText;
 
 impl Engine {
     /// The policy bits of a container that is not known yet.
@@ -31,7 +34,7 @@ impl Engine {
     /// Puts mode, profile and policy of a known container in force, in one update.
     pub(super) fn apply_policy(&mut self, cgroup: u64) {
         let mut flags = self.pending_flags();
-        let unprofiled = self.config.unprofiled;
+        let denies_drift = self.config.denies_unprofiled_drift();
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
@@ -40,15 +43,30 @@ impl Engine {
         let policies = self.store.policies();
         let id = known.info.id.as_str();
         let digest = Some(&known.key.digest);
-        let is_own = self.own_cgroup == Some(cgroup);
-        let mode_of = |domain| match policies.mode_for(id, digest, &known.references, domain) {
-            (Mode::Enforce, _) if is_own => (Mode::Monitor, ModeSource::Protected),
+        let pod = known.info.pod.as_ref();
+        let is_protected = self.own_cgroup == Some(cgroup)
+            || pod.is_some_and(|pod| is_protected(&self.config.protected_namespaces, &pod.namespace));
+        let wanted = |domain| {
+            let node = policies.mode_for(id, digest, &known.references, domain);
+            let annotations = pod.map_or(&NO_ANNOTATIONS, |pod| &pod.annotations);
+            let outcome = self.config.pod_annotations.apply(annotations, domain, node);
+            (outcome, mode_source(node.1))
+        };
+        let mode_of = |domain| match wanted(domain) {
+            (outcome, _) if outcome.mode == Mode::Enforce && is_protected => {
+                (Mode::Monitor, ModeSource::Protected)
+            }
             // What holds before an image is known goes on where it stays unknown, unless somebody spoke of this container.
-            (_, mode::ModeSource::Default) if is_provisional && unprofiled == Unprofiled::DenyDrift => {
+            (_, ModeSource::Default) if is_provisional && denies_drift && !is_protected => {
                 (Mode::Pending, ModeSource::Default)
             }
-            (mode, source) => (mode, mode_source(source)),
+            (outcome, _) if outcome.is_asked => (outcome.mode, ModeSource::Annotation),
+            (outcome, source) => (outcome.mode, source),
         };
+        let not_followed = Domain::ALL.iter().find_map(|domain| wanted(*domain).0.problem);
+        if let Some(problem) = not_followed.as_ref().filter(|_| tracked.not_followed.is_none()) {
+            tracing::warn!(container = %known.info.id.short(), problem, "a pod's annotation is not followed");
+        }
         let (mode, source) = mode_of(Domain::Exec);
         let exec_into = policies
             .exec_into_for(id, digest, &known.references)
@@ -91,6 +109,7 @@ impl Engine {
         if set.is_ok() {
             (tracked.mode, tracked.mode_source) = (mode, source);
             tracked.modes = views;
+            tracked.not_followed = not_followed;
         }
         Self::log_map_failure(set);
         if has_changed {
@@ -164,6 +183,16 @@ impl Engine {
         self.publisher.forget(profile);
         self.publisher.retire(Self::now());
     }
+}
+
+/// What a container in no pod is annotated with.
+static NO_ANNOTATIONS: BTreeMap<ByteText, ByteText> = BTreeMap::new();
+
+/// Whether nothing is enforced in a namespace of Kubernetes.
+fn is_protected(protected: &[String], namespace: &ByteText) -> bool {
+    protected
+        .iter()
+        .any(|protected| protected.as_bytes() == namespace.as_bytes())
 }
 
 fn mode_source(source: mode::ModeSource) -> ModeSource {

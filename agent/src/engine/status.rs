@@ -339,6 +339,11 @@ impl Engine {
                     ))
                 }),
         );
+        let followed = self.containers.values().filter(|tracked| !tracked.is_removed());
+        checks.extend(followed.filter_map(|tracked| {
+            let id = tracked.id.as_ref().map_or("", |id| id.short());
+            Some(support::container_check(id, tracked.not_followed.clone()?))
+        }));
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
         checks.extend(self.answering_checks());
         checks.push(support::memory_check());

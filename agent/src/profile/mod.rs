@@ -5,6 +5,7 @@
 //! rules the publisher puts into the kernel, and documents. Nothing here knows a kernel map, a task or a clock.
 //! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
 
+pub mod annotation;
 mod coverage;
 pub mod diff;
 pub mod document;

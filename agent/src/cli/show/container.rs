@@ -119,6 +119,7 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
         ModeSource::Default => " (default)",
         ModeSource::Image | ModeSource::Reference => "",
         ModeSource::Container => " (its own)",
+        ModeSource::Annotation => " (its pod's)",
         ModeSource::Protected => " (protected)",
     };
     let provisional = (container.state == ContainerState::Provisional).then(|| ", provisional".to_owned());
