@@ -48,6 +48,7 @@ pub(crate) fn alert(time: Time) -> Alert {
             namespace: None,
             pod_uid: None,
             pod_labels: std::collections::BTreeMap::new(),
+            nested: None,
         },
         process: AlertProcess {
             pid: 4242,

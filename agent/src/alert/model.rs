@@ -111,6 +111,10 @@ pub struct AlertContainer {
     /// Labels of the pod.
     #[serde(default)]
     pub pod_labels: BTreeMap<ByteText, ByteText>,
+    /// The process is in a container that this container itself runs, by the id that it chose for that; null for its own
+    /// processes, and where the process was gone before its cgroup was read.
+    #[serde(default)]
+    pub nested: Option<String>,
 }
 
 /// The container's image.

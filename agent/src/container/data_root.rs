@@ -28,6 +28,8 @@ pub struct DataRoot {
     pub daemon_directory: PathBuf,
     /// The process whose root is gone through, if any: what is read counts only if it runs before and after.
     pub via: Option<ProcessId>,
+    /// The ordinary user whose directory it is; `None` for root's. Only files of that user are read.
+    pub user: Option<u32>,
 }
 
 impl DataRoot {
@@ -39,6 +41,7 @@ impl DataRoot {
             prefix: PathBuf::from("/"),
             daemon_directory: directory.to_owned(),
             via: None,
+            user: None,
         }
     }
 
@@ -56,16 +59,21 @@ impl DataRoot {
                 prefix: root,
                 daemon_directory: path,
                 via: Some(process),
+                user: None,
             },
         }
     }
 
-    /// Reads a file of the runtime's. It must be root's (or the agent's own user's), and nobody else's to write.
+    /// Reads a file of the runtime's. It must be root's (or the agent's own user's, or that of the user whose directory it
+    /// is), and nobody else's to write.
     pub fn read(&self, path: &Path, limit_bytes: u64) -> Result<Vec<u8>, RuntimeError> {
         let file = read::open(path)?;
         let metadata = file.metadata().map_err(ReadError::of("stat", path))?;
         let (owner, mode) = (metadata.uid(), metadata.mode() & 0o7777);
-        let is_trusted = owner == 0 || owner == rustix::process::geteuid().as_raw();
+        let is_trusted = match self.user {
+            Some(user) => owner == user,
+            None => owner == 0 || owner == rustix::process::geteuid().as_raw(),
+        };
         if !metadata.is_file() || !is_trusted || mode & 0o022 != 0 {
             let path = path.to_owned();
             return Err(RuntimeError::Untrusted { path, owner, mode });

@@ -123,6 +123,16 @@ impl std::fmt::Display for Runtime {
     }
 }
 
+// === impl ImageIdentity ===
+
+impl ImageIdentity {
+    /// The digest of the image's config, if it is known to more than one user.
+    #[must_use]
+    pub fn proven_digest(&self) -> Option<&ImageDigest> {
+        self.digest.as_ref().filter(|_| self.claimed_by.is_none())
+    }
+}
+
 // === impl Isolation ===
 
 impl Isolation {

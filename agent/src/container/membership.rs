@@ -44,6 +44,14 @@ pub fn container_on(path: &[u8]) -> Option<(ContainerId, &[u8])> {
     None
 }
 
+/// The innermost container below a container's own cgroup on the path of a cgroup: one that the container itself runs.
+/// Its name is the container's choice, so it says nothing but that.
+#[must_use]
+pub fn nested_in(own: &[u8], path: &[u8]) -> Option<ContainerId> {
+    let below = path.strip_prefix(own)?.strip_prefix(b"/")?;
+    below.rsplit(|byte| *byte == b'/').find_map(container_id_in)
+}
+
 fn parse_line(line: &[u8]) -> Option<Membership> {
     let mut fields = line.splitn(3, |byte| *byte == b':');
     let hierarchy_id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
@@ -110,6 +118,19 @@ mod tests {
         assert_eq!(container_on(path.as_bytes()).expect("a container").0.as_str(), ID);
         assert_eq!(container_on(b"/"), None);
         assert_eq!(container_on(b"/user.slice/x"), None);
+    }
+
+    #[test]
+    fn knows_containers_in_containers() {
+        let (own, inner) = (format!("/docker/{ID}"), "f".repeat(64));
+        let nested = |path: &str| nested_in(own.as_bytes(), path.as_bytes()).map(|id| id.to_string());
+        assert_eq!(
+            nested(&format!("{own}/kubepods/cri-containerd-{inner}.scope/x")),
+            Some(inner)
+        );
+        assert_eq!(nested(&format!("{own}/container")), None);
+        assert_eq!(nested(&own), None);
+        assert_eq!(nested(&format!("{own}x/{ID}")), None);
     }
 
     proptest! {

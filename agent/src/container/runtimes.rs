@@ -4,12 +4,13 @@
 //! no runtime has such a container is none.
 //!
 //! What root's runtimes keep is believed only of cgroups that root made. An ordinary user, to whom a part of the tree was
-//! delegated, can name a cgroup after anybody's container.
+//! delegated, can name a cgroup after anybody's container: there only what that user keeps counts, and for that user alone.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::containerd::{Containerd, ContainerdConfig, Question};
+use super::containerd::client::{self, Answer, AskError};
+use super::containerd::{Containerd, ContainerdConfig};
 use super::docker::{self, Docker, DockerConfig};
 use super::error::RuntimeError;
 use super::id::ContainerId;
@@ -17,6 +18,7 @@ use super::info::ContainerInfo;
 use super::podman::{self, Podman, PodmanConfig};
 use super::process;
 use super::read::ReadError;
+use super::user_storage::{self, UserStorageError};
 use super::{containerd, info::Runtime};
 
 /// What an operator may say about runtimes.
@@ -42,10 +44,55 @@ pub enum Placer {
 /// A container that a runtime has.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Found {
-    /// What the disk says about it.
-    pub info: ContainerInfo,
+    /// What the disk says about it; `None` if that itself has to be asked.
+    pub info: Option<ContainerInfo>,
     /// What has to be asked to know its image; `None` if that is known, or if there is nobody to be asked.
     pub question: Option<Question>,
+}
+
+/// What has to be asked by somebody who may wait.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Question {
+    /// Of a containerd.
+    Containerd(containerd::Question),
+    /// Of an ordinary user's storage: which container that is.
+    UserStorage {
+        /// The user.
+        user: u32,
+        /// The container.
+        id: ContainerId,
+    },
+}
+
+/// What was answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answered {
+    /// What was missing.
+    Image(Answer),
+    /// The container; `None` if the user has none of this id.
+    Container(Option<Box<ContainerInfo>>),
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum QuestionError {
+    /// From a containerd.
+    #[error(transparent)]
+    Containerd(#[from] AskError),
+    /// From an ordinary user's storage.
+    #[error(transparent)]
+    UserStorage(#[from] UserStorageError),
+}
+
+/// Asks. Ends within some seconds, whatever those do who are asked.
+pub async fn ask(question: &Question) -> Result<Answered, QuestionError> {
+    match question {
+        Question::Containerd(question) => Ok(Answered::Image(client::ask(question).await?)),
+        Question::UserStorage { user, id } => {
+            let found = user_storage::container(*user, *id).await?;
+            Ok(Answered::Container(found.map(Box::new)))
+        }
+    }
 }
 
 /// The runtimes of this host.
@@ -103,21 +150,30 @@ impl Runtimes {
 
     /// The container with this id; `None` if no known runtime has one (which a [`Runtimes::refresh`] may change).
     pub fn find(&self, id: &ContainerId, placer: Placer) -> Result<Option<Found>, RuntimeError> {
-        if let Placer::User(_) = placer {
-            return Ok(None);
+        if let Placer::User(user) = placer {
+            let question = Some(Question::UserStorage { user, id: *id });
+            return Ok(Some(Found { info: None, question }));
         }
         let of_docker = self.docker.find(id);
         if let Ok(Some(mut info)) = of_docker {
             info.isolation = self.containerd.isolation_of_docker(id);
             let question = self.containerd.question_of_docker(&info);
-            return Ok(Some(Found { info, question }));
+            return Ok(Some(Found {
+                info: Some(info),
+                question: question.map(Question::Containerd),
+            }));
         }
         if let Some((info, question)) = self.containerd.find(id)? {
-            let question = Some(question);
-            return Ok(Some(Found { info, question }));
+            return Ok(Some(Found {
+                info: Some(info),
+                question: Some(Question::Containerd(question)),
+            }));
         }
         if let Some(info) = self.podman.find(id)? {
-            return Ok(Some(Found { info, question: None }));
+            return Ok(Some(Found {
+                info: Some(info),
+                question: None,
+            }));
         }
         // Nobody else knows it, so that what stood against reading Docker's counts.
         of_docker.map(|_| None)

@@ -239,6 +239,9 @@ pub struct ContainerView {
     /// The pod's namespace.
     #[serde(default)]
     pub namespace: Option<ByteText>,
+    /// How many containers it runs itself (Docker or Kubernetes in a container); they belong to it.
+    #[serde(default)]
+    pub nested: u64,
     /// The image's reference.
     pub image: Option<ByteText>,
     /// The image's config digest.

@@ -18,6 +18,7 @@ use crate::alert::model::{
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::Time;
 use crate::compare::{self, Deviation, DeviationKind};
+use crate::container::membership::nested_in;
 use crate::event::{ExecPart, LeaveEvent, Origin, ProcessEvent, UseEvent, Used};
 
 impl Engine {
@@ -158,7 +159,12 @@ impl Engine {
             severity: rating.severity,
             mode: Mode::Pending,
             action: AlertAction::NONE,
-            container: tracked.map(container).unwrap_or_default(),
+            container: tracked
+                .map(|tracked| AlertContainer {
+                    nested: self.nested_in(tracked, process),
+                    ..container(tracked)
+                })
+                .unwrap_or_default(),
             process: AlertProcess {
                 pid: process.pid,
                 pid_in_container: process.pid_in_container,
@@ -202,6 +208,16 @@ impl Engine {
             lost,
             attack: rating.attack.into_iter().map(Into::into).collect(),
         }
+    }
+
+    /// The container inside a container that a process is in, by its cgroup or, once it is gone, by its parents'.
+    fn nested_in(&self, tracked: &Tracked, process: &ProcessEvent) -> Option<String> {
+        let own = tracked.path.as_deref()?;
+        let parents = process.ancestors.iter().map(|(pid, _)| *pid);
+        let path = std::iter::once(process.pid)
+            .chain(parents)
+            .find_map(|pid| self.layout.layout.cgroup_of(pid).ok().flatten())?;
+        nested_in(own, &path).map(|id| id.to_string())
     }
 
     /// The blind window since the container's last alert of a domain, if records of it were lost.
@@ -276,7 +292,7 @@ fn container(tracked: &Tracked) -> AlertContainer {
         runtime: Some(info.runtime.as_str().to_owned()),
         image: Some(AlertImage {
             reference: info.image.reference.clone(),
-            config_digest: info.image.digest.clone(),
+            config_digest: info.image.proven_digest().cloned(),
             manifests: info.image.manifests.clone(),
         }),
         labels: info.labels.clone(),
@@ -286,5 +302,6 @@ fn container(tracked: &Tracked) -> AlertContainer {
             .map(|pod| pod.uid.clone())
             .filter(|uid| !uid.as_bytes().is_empty()),
         pod_labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
+        nested: None,
     }
 }

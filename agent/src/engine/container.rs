@@ -411,7 +411,7 @@ impl Engine {
     /// that have a mount namespace of their own.
     fn first_process(&self, found: &ContainerCgroup) -> Option<u32> {
         let layout = &self.layout.layout;
-        if let Ok(Some(Found { info, .. })) = self.find(&found.container, &found.cgroup.path) {
+        if let Ok(Some(Found { info: Some(info), .. })) = self.find(&found.container, &found.cgroup.path) {
             // The id may be from an earlier run, and another process's by now.
             let is_its = |pid: &u32| {
                 let cgroup = layout.cgroup_of(*pid).ok().flatten();

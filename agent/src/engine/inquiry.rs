@@ -1,15 +1,14 @@
 //! What only a runtime's socket can tell, asked by a task of its own: the engine never waits for a runtime.
 //!
 //! Bounds: [`QUEUE`] questions wait at once and [`AT_ONCE`] are asked; at the bound a container is asked about later. Each
-//! question ends within [`client::WITHIN`].
+//! question ends within some seconds.
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use super::Engine;
 use super::learn::Learning;
-use crate::container::containerd::Question;
-use crate::container::containerd::client::{self, Answer, AskError};
+use crate::container::runtimes::{self, Question, QuestionError};
 
 /// Most questions that wait for the task, and most answers that wait for the engine.
 const QUEUE: usize = 256;
@@ -24,7 +23,7 @@ pub(super) struct Inquirer {
 /// What a runtime said about a container.
 pub struct Answered {
     container: u64,
-    result: Result<Answer, AskError>,
+    result: Result<runtimes::Answered, QuestionError>,
 }
 
 impl Inquirer {
@@ -49,7 +48,7 @@ async fn serve(mut questions: mpsc::Receiver<(u64, Question)>, answers: mpsc::Se
             question = questions.recv(), if running.len() < AT_ONCE => {
                 let Some((container, question)) = question else { break };
                 running.spawn(async move {
-                    Answered { container, result: client::ask(&question).await }
+                    Answered { container, result: runtimes::ask(&question).await }
                 });
             }
             Some(ended) = running.join_next() => {
@@ -72,11 +71,18 @@ impl Engine {
         let Some(search) = tracked.search() else { return };
         let mut learning = Learning::default();
         match (answered.result, search.described.clone()) {
-            (Ok(answer), Some(mut info)) => {
+            (Ok(runtimes::Answered::Image(answer)), Some(mut info)) => {
                 answer.complete(&mut info);
                 self.described(cgroup, *info, &mut learning);
             }
-            (Ok(_), None) => {}
+            (Ok(runtimes::Answered::Image(_)), None) => {}
+            (Ok(runtimes::Answered::Container(Some(info))), _) => {
+                self.described(cgroup, *info, &mut learning);
+            }
+            (Ok(runtimes::Answered::Container(None)), _) => {
+                let reason = "the user whose cgroup it is in has no container of this id";
+                self.search_further(cgroup, reason.to_owned(), &mut learning);
+            }
             (Err(error), _) => self.search_further(cgroup, error.to_string(), &mut learning),
         }
         self.learn(learning);

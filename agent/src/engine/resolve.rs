@@ -10,10 +10,9 @@ use std::time::Duration;
 use super::Engine;
 use super::container::{Known, RESOLVE_WITHIN, RETRY_MAX, Resolution, Search, Tracked};
 use super::learn::Learning;
-use crate::container::containerd::Question;
 use crate::container::containerd::client;
 use crate::container::error::RuntimeError;
-use crate::container::runtimes::{Found, Placer};
+use crate::container::runtimes::{Found, Placer, Question};
 use crate::container::{ContainerId, ContainerInfo};
 use crate::image::ImageDigest;
 use crate::profile::model::{ObservationCounts, ProfileKey, Role};
@@ -56,15 +55,24 @@ impl Engine {
             (None, _) => Err("its cgroup's name holds no container id".to_owned()),
         };
         match found {
-            Ok(Some(Found { info, .. })) if info.isolation.is_some() => {
+            Ok(Some(Found { info: Some(info), .. })) if info.isolation.is_some() => {
                 self.not_observable(cgroup, info, learning);
             }
             Ok(Some(Found {
                 info,
                 question: Some(question),
             })) => self.inquire(cgroup, info, question, learning),
-            Ok(Some(Found { info, question: None })) => self.described(cgroup, info, learning),
-            Ok(None) => {
+            Ok(Some(Found {
+                info: Some(info),
+                question: None,
+            })) => self.described(cgroup, info, learning),
+            Ok(
+                None
+                | Some(Found {
+                    info: None,
+                    question: None,
+                }),
+            ) => {
                 let reason = "no known runtime has a container of this id".to_owned();
                 self.search_further(cgroup, reason, learning);
             }
@@ -83,15 +91,21 @@ impl Engine {
         self.handle_waiting(cgroup, learning);
     }
 
-    /// Lets the runtime be asked for the image of a container of which all else is known.
-    fn inquire(&mut self, cgroup: u64, info: ContainerInfo, question: Question, learning: &mut Learning) {
+    /// Lets be asked what is not known of a container: its image, or all.
+    fn inquire(
+        &mut self,
+        cgroup: u64,
+        info: Option<ContainerInfo>,
+        question: Question,
+        learning: &mut Learning,
+    ) {
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
         let Some(search) = tracked.search_mut() else {
             return;
         };
-        search.described = Some(Box::new(info));
+        search.described = info.map(Box::new);
         if self.inquirer.ask(cgroup, question) {
             // The answer comes before that, or why there is none.
             search.next = Self::now() + 2 * client::WITHIN;

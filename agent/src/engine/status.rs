@@ -8,7 +8,7 @@ use agent_common::instance::Instance;
 use super::Engine;
 use super::container::{Resolution, Tracked};
 use crate::container::layout::CgroupLayout;
-use crate::container::{Isolation, process};
+use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
     DoctorView, DomainModeView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
@@ -148,8 +148,9 @@ impl Engine {
             namespace: info
                 .and_then(|info| info.pod.as_ref())
                 .map(|pod| pod.namespace.clone()),
+            nested: self.nested_containers(tracked),
             image: info.and_then(|info| info.image.reference.clone()),
-            digest: info.and_then(|info| info.image.digest.clone()),
+            digest: info.and_then(|info| info.image.proven_digest().cloned()),
             role: known.map(|known| known.key.role.as_text().clone()),
             state,
             state_reason,
@@ -183,6 +184,19 @@ impl Engine {
             source: ModeSource::Default,
         };
         Domain::ALL.iter().map(default).collect()
+    }
+
+    /// How many containers a container runs itself.
+    fn nested_containers(&self, tracked: &Tracked) -> u64 {
+        let Some(path) = &tracked.path else { return 0 };
+        let listing = self.layout.layout.nested(path).map(|listing| listing.found);
+        let below = listing.into_iter().flatten();
+        below
+            .filter(|cgroup| {
+                let name = cgroup.path.rsplit(|byte| *byte == b'/').next();
+                name.and_then(container_id_in).is_some()
+            })
+            .count() as u64
     }
 
     pub(super) fn modes(&self) -> ModeView {

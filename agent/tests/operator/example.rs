@@ -104,6 +104,7 @@ pub fn containers() -> Vec<ContainerView> {
         runtime: Some("docker".to_owned()),
         pod: None,
         namespace: None,
+        nested: 0,
         image: Some("registry.example/shop:1".into()),
         digest: Some(digest()),
         role: Some("/bin/shop".into()),

@@ -80,7 +80,14 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
             let reason = container.drift_reason.as_deref().unwrap_or("no reason known");
             format!("{id}: drift cannot be told from the image: {reason}\n")
         });
-        [unresolved.map(|reason| format!("{id}: {reason}\n")), unrecognised]
+        let nested = (container.nested > 0).then(|| {
+            format!(
+                "{id}: it runs {} containers itself, which belong to it\n",
+                container.nested
+            )
+        });
+        let unresolved = unresolved.map(|reason| format!("{id}: {reason}\n"));
+        [unresolved, unrecognised, nested]
     });
     std::iter::once(lines(&table)).chain(notes.flatten()).collect()
 }
