@@ -3,7 +3,8 @@
 //! All of a test process lies in one run directory below `/tmp/driftlock-tests`, named after the process. [`remove`]
 //! ends what runs from such a directory, whoever started it and however its owner died: it is called when a runtime
 //! is dropped, when the process exits, and for every directory whose owner is gone ([`sweep`]). Only processes that
-//! name the directory in their command line, or are in the cgroup of a container recorded in it, are ended.
+//! name the directory in their command line, have their root filesystem there, or are in the cgroup of a container recorded in it,
+//! are ended.
 //! Nothing here fails a test: what could not be removed is told on standard error.
 
 use std::ffi::{OsStr, OsString};
@@ -99,6 +100,10 @@ pub fn remove(directory: &Path) {
         .into_iter()
         .map(|hierarchy| hierarchy.join(cgroup_name(directory)));
     cgroups.extend(own.filter(|cgroup| cgroup.is_dir()));
+    // Those of containers that their runtime forgot.
+    for process in processes_of(directory) {
+        cgroups.extend(cgroups_of(process).into_iter().filter(|cgroup| cgroup.is_dir()));
+    }
     let deadline = Instant::now() + patience(Duration::from_secs(10));
     loop {
         let mut left = processes_of(directory);
@@ -123,17 +128,22 @@ pub fn remove(directory: &Path) {
             let _ = std::fs::remove_dir(parent);
         }
     }
-    if let Err(error) = std::fs::remove_dir_all(directory) {
-        eprintln!("cleanup: cannot remove {}: {error}", directory.display());
+    match std::fs::remove_dir_all(directory) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            eprintln!("cleanup: cannot remove {}: {error}", directory.display());
+        }
+        _ => {}
     }
 }
 
-/// Removes the run directories whose owners are gone.
+/// Removes the run directories whose owners are gone, and ends what still runs from one that has been removed.
 pub fn sweep() {
-    let Ok(entries) = std::fs::read_dir(BASE) else {
-        return;
-    };
-    for directory in entries.flatten().map(|entry| entry.path()) {
+    let entries = std::fs::read_dir(BASE).into_iter().flatten().flatten();
+    let mut directories: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
+    directories.extend(processes().into_iter().filter_map(directory_of_root));
+    directories.sort();
+    directories.dedup();
+    for directory in directories {
         let owner = directory
             .file_name()
             .and_then(OsStr::to_str)
@@ -175,23 +185,57 @@ fn started(process: u32) -> Option<Vec<u8>> {
         .map(<[u8]>::to_vec)
 }
 
-/// Processes other than this one that name the directory in their command line.
+/// Processes other than this one that name the directory in their command line, or whose root filesystem is made of what lies
+/// there: a container's, also one that its runtime forgot.
 fn processes_of(directory: &Path) -> Vec<Pid> {
     let needle = directory.as_os_str().as_bytes();
-    let Ok(entries) = std::fs::read_dir("/proc") else {
-        return Vec::new();
-    };
-    entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
-        .filter(|process| process.unsigned_abs() != std::process::id())
+    processes()
+        .into_iter()
         .filter(|process| {
-            std::fs::read(format!("/proc/{process}/cmdline")).is_ok_and(|line| {
-                line.windows(needle.len() + 1)
-                    .any(|part| part.starts_with(needle) && !part[needle.len()].is_ascii_digit())
-            })
+            let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+            let names_it = line
+                .windows(needle.len() + 1)
+                .any(|part| part.starts_with(needle) && !part[needle.len()].is_ascii_digit());
+            names_it || directory_of_root(*process).as_deref() == Some(directory)
         })
         .filter_map(Pid::from_raw)
+        .collect()
+}
+
+/// All processes but this one.
+fn processes() -> Vec<i32> {
+    let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    entries
+        .filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|process| process.unsigned_abs() != std::process::id())
+        .collect()
+}
+
+/// The run directory in which a process's root filesystem is.
+fn directory_of_root(process: i32) -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string(format!("/proc/{process}/mounts")).ok()?;
+    let root = mounts.lines().find(|line| line.split(' ').nth(1) == Some("/"))?;
+    let (_, below) = root.split_once(BASE)?;
+    let name = below.strip_prefix('/')?.split('/').next()?;
+    Some(Path::new(BASE).join(name))
+}
+
+/// The cgroup directories of a process that a runtime created.
+fn cgroups_of(process: Pid) -> Vec<PathBuf> {
+    let text = std::fs::read_to_string(format!("/proc/{}/cgroup", process.as_raw_nonzero()));
+    let text = text.unwrap_or_default();
+    let places: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.splitn(3, ':').nth(2)?.strip_prefix('/'))
+        .filter(|place| {
+            place
+                .split_once('/')
+                .is_some_and(|(top, _)| PARENTS.contains(&top))
+        })
+        .collect();
+    hierarchies()
+        .iter()
+        .flat_map(|hierarchy| places.iter().map(|place| hierarchy.join(place)))
         .collect()
 }
 

@@ -30,8 +30,21 @@ fn a_plain_container_is_known_by_its_image() -> anyhow::Result<()> {
     let agent = Agent::start(&containerd, &Options::named("plain"))?;
     // Drawn once; nerdctl draws one for each container.
     let id = "5f3d2c1b0a99887766554433221100ffeeddccbbaa00112233445566778899aa";
+    let runc_root = format!(
+        "--runc-root={}",
+        containerd.place().directory().join("runc").display()
+    );
     let cgroup = format!("--cgroup=/{PLAIN}/{id}");
-    let run = ["run", "--detach", "--null-io", &cgroup, IMAGE, id, "/bin/service"];
+    let run = [
+        "run",
+        "--detach",
+        "--null-io",
+        &runc_root,
+        &cgroup,
+        IMAGE,
+        id,
+        "/bin/service",
+    ];
     succeeded(&containerd.ctr(PLAIN).args(run).args(DROPS).output()?)?;
     let described = agent.wait_until_resolved(id)?;
     assert_eq!(described["digest"], digest.as_str(), "{described:#}");

@@ -493,8 +493,10 @@ conf_dir = "{cni}"
 runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 BinaryName = "{runc}"
+Root = "{runc_root}"
 SystemdCgroup = {systemd}
 "#,
+        runc_root = below("runc"),
         systemd = place.layout() == Layout::Systemd,
         root = below("data"),
         state = below("state"),
