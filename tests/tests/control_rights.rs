@@ -178,3 +178,47 @@ fn root_of_a_container_is_not_root_of_the_node() -> anyhow::Result<()> {
     assert!(stage.agent.json(&["profile", "show", IMAGE])?.is_object());
     Ok(())
 }
+
+/// Whoever makes a namespace of his own in which he is root, or is root where the agent cannot look, is not more for it.
+#[test]
+fn root_of_a_namespace_is_not_root_of_the_node() -> anyhow::Result<()> {
+    let options = Options {
+        config: "control: {readers: [3001]}\n".to_owned(),
+        ..Options::named("namespaces")
+    };
+    let stage = Stage::start(Layout::Hybrid, &options)?;
+    let (program, socket) = (program(&stage)?, stage.agent.directory().join("socket"));
+    let ask = |words: &[&str], arguments: &[&str]| -> anyhow::Result<(Option<i32>, String)> {
+        let output = Command::new(words[0])
+            .args(&words[1..])
+            .arg(&program)
+            .args(arguments)
+            .env("DRIFTLOCK_SOCKET", &socket)
+            .output()?;
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((output.status.code(), error))
+    };
+    let change = ["mode", "set", "monitor", "--default"];
+    let user = ["setpriv", "--reuid=3001", "--regid=3001", "--clear-groups"];
+    let as_root_of_his_own = [&user[..], &["unshare", "--user", "--map-root-user"]].concat();
+    let (code, error) = ask(&as_root_of_his_own, &["status"])?;
+    if error.contains("unshare failed") {
+        // Some distributions let only root make user namespaces.
+        eprintln!("user namespaces are not for users here: {error}");
+    } else {
+        assert_eq!(code, Some(0), "a reader is a reader there too: {error}");
+        let (code, error) = ask(&as_root_of_his_own, &change)?;
+        assert_eq!(code, Some(4), "{error}");
+        assert!(error.contains("uid 3001 may ask the agent to show"), "{error}");
+    }
+    let (code, error) = ask(&["unshare", "--pid", "--fork", "--kill-child"], &change)?;
+    assert_eq!(code, Some(4), "another process id namespace: {error}");
+    assert!(
+        error.contains("uid 0 may not ask the agent from a container"),
+        "{error}"
+    );
+    // A mount namespace alone is no container: operators and services have them.
+    let (code, error) = ask(&["unshare", "--mount"], &change)?;
+    assert_eq!(code, Some(0), "{error}");
+    Ok(())
+}

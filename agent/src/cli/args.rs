@@ -3,6 +3,8 @@
 //! Input: the program's arguments. Output: [`Arguments`], not yet resolved ([`super::resolve`]). Failure: wrong usage is
 //! answered by clap with exit code 2.
 
+mod examples;
+
 use std::path::PathBuf;
 
 use agent_common::domain::{Domain, Mode};
@@ -15,7 +17,7 @@ use crate::text::ByteText;
 
 /// Drift prevention and profiling for container nodes.
 #[derive(Debug, Parser)]
-#[command(name = "driftlock", version, arg_required_else_help = true, after_help = EXIT_CODES)]
+#[command(name = "driftlock", version, arg_required_else_help = true, after_help = examples::EXIT_CODES)]
 pub struct Arguments {
     /// What holds for every command.
     #[command(flatten)]
@@ -46,38 +48,38 @@ pub struct Global {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the agent: alerts as JSON lines on standard output, its log on standard error
-    #[command(after_help = RUN_EXAMPLES)]
+    #[command(after_help = examples::RUN_EXAMPLES)]
     Run(Run),
     /// Show how the agent is: what it can do, what it watches, what was lost
-    #[command(after_help = STATUS_EXAMPLES)]
+    #[command(after_help = examples::STATUS_EXAMPLES)]
     Status(Output),
     /// List the containers that the agent knows
-    #[command(after_help = CONTAINERS_EXAMPLES)]
+    #[command(after_help = examples::CONTAINERS_EXAMPLES)]
     Containers(Output),
     /// Show or set what happens to deviations: learn, monitor or enforce
-    #[command(subcommand, after_help = MODE_EXAMPLES)]
+    #[command(subcommand, after_help = examples::MODE_EXAMPLES)]
     Mode(ModeCommand),
     /// Show and change what images are known to do
-    #[command(subcommand, after_help = PROFILE_EXAMPLES)]
+    #[command(subcommand, after_help = examples::PROFILE_EXAMPLES)]
     Profile(ProfileCommand),
     /// Show the latest alerts, or follow them
-    #[command(after_help = ALERTS_EXAMPLES)]
+    #[command(after_help = examples::ALERTS_EXAMPLES)]
     Alerts(Alerts),
     /// Watch containers, rates, losses and alerts live in the terminal
     #[cfg(feature = "top")]
-    #[command(after_help = TOP_EXAMPLES)]
+    #[command(after_help = examples::TOP_EXAMPLES)]
     Top(Top),
     /// Say what this node can do, and why not more
-    #[command(after_help = DOCTOR_EXAMPLES)]
+    #[command(after_help = examples::DOCTOR_EXAMPLES)]
     Doctor(Output),
     /// Remove everything that is pinned, and with it what is enforced; profiles stay
-    #[command(after_help = TEARDOWN_EXAMPLES)]
+    #[command(after_help = examples::TEARDOWN_EXAMPLES)]
     Teardown(Output),
     /// Print a script that completes commands and flags in a shell
-    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    #[command(after_help = examples::COMPLETIONS_EXAMPLES)]
     Completions(Completions),
     /// Print the manual page, or write those of all commands into a directory
-    #[command(after_help = MAN_EXAMPLES)]
+    #[command(after_help = examples::MAN_EXAMPLES)]
     Man(Man),
     /// The process of the agent's that answers before executions
     #[command(hide = true)]
@@ -169,10 +171,10 @@ pub struct Run {
 #[derive(Debug, Subcommand)]
 pub enum ModeCommand {
     /// Show the default mode, and what is set for images and containers
-    #[command(after_help = MODE_EXAMPLES)]
+    #[command(after_help = examples::MODE_EXAMPLES)]
     Get(Output),
     /// Set the mode of an image, of a container, or of everything else
-    #[command(after_help = MODE_EXAMPLES, group = ArgGroup::new("target").required(true))]
+    #[command(after_help = examples::MODE_EXAMPLES, group = ArgGroup::new("target").required(true))]
     Set(ModeSet),
 }
 
@@ -200,25 +202,25 @@ pub struct ModeSet {
 #[derive(Debug, Subcommand)]
 pub enum ProfileCommand {
     /// List the profiles
-    #[command(after_help = PROFILE_EXAMPLES)]
+    #[command(after_help = examples::PROFILE_EXAMPLES)]
     List(Output),
     /// Show what a profile holds, and what is proposed
-    #[command(after_help = PROFILE_EXAMPLES)]
+    #[command(after_help = examples::PROFILE_EXAMPLES)]
     Show(ProfileShow),
     /// Compare what two profiles permit
-    #[command(after_help = DIFF_EXAMPLES)]
+    #[command(after_help = examples::DIFF_EXAMPLES)]
     Diff(ProfileDiff),
     /// Print an image's profile document, or write it to a file
-    #[command(after_help = PROFILE_EXAMPLES)]
+    #[command(after_help = examples::PROFILE_EXAMPLES)]
     Export(ProfileExport),
     /// Take over a profile document; it replaces the image's profile
-    #[command(after_help = PROFILE_EXAMPLES)]
+    #[command(after_help = examples::PROFILE_EXAMPLES)]
     Import(ProfileImport),
     /// Say that what a profile permits was reviewed
-    #[command(after_help = PROFILE_EXAMPLES)]
+    #[command(after_help = examples::PROFILE_EXAMPLES)]
     Approve(ProfileName),
     /// Permit one program
-    #[command(after_help = ACCEPT_EXAMPLES)]
+    #[command(after_help = examples::ACCEPT_EXAMPLES)]
     Accept(Box<ProfileAccept>),
 }
 
@@ -363,91 +365,3 @@ fn sha256(text: &str) -> Result<String, String> {
 
 /// Heading of the options that every command has.
 const GLOBAL: &str = "Global options";
-
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent not reachable, 4 not permitted.
-
-Every command shows examples: driftlock COMMAND --help";
-
-const RUN_EXAMPLES: &str = "Examples:
-  driftlock run
-  driftlock run --config ./config.yaml --log-level debug
-  driftlock run | jq -c 'select(.severity == \"critical\")'";
-
-const STATUS_EXAMPLES: &str = "Examples:
-  driftlock status
-  driftlock status --json | jq .counters
-  driftlock status --socket /run/other/control.sock";
-
-const CONTAINERS_EXAMPLES: &str = "Examples:
-  driftlock containers
-  driftlock containers --json | jq -r '.[] | select(.rules == 0).name'";
-
-const MODE_EXAMPLES: &str = "Examples:
-  driftlock mode get
-  driftlock mode set enforce --image shop:1
-  driftlock mode set monitor --container shop-1
-  driftlock mode set monitor --image shop:1 --domain exec
-  driftlock mode set learn --default";
-
-const PROFILE_EXAMPLES: &str = "Examples:
-  driftlock profile list
-  driftlock profile show shop:1
-  driftlock profile diff shop.yaml shop:1
-  driftlock profile export shop:1 -o shop.yaml
-  driftlock profile import shop.yaml
-  driftlock profile approve shop:1
-  driftlock profile accept shop:1 /bin/health-check --exec-in";
-
-const ACCEPT_EXAMPLES: &str = "Examples:
-An exec probe, so that it is silent:
-  driftlock profile accept shop:1 --exec-in /bin/busybox --applet wget
-A program of the image that never ran while its profile was learned:
-  driftlock profile accept shop:1 /usr/bin/backup
-An init that the runtime mounts into the container, with the content of the
-latest alert about it:
-  driftlock profile accept shop:1 --volume /sbin/docker-init
-The same before it ever ran, by the file itself:
-  driftlock profile accept shop:1 --volume /sbin/docker-init \\
-    --file /usr/libexec/docker/docker-init";
-
-const ALERTS_EXAMPLES: &str = "Examples:
-  driftlock alerts --last 10
-  driftlock alerts --follow
-  driftlock alerts --follow --json | jq -c '[.time, .kind, .behaviour.path]'";
-
-#[cfg(feature = "top")]
-const TOP_EXAMPLES: &str = "Examples:
-  driftlock top
-  driftlock top --interval 5
-
-Keys: q quit, s sort by the next column, r reverse, p pause, arrows select.";
-
-const DIFF_EXAMPLES: &str = "Examples:
-  driftlock profile diff shop:1 shop:2
-  driftlock profile diff shop.yaml shop:2
-  driftlock profile diff shop.yaml shop:2 --json --exit-code
-
-How often something was seen is not compared, only what is permitted
-or proposed.";
-
-const COMPLETIONS_EXAMPLES: &str = "Examples:
-  driftlock completions bash > /etc/bash_completion.d/driftlock
-  driftlock completions zsh > ~/.zfunc/_driftlock";
-
-const MAN_EXAMPLES: &str = "Examples:
-  driftlock man --dir /usr/local/share/man/man1
-  driftlock man | man -l -";
-
-const DOCTOR_EXAMPLES: &str = "Examples:
-  driftlock doctor
-  driftlock doctor --json | jq '.checks[] | select(.result != \"ok\")'
-
-Asks the agent if one runs, and otherwise checks this machine itself.
-Exit code 1 if something that the agent needs is missing.";
-
-const TEARDOWN_EXAMPLES: &str = "Examples:
-  driftlock teardown
-  driftlock teardown --bpffs /sys/fs/bpf/other
-
-End the agent first. Nothing is enforced any more after this.";

@@ -3,14 +3,16 @@
 //! Input: the engine's state, converted by the engine. Output: JSON with these fields in this order. Failure: none.
 //! Texts that a container or an image chose are [`ByteText`]; paths and names of this host are plain text.
 
-use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::Layer;
+mod profile;
+
+use agent_common::domain::{Domain, Mode};
 use agent_common::instance::{Counters, Instance};
 use serde::{Deserialize, Serialize};
 
-use crate::alert::time::Time;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
+
+pub use profile::{AcceptView, BehaviourState, BehaviourView, DocumentView, ProfileSummary, ProfileView};
 
 /// `driftlock status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -347,113 +349,6 @@ pub struct TargetModeView {
     /// The mode.
     #[serde(with = "crate::tag")]
     pub mode: Mode,
-}
-
-/// One of `driftlock profile list`: a role of an image.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProfileSummary {
-    /// The image's config digest.
-    pub digest: ImageDigest,
-    /// References under which it was seen.
-    pub references: Vec<ByteText>,
-    /// The role.
-    pub role: ByteText,
-    /// Generation of the rules.
-    pub generation: u32,
-    /// It belongs to one container of which no image is known; `digest` is no image's.
-    #[serde(default)]
-    pub provisional: bool,
-    /// What it permits was reviewed by an operator, and nothing was learned since.
-    pub approved: bool,
-    /// It tells of scripts; otherwise they are judged by their layer alone.
-    #[serde(default)]
-    pub scripts: bool,
-    /// The image's mode for exec, if it has one of its own.
-    #[serde(with = "crate::tag::option")]
-    pub mode: Option<Mode>,
-    /// Behaviours in the rules.
-    pub rules: u64,
-    /// Behaviours that wait for an operator's word.
-    pub proposals: u64,
-    /// Container instances that it was learned from.
-    pub instances: u64,
-    /// Observation windows that count.
-    pub windows: u64,
-    /// Observation windows that lost records and do not count.
-    pub windows_lost: u64,
-    /// Estimated share of future behaviour that is in the profile, 0 to 1; null while there is too little to tell.
-    pub coverage: Option<f64>,
-    /// When it last changed.
-    pub changed: Option<Time>,
-}
-
-/// `driftlock profile show`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProfileView {
-    /// What the list shows.
-    pub summary: ProfileSummary,
-    /// What it holds, in the document's order.
-    pub behaviours: Vec<BehaviourView>,
-}
-
-/// A behaviour of a profile.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct BehaviourView {
-    /// For whom; null for accepted drift, which counts for all.
-    #[serde(with = "crate::tag::option")]
-    pub section: Option<Section>,
-    /// The domain.
-    #[serde(with = "crate::tag")]
-    pub domain: Domain,
-    /// Where the file comes from.
-    #[serde(with = "crate::tag")]
-    pub layer: Layer,
-    /// Its path.
-    pub path: ByteText,
-    /// For a multi-call binary, the applet.
-    pub applet: Option<ByteText>,
-    /// The contents that are accepted, SHA-256 in hexadecimal; empty where the content does not matter.
-    pub sha256: Vec<String>,
-    /// How it came in.
-    pub state: BehaviourState,
-    /// In how many observation windows it was seen.
-    pub windows: u64,
-    /// What the operator said when accepting it.
-    pub note: Option<String>,
-}
-
-/// How a behaviour came into a profile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BehaviourState {
-    /// Seen while learning; part of the rules.
-    Learned,
-    /// Accepted or approved by an operator; part of the rules.
-    Accepted,
-    /// Seen, and no part of the rules until an operator says so.
-    Proposed,
-}
-
-/// `driftlock profile export`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DocumentView {
-    /// The image's config digest.
-    pub digest: ImageDigest,
-    /// The YAML text, canonical.
-    pub document: String,
-}
-
-/// `driftlock profile accept`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct AcceptView {
-    /// The image's config digest.
-    pub digest: ImageDigest,
-    /// The roles that hold it now.
-    pub roles: Vec<ByteText>,
-    /// What was accepted.
-    pub behaviour: BehaviourView,
-    /// It was in the rules already.
-    pub already: bool,
 }
 
 /// `driftlock doctor`.

@@ -1,0 +1,91 @@
+//! What stands below the help of each command: examples, and what else one must know to use it.
+//!
+//! Input, output, failure: none. A test runs every example through the parser.
+
+pub(super) const EXIT_CODES: &str =
+    "Exit codes: 0 done, 1 failed, 2 wrong usage, 3 agent not reachable, 4 not permitted.
+
+Every command shows examples: driftlock COMMAND --help";
+
+pub(super) const RUN_EXAMPLES: &str = "Examples:
+  driftlock run
+  driftlock run --config ./config.yaml --log-level debug
+  driftlock run | jq -c 'select(.severity == \"critical\")'";
+
+pub(super) const STATUS_EXAMPLES: &str = "Examples:
+  driftlock status
+  driftlock status --json | jq .counters
+  driftlock status --socket /run/other/control.sock";
+
+pub(super) const CONTAINERS_EXAMPLES: &str = "Examples:
+  driftlock containers
+  driftlock containers --json | jq -r '.[] | select(.rules == 0).name'";
+
+pub(super) const MODE_EXAMPLES: &str = "Examples:
+  driftlock mode get
+  driftlock mode set enforce --image shop:1
+  driftlock mode set monitor --container shop-1
+  driftlock mode set monitor --image shop:1 --domain exec
+  driftlock mode set learn --default";
+
+pub(super) const PROFILE_EXAMPLES: &str = "Examples:
+  driftlock profile list
+  driftlock profile show shop:1
+  driftlock profile diff shop.yaml shop:1
+  driftlock profile export shop:1 -o shop.yaml
+  driftlock profile import shop.yaml
+  driftlock profile approve shop:1
+  driftlock profile accept shop:1 /bin/health-check --exec-in";
+
+pub(super) const ACCEPT_EXAMPLES: &str = "Examples:
+An exec probe, so that it is silent:
+  driftlock profile accept shop:1 --exec-in /bin/busybox --applet wget
+A program of the image that never ran while its profile was learned:
+  driftlock profile accept shop:1 /usr/bin/backup
+An init that the runtime mounts into the container, with the content of the
+latest alert about it:
+  driftlock profile accept shop:1 --volume /sbin/docker-init
+The same before it ever ran, by the file itself:
+  driftlock profile accept shop:1 --volume /sbin/docker-init \\
+    --file /usr/libexec/docker/docker-init";
+
+pub(super) const ALERTS_EXAMPLES: &str = "Examples:
+  driftlock alerts --last 10
+  driftlock alerts --follow
+  driftlock alerts --follow --json | jq -c '[.time, .kind, .behaviour.path]'";
+
+#[cfg(feature = "top")]
+pub(super) const TOP_EXAMPLES: &str = "Examples:
+  driftlock top
+  driftlock top --interval 5
+
+Keys: q quit, s sort by the next column, r reverse, p pause, arrows select.";
+
+pub(super) const DIFF_EXAMPLES: &str = "Examples:
+  driftlock profile diff shop:1 shop:2
+  driftlock profile diff shop.yaml shop:2
+  driftlock profile diff shop.yaml shop:2 --json --exit-code
+
+How often something was seen is not compared, only what is permitted
+or proposed.";
+
+pub(super) const COMPLETIONS_EXAMPLES: &str = "Examples:
+  driftlock completions bash > /etc/bash_completion.d/driftlock
+  driftlock completions zsh > ~/.zfunc/_driftlock";
+
+pub(super) const MAN_EXAMPLES: &str = "Examples:
+  driftlock man --dir /usr/local/share/man/man1
+  driftlock man | man -l -";
+
+pub(super) const DOCTOR_EXAMPLES: &str = "Examples:
+  driftlock doctor
+  driftlock doctor --json | jq '.checks[] | select(.result != \"ok\")'
+
+Asks the agent if one runs, and otherwise checks this machine itself.
+Exit code 1 if something that the agent needs is missing.";
+
+pub(super) const TEARDOWN_EXAMPLES: &str = "Examples:
+  driftlock teardown
+  driftlock teardown --bpffs /sys/fs/bpf/other
+
+End the agent first. Nothing is enforced any more after this.";
