@@ -2,7 +2,7 @@
 //! its socket can tell.
 //!
 //! Input: the shims that run ([`shim`]), and below their task directory `NAMESPACE/ID/config.json` ([`bundle`]). Output:
-//! [`Found`]: the container without its image, and the [`Question`] that containerd has to be asked for that
+//! [`Found`](super::runtimes::Found): the container without its image, and the [`Question`] that containerd has to be asked for that
 //! ([`client`]). Failure: [`RuntimeError`].
 //!
 //! A bundle is complete before its container's cgroup is made. Containers of Docker's in a containerd are Docker's.
