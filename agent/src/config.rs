@@ -5,18 +5,17 @@
 //! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
 
 pub mod control;
+pub mod policies;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_common::domain::Mode;
 use serde::{Deserialize, Deserializer};
 
 use self::control::ControlSection;
+use self::policies::{Policies, PoliciesSection};
 use crate::alert::fold::FoldLimits;
-use crate::profile::annotation;
-use crate::profile::mode::ExecInto;
 
 /// Where the configuration is looked for if nobody says otherwise.
 pub const CONFIG_FILE: &str = "/etc/driftlock/config.yaml";
@@ -26,8 +25,6 @@ pub const SOCKET: &str = "/run/driftlock/control.sock";
 pub const STATE_DIR: &str = "/var/lib/driftlock";
 /// Where maps and links are pinned if nobody says otherwise.
 pub const BPFFS: &str = "/sys/fs/bpf/driftlock";
-/// Namespaces in which nothing is enforced if nobody says otherwise: those of Kubernetes itself.
-pub const PROTECTED_NAMESPACES: &[&str] = &["kube-system", "kube-public", "kube-node-lease"];
 /// Longest configuration file in bytes; a longer one is refused.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -107,46 +104,6 @@ pub struct PodmanSection {
     pub storages: Vec<PathBuf>,
 }
 
-/// `policies:`
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PoliciesSection {
-    /// What enters from outside and was not accepted, in enforce mode.
-    pub exec_into: Option<ExecInto>,
-    /// What drifts while the container's image is not known yet.
-    pub unprofiled: Option<Unprofiled>,
-    /// How starts are held, if `unprofiled` is `hold`.
-    pub hold: HoldSection,
-    /// Which modes pods may ask for by annotations.
-    pub pod_annotations: PodAnnotationsSection,
-    /// Namespaces of Kubernetes in which nothing is enforced; those of Kubernetes itself if absent.
-    pub protected_namespaces: Option<Vec<String>>,
-}
-
-/// `policies: pod_annotations:`
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PodAnnotationsSection {
-    /// How weak a mode may take the default's place; if absent, the default may not be weakened.
-    #[serde(deserialize_with = "settable_mode")]
-    pub weakest: Option<Mode>,
-    /// The strictest mode that may be asked for.
-    #[serde(deserialize_with = "settable_mode")]
-    pub strictest: Option<Mode>,
-}
-
-/// `policies: hold:`
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct HoldSection {
-    /// For how long at most, in milliseconds.
-    pub at_most_ms: Option<Number<10, 60_000>>,
-    /// What happens then.
-    pub then: Option<HoldThen>,
-    /// The runtimes' programs by their paths on the host; looked for if empty.
-    pub programs: Vec<PathBuf>,
-}
-
 /// `limits:`
 #[derive(Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -207,41 +164,6 @@ pub enum CgroupHierarchy {
     V1,
 }
 
-/// What happens to drift in a container whose image is not known yet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unprofiled {
-    /// It is reported.
-    AlertDrift,
-    /// It is denied or killed, and reported.
-    DenyDrift,
-    /// There is none: the runtime's start waits until the image is known.
-    Hold,
-}
-
-/// How starts are held.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Hold {
-    /// For how long at most.
-    pub at_most: Duration,
-    /// What happens then.
-    pub then: HoldThen,
-    /// The runtimes' programs; looked for if empty.
-    pub programs: Vec<PathBuf>,
-}
-
-/// What happens to a start that was held for as long as it may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum HoldThen {
-    /// It goes on, and what drifts is reported.
-    AlertDrift,
-    /// It goes on, and what drifts is denied or killed.
-    DenyDrift,
-    /// It is refused: the runtime says that it may not execute its own program.
-    Refuse,
-}
-
 /// What holds: flags over environment over file over defaults.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -267,18 +189,10 @@ pub struct Config {
     pub runtimes: RuntimesChoice,
     /// From which hierarchy cgroup ids are taken.
     pub cgroup_hierarchy: CgroupHierarchy,
-    /// What enters from outside.
-    pub exec_into: ExecInto,
-    /// What drifts before the image is known.
-    pub unprofiled: Unprofiled,
+    /// What is done where no profile can say.
+    pub policies: Policies,
     /// Who may ask the agent.
     pub control: ControlSection,
-    /// How starts are held, if so.
-    pub hold: Hold,
-    /// Which modes pods may ask for by annotations.
-    pub pod_annotations: annotation::Limits,
-    /// Namespaces of Kubernetes in which nothing is enforced.
-    pub protected_namespaces: Vec<String>,
     /// Bounds.
     pub limits: Limits,
 }
@@ -439,7 +353,7 @@ impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Number<MIN, MAX> 
     }
 }
 
-// === impl Level, Unprofiled ===
+// === impl Level ===
 
 impl Level {
     /// The word in configuration and filters.
@@ -456,72 +370,11 @@ impl Level {
     }
 }
 
-impl Unprofiled {
-    /// The word in configuration and views.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::AlertDrift => "alert-drift",
-            Self::DenyDrift => "deny-drift",
-            Self::Hold => "hold",
-        }
-    }
-}
-
-// === impl Config ===
-
-impl Config {
-    /// Whether drift is denied or killed in a container whose image is not known yet.
-    #[must_use]
-    pub const fn denies_unprofiled_drift(&self) -> bool {
-        match self.unprofiled {
-            Unprofiled::AlertDrift => false,
-            Unprofiled::DenyDrift => true,
-            Unprofiled::Hold => !matches!(self.hold.then, HoldThen::AlertDrift),
-        }
-    }
-}
-
-// === impl PodAnnotationsSection ===
-
-impl PodAnnotationsSection {
-    /// What pods may ask for, with the defaults of what is absent.
-    #[must_use]
-    pub fn resolve(&self) -> annotation::Limits {
-        let default = annotation::Limits::default();
-        annotation::Limits {
-            weakest: self.weakest.or(default.weakest),
-            strictest: self.strictest.unwrap_or(default.strictest),
-        }
-    }
-}
-
-/// A mode that can be set.
-fn settable_mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Mode>, D::Error> {
-    let word = String::deserialize(deserializer)?;
-    annotation::settable(word.as_bytes())
-        .map(Some)
-        .ok_or_else(|| serde::de::Error::unknown_variant(&word, &["learn", "monitor", "enforce"]))
-}
-
-// === impl HoldSection ===
-
-impl HoldSection {
-    /// How starts are held, with the defaults of what is absent.
-    #[must_use]
-    pub fn resolve(self) -> Hold {
-        let at_most_ms = self.at_most_ms.map_or(5_000, |number| number.0);
-        Hold {
-            at_most: Duration::from_millis(at_most_ms.into()),
-            then: self.then.unwrap_or(HoldThen::AlertDrift),
-            programs: self.programs,
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::policies::Unprofiled;
     use super::*;
+    use crate::profile::mode::ExecInto;
 
     fn parse(text: &str) -> Result<ConfigFile, String> {
         ConfigFile::parse(text, Path::new("config.yaml")).map_err(|error| error.to_string())

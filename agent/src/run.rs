@@ -206,7 +206,7 @@ fn load_options(config: &Config, layout: &Detected) -> LoadOptions {
     LoadOptions {
         cgroup_source,
         cgroup_v1,
-        pending_flags: if config.denies_unprofiled_drift() {
+        pending_flags: if config.policies.denies_unprofiled_drift() {
             CONTAINER_UNPROFILED_DENY_DRIFT
         } else {
             0

@@ -7,10 +7,9 @@ use std::path::PathBuf;
 
 use super::args::{Global, Run};
 use crate::config::{
-    BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat,
-    PROTECTED_NAMESPACES, RuntimesChoice, SOCKET, STATE_DIR, Unprofiled,
+    BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat, RuntimesChoice,
+    SOCKET, STATE_DIR,
 };
-use crate::profile::mode::ExecInto;
 
 /// All that holds.
 ///
@@ -48,15 +47,8 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
             podman_storages: file.runtimes.podman.storages,
         },
         cgroup_hierarchy: file.cgroup_hierarchy.unwrap_or(CgroupHierarchy::Auto),
-        exec_into: file.policies.exec_into.unwrap_or(ExecInto::Alert),
-        unprofiled: file.policies.unprofiled.unwrap_or(Unprofiled::AlertDrift),
+        policies: file.policies.resolve(),
         control: file.control,
-        pod_annotations: file.policies.pod_annotations.resolve(),
-        protected_namespaces: file
-            .policies
-            .protected_namespaces
-            .unwrap_or_else(|| PROTECTED_NAMESPACES.iter().map(ToString::to_string).collect()),
-        hold: file.policies.hold.resolve(),
         limits: file.limits.resolve(),
     })
 }

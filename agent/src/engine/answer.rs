@@ -16,12 +16,12 @@ use super::Engine;
 use super::container::Tracked;
 use super::learn::Learning;
 use crate::answer::{Answering, Counts, Health, Hold, HoldCounts, State, Told, Watch};
-use crate::config::{HoldThen, Unprofiled};
+use crate::config::policies::{HoldThen, Unprofiled};
 use crate::container::layout::CgroupLayout;
 use crate::control::view::{Check, CheckResult, CountersView, HookView};
 use crate::decode::decode;
-use crate::kernel::self_test::Exec;
 use crate::kernel::support;
+use crate::kernel::tier::Exec;
 use crate::text::ByteText;
 
 /// How soon a container is tried again, at first.
@@ -67,10 +67,10 @@ impl Engine {
 
     /// How runtimes' starts are to be held, if they are.
     fn hold(&self) -> Option<Hold> {
-        (self.config.unprofiled == Unprofiled::Hold).then(|| Hold {
-            at_most_ms: u64::try_from(self.config.hold.at_most.as_millis()).unwrap_or(u64::MAX),
-            refuse: self.config.hold.then == HoldThen::Refuse,
-            programs: self.config.hold.programs.clone(),
+        (self.config.policies.unprofiled == Unprofiled::Hold).then(|| Hold {
+            at_most_ms: u64::try_from(self.config.policies.hold.at_most.as_millis()).unwrap_or(u64::MAX),
+            refuse: self.config.policies.hold.then == HoldThen::Refuse,
+            programs: self.config.policies.hold.programs.clone(),
         })
     }
 

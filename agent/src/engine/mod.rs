@@ -43,6 +43,7 @@ use crate::control::view::TierView;
 use crate::kernel::load::{Kernel, LoadError};
 use crate::kernel::maps::{Maps, MapsError};
 use crate::kernel::pin::PinDirectory;
+use crate::kernel::self_test;
 use crate::kernel::tier::{self, Proved};
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
@@ -184,7 +185,7 @@ impl Engine {
         let is_takeover = self.kernel.pins().is_some_and(PinDirectory::is_inherited);
         self.kernel.iterate_tasks()?;
         self.kernel.attach()?;
-        if let Err(error) = self.kernel.test(&mut self.maps) {
+        if let Err(error) = self_test::prove(&mut self.kernel, &mut self.maps) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "it is not proved what this kernel can do"

@@ -18,7 +18,7 @@ use crate::text::ByteText;
 impl Engine {
     /// The policy bits of a container that is not known yet.
     pub(super) fn pending_flags(&self) -> u32 {
-        if self.config.denies_unprofiled_drift() {
+        if self.config.policies.denies_unprofiled_drift() {
             CONTAINER_UNPROFILED_DENY_DRIFT
         } else {
             0
@@ -34,7 +34,7 @@ impl Engine {
     /// Puts mode, profile and policy of a known container in force, in one update.
     pub(super) fn apply_policy(&mut self, cgroup: u64) {
         let mut flags = self.pending_flags();
-        let denies_drift = self.config.denies_unprofiled_drift();
+        let denies_drift = self.config.policies.denies_unprofiled_drift();
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
@@ -45,11 +45,16 @@ impl Engine {
         let digest = Some(&known.key.digest);
         let pod = known.info.pod.as_ref();
         let is_protected = self.own_cgroup == Some(cgroup)
-            || pod.is_some_and(|pod| is_protected(&self.config.protected_namespaces, &pod.namespace));
+            || pod
+                .is_some_and(|pod| is_protected(&self.config.policies.protected_namespaces, &pod.namespace));
         let wanted = |domain| {
             let node = policies.mode_for(id, digest, &known.references, domain);
             let annotations = pod.map_or(&NO_ANNOTATIONS, |pod| &pod.annotations);
-            let outcome = self.config.pod_annotations.apply(annotations, domain, node);
+            let outcome = self
+                .config
+                .policies
+                .pod_annotations
+                .apply(annotations, domain, node);
             (outcome, mode_source(node.1))
         };
         let mode_of = |domain| match wanted(domain) {
@@ -70,7 +75,7 @@ impl Engine {
         let (mode, source) = mode_of(Domain::Exec);
         let exec_into = policies
             .exec_into_for(id, digest, &known.references)
-            .unwrap_or(self.config.exec_into);
+            .unwrap_or(self.config.policies.exec_into);
         let Some(profile) = self.store.profile_by_id(known.profile) else {
             return;
         };

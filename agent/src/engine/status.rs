@@ -45,8 +45,8 @@ impl Engine {
             default_modes,
             modes: ModeCounts::of(&self.container_views(), &tiers),
             policies: PoliciesView {
-                exec_into: self.config.exec_into.as_str().to_owned(),
-                unprofiled: self.config.unprofiled.as_str().to_owned(),
+                exec_into: self.config.policies.exec_into.as_str().to_owned(),
+                unprofiled: self.config.policies.unprofiled.as_str().to_owned(),
             },
             tiers,
             cgroups: self.cgroups(),

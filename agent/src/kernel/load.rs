@@ -16,8 +16,7 @@ use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 use super::btf::{BtfError, KernelTypes, VMLINUX};
 use super::maps::{self, Maps, MapsError};
 use super::pin::{PinDirectory, PinError};
-use super::self_test::{self, Outcome, SelfTestError};
-use super::tier::Proved;
+use super::tier::{Exec, Outcome, Proved};
 
 /// The object that `cargo xtask build` made; empty if this binary was built without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/driftlock.o"));
@@ -277,11 +276,11 @@ impl Kernel {
         Ok(())
     }
 
-    /// Finds out what the attached programs can do, by trying. LSM hooks that the kernel never calls are detached again.
-    pub fn test(&mut self, maps: &mut Maps) -> Result<(), SelfTestError> {
-        let outcome = self_test::run(self, maps)?;
+    /// Takes note of what the attached programs can do, as [`super::self_test`] found out. LSM hooks that the kernel never
+    /// calls are detached again.
+    pub fn keep_proved(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
-        if self.lsm_refused.is_none() && outcome.exec != self_test::Exec::Denied && !outcome.library_denied {
+        if self.lsm_refused.is_none() && outcome.exec != Exec::Denied && !outcome.library_denied {
             for &(hook, _) in LSM_HOOKS {
                 self.links.remove(hook);
                 self.attached.retain(|attached| *attached != hook);
@@ -292,7 +291,6 @@ impl Kernel {
                 }
             }
         }
-        Ok(())
     }
 
     /// Detaches everything, also what is pinned, and removes the pins. Returns what was removed.

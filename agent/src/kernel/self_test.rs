@@ -28,6 +28,7 @@ use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::load::{Kernel, LoadError};
 use super::maps::{Maps, MapsError};
+use super::tier::{Exec, Outcome};
 
 /// The hidden command that is the process.
 pub const COMMAND: &str = "self-test";
@@ -38,26 +39,6 @@ const READY: &str = "ready";
 const SIGKILL: i32 = 9;
 /// A device that no file is on.
 const NO_DEVICE: u32 = u32::MAX;
-
-/// What the process saw.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Outcome {
-    /// What became of its execution.
-    pub exec: Exec,
-    /// Both ways of mapping a file executable were refused.
-    pub library_denied: bool,
-}
-
-/// What became of an execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exec {
-    /// It was refused, and the caller was told so.
-    Denied,
-    /// The program was killed before it did anything.
-    Killed,
-    /// It ran.
-    Ran,
-}
 
 /// The test could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -104,8 +85,15 @@ impl Drop for Process {
     }
 }
 
+/// Finds out what the attached programs can do, by trying.
+pub fn prove(kernel: &mut Kernel, maps: &mut Maps) -> Result<(), SelfTestError> {
+    let outcome = run(kernel, maps)?;
+    kernel.keep_proved(outcome);
+    Ok(())
+}
+
 /// Makes the test.
-pub fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
+fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
     let child = Command::new("/proc/self/exe")
         .arg(COMMAND)
         .env_clear()

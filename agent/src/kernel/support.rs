@@ -11,6 +11,7 @@ use super::btf::{KernelTypes, VMLINUX};
 use super::load::{Kernel, LoadOptions, has_object};
 use super::memory;
 use super::pin::{self, PinDirectory};
+use super::self_test;
 use super::tier::{self, Proved};
 use crate::container::layout::Detected;
 use crate::container::runtimes::Runtimes;
@@ -62,7 +63,7 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
     let mut checks = vec![check("kernel programs", CheckResult::Ok, detail, None)];
     let attached = kernel.iterate_tasks().and_then(|()| kernel.attach());
     checks.push(match attached.map_err(|error| chain(&error)) {
-        Ok(()) => match kernel.test(&mut loaded.maps) {
+        Ok(()) => match self_test::prove(kernel, &mut loaded.maps) {
             Ok(()) => check("self-test", CheckResult::Ok, "made", None),
             Err(error) => check("self-test", CheckResult::Missing, chain(&error), None),
         },

@@ -5,8 +5,27 @@
 
 use agent_common::domain::Domain;
 
-use super::self_test::{Exec, Outcome};
 use crate::control::view::{Tier, TierView};
+
+/// What the process of the self-test saw ([`super::self_test`]).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What became of its execution.
+    pub exec: Exec,
+    /// Both ways of mapping a file executable were refused.
+    pub library_denied: bool,
+}
+
+/// What became of an execution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Exec {
+    /// It was refused, and the caller was told so.
+    Denied,
+    /// The program was killed before it did anything.
+    Killed,
+    /// It ran.
+    Ran,
+}
 
 /// What is known about the attached programs.
 #[derive(Clone, Copy, Debug)]
