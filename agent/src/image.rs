@@ -85,9 +85,25 @@ impl<'de> Deserialize<'de> for ImageDigest {
     }
 }
 
+/// A reference without its tag: what follows the last colon, unless that is a port.
+#[must_use]
+pub fn without_tag(reference: &str) -> &str {
+    match reference.rsplit_once(':') {
+        Some((name, tag)) if !tag.contains('/') => name,
+        _ => reference,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_tag_is_no_port() {
+        assert_eq!(without_tag("docker.io/library/demo:1"), "docker.io/library/demo");
+        assert_eq!(without_tag("localhost:5000/demo"), "localhost:5000/demo");
+        assert_eq!(without_tag("demo"), "demo");
+    }
 
     #[test]
     fn what_stands_for_an_image_is_nobody_elses() {

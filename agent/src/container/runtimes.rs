@@ -9,7 +9,8 @@
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::containerd::client::{self, Answer, AskError};
+use super::containerd::answer::Answer;
+use super::containerd::client::{self, AskError};
 use super::containerd::{Containerd, ContainerdConfig};
 use super::docker::{self, Docker, DockerConfig};
 use super::error::RuntimeError;

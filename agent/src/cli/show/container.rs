@@ -82,7 +82,7 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
         });
         let nested = (container.nested > 0).then(|| {
             format!(
-                "{id}: it runs {} containers itself, which belong to it\n",
+                "{id}: containers that it runs itself, which belong to it: {}\n",
                 container.nested
             )
         });

@@ -3,7 +3,6 @@
 //! Input: a [`Question`]. Output: [`Answer`]. Failure: [`AskError`]; whatever containerd does, a question ends within
 //! [`WITHIN`], and no message is longer than [`MESSAGE_BYTES`]. What is named by its digest is compared with it.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 use tonic_prost::ProstCodec;
 
+use super::answer::{Answer, names};
 use super::image::{self, Document, ImageError};
 use super::messages::{
     Container, ContainerStatus, ContainerStatusRequest, ContainerStatusResponse, CriImage,
@@ -21,39 +21,17 @@ use super::messages::{
     StatSnapshotResponse,
 };
 use super::{About, Question};
-use crate::container::info::ContainerInfo;
 use crate::container::pod;
 use crate::container::read::show;
-use crate::image::ImageDigest;
+use crate::image::{ImageDigest, without_tag};
 use crate::text::ByteText;
 
 /// How long a question may take in all.
 pub const WITHIN: Duration = Duration::from_secs(3);
 /// Longest message and longest content that are taken.
 const MESSAGE_BYTES: usize = 8 << 20;
-/// Most names of an image that are kept.
-const NAMES_MAX: usize = 64;
 /// Most manifests of an index that are tried.
 const MANIFESTS_MAX: usize = 8;
-
-/// What was asked.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Answer {
-    /// Digest of the image's config.
-    pub digest: Option<ImageDigest>,
-    /// Names of the image, sorted.
-    pub references: Vec<ByteText>,
-    /// Names of the image with its manifest's digest, sorted.
-    pub manifests: Vec<ByteText>,
-    /// The container's labels.
-    pub labels: BTreeMap<ByteText, ByteText>,
-    /// The pod's labels.
-    pub pod_labels: BTreeMap<ByteText, ByteText>,
-    /// The pod's annotations for this agent.
-    pub pod_annotations: BTreeMap<ByteText, ByteText>,
-    /// What keeps the container's layers.
-    pub snapshotter: Option<String>,
-}
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -385,58 +363,12 @@ impl<'a> Client<'a> {
     }
 }
 
-impl Answer {
-    fn add_pod(&mut self, pod: &PodSandboxStatus) {
-        self.pod_labels = pod::labels(&pod.labels);
-        self.pod_annotations = pod::annotations(&pod.annotations);
-    }
-
-    /// Adds what was answered to what the disk says about the container.
-    pub fn complete(self, info: &mut ContainerInfo) {
-        info.image.digest = self.digest;
-        info.image.references = self.references;
-        info.image.manifests = self.manifests;
-        if info.image.reference.is_none() {
-            info.image.reference = info.image.references.first().cloned();
-        }
-        if info.labels.is_empty() {
-            info.labels = self.labels;
-        }
-        if let Some(pod) = &mut info.pod {
-            pod.labels = self.pod_labels;
-            // What the pod says now goes before what was written into the bundle when it was made: they are the same.
-            pod.annotations.extend(self.pod_annotations);
-        }
-        if let Some(driver) = self.snapshotter {
-            info.storage.driver = driver;
-        }
-    }
-}
-
 /// What an error comes from in the end: those around it say no more than that something failed.
 fn innermost(error: &dyn std::error::Error) -> String {
     std::iter::successors(Some(error), |error| error.source())
         .last()
         .map(ToString::to_string)
         .unwrap_or_default()
-}
-
-/// Names of an image, bounded and sorted.
-fn names(mut names: Vec<String>) -> Vec<ByteText> {
-    names.sort_unstable();
-    names
-        .iter()
-        .take(NAMES_MAX)
-        .map(|name| ByteText::from(name.as_str()))
-        .collect()
-}
-
-/// A reference without its tag: what follows the last colon, unless that is a port.
-fn without_tag(reference: &str) -> &str {
-    match reference.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => reference,
-    }
 }
 
 #[cfg(test)]

@@ -52,30 +52,3 @@ async fn one_that_talks_rubbish_is_an_error() {
         "{error}"
     );
 }
-
-#[test]
-fn a_tag_is_no_port() {
-    assert_eq!(without_tag("docker.io/library/demo:1"), "docker.io/library/demo");
-    assert_eq!(without_tag("localhost:5000/demo"), "localhost:5000/demo");
-    assert_eq!(without_tag("demo"), "demo");
-}
-
-#[test]
-fn what_is_answered_completes_what_the_disk_says() {
-    let mut answer = Answer {
-        digest: format!("sha256:{}", "1".repeat(64)).parse().ok(),
-        references: vec!["demo:1".into()],
-        ..Answer::default()
-    };
-    answer.add_pod(&PodSandboxStatus {
-        labels: [("app".to_owned(), "shop".to_owned())].into(),
-        annotations: [
-            ("driftlock.dev/mode".to_owned(), "monitor".to_owned()),
-            ("other".to_owned(), "x".to_owned()),
-        ]
-        .into(),
-        metadata: None,
-    });
-    assert_eq!(answer.pod_labels.len(), 1);
-    assert_eq!(answer.pod_annotations.len(), 1);
-}

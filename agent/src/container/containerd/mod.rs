@@ -7,6 +7,7 @@
 //!
 //! A bundle is complete before its container's cgroup is made. Containers of Docker's in a containerd are Docker's.
 
+pub mod answer;
 pub mod bundle;
 pub mod client;
 pub mod image;

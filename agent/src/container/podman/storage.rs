@@ -17,7 +17,7 @@ use crate::container::data_root::DataRoot;
 use crate::container::error::RuntimeError;
 use crate::container::id::ContainerId;
 use crate::container::info::{ContainerInfo, ImageIdentity, Runtime, Storage};
-use crate::image::ImageDigest;
+use crate::image::{ImageDigest, without_tag};
 use crate::text::ByteText;
 
 /// Drivers of the library; a storage is of one, seldom of several.
@@ -200,12 +200,4 @@ fn image(
         manifests,
         ..ImageIdentity::default()
     })
-}
-
-/// A reference without its tag: what follows the last colon, unless that is a port.
-fn without_tag(reference: &str) -> &str {
-    match reference.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => reference,
-    }
 }
