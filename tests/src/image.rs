@@ -33,6 +33,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("from_thread", "usr/bin/from_thread"),
     ("userns_overlay", "usr/bin/userns_overlay"),
     ("mapper", "usr/bin/mapper"),
+    ("abuse", "usr/bin/abuse"),
     ("dynamic", "usr/bin/dynamic"),
     ("libpreload.so", "usr/lib/plugin.so"),
 ];

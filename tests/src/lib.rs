@@ -26,6 +26,8 @@ pub mod environment;
 #[cfg(feature = "fixtures")]
 pub mod fixture;
 #[cfg(feature = "harness")]
+pub mod hostile;
+#[cfg(feature = "harness")]
 pub mod image;
 #[cfg(feature = "harness")]
 pub mod runtime;

@@ -31,6 +31,7 @@ const LEARNED_STARTS: &[&[&str]] = &[
     &["/usr/bin/repeat"],
     &["/usr/bin/from_thread"],
     &["/usr/bin/mapper"],
+    &["/usr/bin/abuse"],
     &[DYNAMIC],
 ];
 
@@ -48,6 +49,7 @@ pub const LEARNED: &[&str] = &[
     "/usr/bin/repeat",
     "/usr/bin/from_thread",
     "/usr/bin/mapper",
+    "/usr/bin/abuse",
     DYNAMIC,
 ];
 

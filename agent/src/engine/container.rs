@@ -487,6 +487,7 @@ impl Engine {
         }
         self.maps.remove_container(cgroup)?;
         self.maps.clear_seen_of(cgroup)?;
+        self.memory.forget(cgroup);
         self.maps.clear_verified_of(cgroup)?;
         self.maps.give_slot(tracked.slot)?;
         self.counters.gone.add_all(&instance);

@@ -39,6 +39,9 @@ const LIMITS: ContentLimits = ContentLimits {
 };
 /// Most contents that are remembered for `profile accept` without a hash. At the bound all are forgotten.
 const REMEMBERED_MAX: usize = 4_096;
+/// Most files of one container that may run because they have the image's content: a container that copies up more must not use
+/// up `VERIFIED` for the others. At the bound the file stays drift, which is told once in the log.
+const AS_IMAGE_MAX: usize = 256;
 /// When the files that an operator accepted are looked for in a new container: after each of these, from the last.
 const VERIFY_AFTER: [Duration; 6] = [
     Duration::ZERO,
@@ -65,6 +68,8 @@ pub(super) struct ContentMemory {
     last: HashMap<(ProfileKey, Layer, ByteText), ContentHash>,
     /// Inodes with an accepted content: a file that is mounted from the host is the same in each container.
     accepted: HashMap<(ProfileKey, Layer, ByteText), Vec<(FileIdentity, ContentHash)>>,
+    /// By container: the inodes that have the image's content.
+    as_image: HashMap<u64, HashSet<(u64, u32)>>,
 }
 
 /// Hands checks to the thread.
@@ -337,6 +342,9 @@ impl Engine {
             device: file.device,
             reserved: 0,
         };
+        if reason == VERIFIED_AS_IMAGE && !self.memory.may_verify(container, file) {
+            return;
+        }
         let path_hash = hash::path(self.kernel.hash_key, path.as_bytes(), None);
         let verified = Verified {
             file: *file,
@@ -437,6 +445,29 @@ impl Engine {
 }
 
 impl ContentMemory {
+    /// The container is gone.
+    pub(super) fn forget(&mut self, container: u64) {
+        self.as_image.remove(&container);
+    }
+
+    /// Whether one more file of a container may be marked as the image's; notes it if so.
+    fn may_verify(&mut self, container: u64, file: &FileIdentity) -> bool {
+        let files = self.as_image.entry(container).or_default();
+        let inode = (file.inode, file.device);
+        if files.len() < AS_IMAGE_MAX || files.contains(&inode) {
+            files.insert(inode);
+            if files.len() == AS_IMAGE_MAX {
+                tracing::warn!(
+                    container,
+                    files = AS_IMAGE_MAX,
+                    "so many files with the image's content were copied up; further ones stay drift"
+                );
+            }
+            return true;
+        }
+        false
+    }
+
     fn number(&mut self) -> u64 {
         self.next_check += 1;
         self.next_check
@@ -481,4 +512,24 @@ pub(super) fn overlay(tracked: &mut Tracked, pids: &[u32], mount_namespace: u32)
     })?;
     tracked.overlay = Some(found.clone());
     Some(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_container_cannot_have_all_files_verified() {
+        let mut memory = ContentMemory::default();
+        let file = |inode: usize| FileIdentity {
+            inode: inode as u64,
+            ..FileIdentity::default()
+        };
+        assert!((0..AS_IMAGE_MAX).all(|inode| memory.may_verify(1, &file(inode))));
+        assert!(!memory.may_verify(1, &file(AS_IMAGE_MAX)));
+        assert!(memory.may_verify(1, &file(0)), "it is known already");
+        assert!(memory.may_verify(2, &file(AS_IMAGE_MAX)), "another container");
+        memory.forget(1);
+        assert!(memory.may_verify(1, &file(AS_IMAGE_MAX)));
+    }
 }

@@ -5,7 +5,7 @@
 
 pub mod exec;
 mod load;
-mod program;
+pub mod program;
 pub mod programs;
 pub mod report;
 pub mod statistics;
