@@ -22,7 +22,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 pub use self::containerd::{Containerd, POD_NAMESPACE};
 pub use self::docker::Docker;
 pub use self::place::{Layout, Place, tail};
-pub use self::podman::Podman;
+pub use self::podman::{Podman, USER};
 
 use crate::service::Service;
 
