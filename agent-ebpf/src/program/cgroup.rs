@@ -2,7 +2,8 @@
 //!
 //! A cgroup is a container's if its name holds a container id (64 hexadecimal digits, as all runtimes name theirs) or if
 //! its parent is entered as one in which a runtime creates containers. It is entered in the same moment, as pending, so
-//! that a container is known before its first exec. A cgroup below a container's belongs to that container.
+//! that a container is known before its first exec. A cgroup below a container's belongs to that container, and so does one
+//! that a container's process creates elsewhere than where runtimes do.
 //!
 //! Fails open: without a free slot or room the container is not tracked, which is counted and told.
 
@@ -11,7 +12,8 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use agent_common::record::cgroup::{CGROUP_NAME_BYTES, CgroupChange, CgroupRecord, LeaveRecord};
 use agent_common::record::{RecordHeader, RecordKind};
 use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel_str};
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::debug;
@@ -47,6 +49,13 @@ fn created(ctx: &RawTracePointContext) -> Option<()> {
         && parent.flags & CONTAINER_PARENT == 0
     {
         return nested(id, &parent);
+    }
+    // A container may have more cgroups than are entered as its own. Below one that was left out a name makes no container:
+    // who could choose it could use up the slots of all others.
+    if parent.is_none()
+        && let Some(creator) = container_of_current()
+    {
+        return nested(id, &creator);
     }
     if state::container(id).is_some() {
         // Entered by the programs of an agent that is being taken over from.
@@ -85,6 +94,15 @@ fn nested(id: u64, parent: &Container) -> Option<()> {
         emit::add(&mut instance.nested_cgroups, 1);
     }
     Some(())
+}
+
+/// The container whose process creates the cgroup; `None` if it is in none, as runtimes are.
+#[inline(always)]
+fn container_of_current() -> Option<Container> {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct(unsafe { bpf_get_current_task() } as u64);
+    state::container(state::task_entry(task, pid)?.container)
 }
 
 /// Enters a new container as pending; `None` if there is no room.
