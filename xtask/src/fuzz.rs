@@ -204,8 +204,18 @@ fn fuzz(binary: &Path, target: &str, time: Duration) -> Result<(bool, VecDeque<S
     for directory in [&corpus, &failures] {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
     }
+    // In memory where the machine has such a place. A target ends without a chance to remove what it made.
+    let memory = Path::new("/dev/shm");
+    let parent = if memory.is_dir() {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    };
+    let temporary = parent.join(format!("driftlock-fuzz-{}", std::process::id()));
+    std::fs::create_dir_all(&temporary).with_context(|| format!("cannot make {}", temporary.display()))?;
     let mut command = std::process::Command::new(binary);
     command
+        .env("TMPDIR", &temporary)
         .arg(format!("-max_total_time={}", time.as_secs().max(1)))
         .arg("-print_final_stats=1")
         .arg(format!("-artifact_prefix={}/", failures.display()))
@@ -214,7 +224,10 @@ fn fuzz(binary: &Path, target: &str, time: Duration) -> Result<(bool, VecDeque<S
         .arg(format!("-max_len={INPUT_BYTES}"))
         .arg(&corpus)
         .arg(package().join("seeds").join(target));
-    let outcome = process::watch(target, &mut command)?;
+    let outcome = process::watch(target, &mut command);
+    let removed = std::fs::remove_dir_all(&temporary);
+    let outcome = outcome?;
+    removed.with_context(|| format!("cannot remove {}", temporary.display()))?;
     Ok((outcome.status.success(), outcome.lines))
 }
 

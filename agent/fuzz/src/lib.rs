@@ -3,21 +3,15 @@
 //! A target gets bytes. It must not panic, hang, or use memory without bound, whatever they are; and what it read it must be
 //! able to say again. `cargo xtask fuzz` builds and runs them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-/// A directory of this process's own, in memory where the machine has such a place.
+/// A directory of this process's own in the place for temporary files, which `cargo xtask fuzz` gives it and removes.
 ///
 /// # Panics
 /// It cannot be made.
 #[must_use]
 pub fn directory() -> PathBuf {
-    let memory = Path::new("/dev/shm");
-    let parent = if memory.is_dir() {
-        memory.to_owned()
-    } else {
-        std::env::temp_dir()
-    };
-    let directory = parent.join(format!("driftlock-fuzz-{}", std::process::id()));
+    let directory = std::env::temp_dir().join(format!("driftlock-fuzz-{}", std::process::id()));
     std::fs::create_dir_all(&directory).expect("a directory can be made in a temporary place");
     directory
 }
