@@ -18,6 +18,9 @@ pub enum AlertKind {
     /// A process moved out of its container's cgroup. It stays tracked.
     #[serde(rename = "exec.left_cgroup")]
     ExecLeftCgroup,
+    /// A container has made more cgroups than are entered as its own. Their processes stay tracked.
+    #[serde(rename = "exec.cgroup_limit")]
+    ExecCgroupLimit,
     /// Code that did not come with the image was mapped executable.
     #[serde(rename = "library.drift")]
     LibraryDrift,
@@ -30,6 +33,7 @@ impl AlertKind {
         Self::ExecUnknown,
         Self::ExecInto,
         Self::ExecLeftCgroup,
+        Self::ExecCgroupLimit,
         Self::LibraryDrift,
     ];
 
@@ -37,7 +41,11 @@ impl AlertKind {
     #[must_use]
     pub const fn domain(self) -> Domain {
         match self {
-            Self::ExecDrift | Self::ExecUnknown | Self::ExecInto | Self::ExecLeftCgroup => Domain::Exec,
+            Self::ExecDrift
+            | Self::ExecUnknown
+            | Self::ExecInto
+            | Self::ExecLeftCgroup
+            | Self::ExecCgroupLimit => Domain::Exec,
             Self::LibraryDrift => Domain::Library,
         }
     }
@@ -50,6 +58,7 @@ impl AlertKind {
             Self::ExecUnknown => "exec.unknown",
             Self::ExecInto => "exec.into",
             Self::ExecLeftCgroup => "exec.left_cgroup",
+            Self::ExecCgroupLimit => "exec.cgroup_limit",
             Self::LibraryDrift => "library.drift",
         }
     }

@@ -180,6 +180,8 @@ pub enum AlertBehaviour {
     Library(AlertLibrary),
     /// A process left its cgroup.
     LeftCgroup(AlertLeftCgroup),
+    /// A container has made too many cgroups.
+    CgroupLimit(AlertCgroupLimit),
 }
 
 /// A file that was used.
@@ -240,6 +242,14 @@ pub struct AlertLeftCgroup {
     pub destination: u64,
     /// Its name.
     pub destination_name: ByteText,
+}
+
+/// More cgroups in a container than are entered as its own. Who made them is not known: the process of the alert is the
+/// container's oldest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertCgroupLimit {
+    /// How many are entered.
+    pub entered_cgroups: u64,
 }
 
 /// What else was found out about a file.
@@ -303,7 +313,7 @@ impl AlertBehaviour {
         match self {
             Self::Exec(exec) => Some(&exec.file),
             Self::Library(library) => Some(&library.file),
-            Self::LeftCgroup(_) => None,
+            Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
         }
     }
 
@@ -312,7 +322,7 @@ impl AlertBehaviour {
         match self {
             Self::Exec(exec) => Some(&mut exec.file),
             Self::Library(library) => Some(&mut library.file),
-            Self::LeftCgroup(_) => None,
+            Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
         }
     }
 }
@@ -428,6 +438,17 @@ mod tests {
             destination: 1,
             destination_name: "user.slice".into(),
         });
+        assert_eq!(
+            serde_json::from_str::<Alert>(&alert.to_line()).expect("read back"),
+            alert
+        );
+    }
+
+    #[test]
+    fn too_many_cgroups_read_back() {
+        let mut alert = example::alert(Time::now());
+        alert.kind = AlertKind::ExecCgroupLimit;
+        alert.behaviour = AlertBehaviour::CgroupLimit(AlertCgroupLimit { entered_cgroups: 256 });
         assert_eq!(
             serde_json::from_str::<Alert>(&alert.to_line()).expect("read back"),
             alert

@@ -59,7 +59,7 @@ impl std::fmt::Display for Severity {
 pub struct Circumstances {
     /// What kind of alert it is.
     pub kind: AlertKind,
-    /// The file's layer; of no meaning for [`AlertKind::ExecLeftCgroup`].
+    /// The file's layer; of no meaning where the alert is about none.
     pub layer: Layer,
     /// Whose process it is.
     pub state: TaskState,
@@ -94,6 +94,7 @@ pub fn rate(what: Circumstances) -> Rating {
         (AlertKind::ExecUnknown, _) => (Severity::Medium, &["T1059"]),
         (AlertKind::ExecInto, _) => (Severity::Medium, &["T1059", "T1609"]),
         (AlertKind::ExecLeftCgroup, _) => (Severity::High, &["T1611"]),
+        (AlertKind::ExecCgroupLimit, _) => (Severity::Medium, &["T1499"]),
     };
     let mut attack = techniques.to_vec();
     if what.state == TaskState::ExecIn && !attack.contains(&"T1609") {

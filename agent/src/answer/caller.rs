@@ -6,19 +6,13 @@
 
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use agent_common::record::{ANCESTORS_MAX, Ancestor, ProcessPart};
 use agent_common::task::{Task, TaskState};
 
 use super::policy::KernelMaps;
-use crate::container::process::memberships;
-use crate::container::read::read_bounded;
-
-/// Most bytes read of `/proc/PID/stat` and `/proc/PID/status`: a list of groups may be long.
-const FILE_BYTES: u64 = 64 * 1024;
-/// Nanoseconds in a clock tick of `/proc/PID/stat` (`USER_HZ` is 100 on all machines that are supported).
-const TICK_NS: u64 = 10_000_000;
+use crate::container::process::{TICK_NS, memberships, stat, status};
 
 /// A process of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,23 +37,6 @@ pub(super) struct Place {
     pub(super) device: u32,
 }
 
-/// What `/proc/PID/stat` says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stat {
-    comm: Vec<u8>,
-    parent: u32,
-    started_ns: u64,
-}
-
-/// What `/proc/PID/status` says.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Status {
-    process: u32,
-    in_container: u32,
-    uid: u32,
-    gid: u32,
-}
-
 /// Whose process a thread is; `None` if it is in no container that is watched, or still the runtime.
 pub(super) fn member(thread: u32, maps: &KernelMaps, places: &HashMap<u64, Place>) -> Option<Member> {
     let mut process = thread;
@@ -71,7 +48,7 @@ pub(super) fn member(thread: u32, maps: &KernelMaps, places: &HashMap<u64, Place
         }
     }
     // An entry may be left from an earlier process with this id.
-    let started_ns = stat(process)?.started_ns;
+    let started_ns = stat(process)?.started_ns();
     match task.filter(|task| task.started_ns / TICK_NS == started_ns / TICK_NS) {
         Some(task) => of_task(process, &task),
         None => entering(process, started_ns, maps, places),
@@ -171,51 +148,6 @@ fn file(process: u32, name: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{process}/{name}"))
 }
 
-fn stat(process: u32) -> Option<Stat> {
-    parse_stat(&read(&file(process, "stat"))?)
-}
-
-fn status(process: u32) -> Option<Status> {
-    parse_status(&read(&file(process, "status"))?)
-}
-
-fn read(path: &Path) -> Option<Vec<u8>> {
-    read_bounded(path, FILE_BYTES).ok()
-}
-
-/// The name stands in parentheses, and may hold some.
-fn parse_stat(line: &[u8]) -> Option<Stat> {
-    let start = line.iter().position(|byte| *byte == b'(')?;
-    let end = line.iter().rposition(|byte| *byte == b')')?;
-    let comm = line.get(start + 1..end)?.to_vec();
-    let fields: Vec<&str> = std::str::from_utf8(&line[end + 1..])
-        .ok()?
-        .split_ascii_whitespace()
-        .collect();
-    // Fields 4 and 22 of proc(5), of which the third is the first here.
-    let ticks: u64 = fields.get(22 - 3)?.parse().ok()?;
-    Some(Stat {
-        comm,
-        parent: fields.get(4 - 3)?.parse().ok()?,
-        started_ns: ticks.saturating_mul(TICK_NS),
-    })
-}
-
-fn parse_status(status: &[u8]) -> Option<Status> {
-    let field = |name: &[u8]| {
-        let mut lines = status.split(|byte| *byte == b'\n');
-        std::str::from_utf8(lines.find_map(|line| line.strip_prefix(name))?).ok()
-    };
-    let first = |name| field(name)?.split_ascii_whitespace().next()?.parse().ok();
-    let last = |name| field(name)?.split_ascii_whitespace().next_back()?.parse().ok();
-    Some(Status {
-        process: first(b"Tgid:")?,
-        in_container: last(b"NStgid:")?,
-        uid: first(b"Uid:")?,
-        gid: first(b"Gid:")?,
-    })
-}
-
 fn name(comm: &[u8]) -> [u8; 16] {
     let mut name = [0; 16];
     let length = comm.len().min(name.len() - 1);
@@ -228,26 +160,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_cannot_shift_the_fields() {
-        let stat = b"42 (a) R 7 2 (x\nUid: 0) S 1 42 42 0 -1 4194560 5 0 0 0 1 0 0 0 20 0 1 0 777 9 9 0\n";
-        let parsed = parse_stat(stat).expect("a stat");
-        assert_eq!(parsed.comm, b"a) R 7 2 (x\nUid: 0");
-        assert_eq!((parsed.parent, parsed.started_ns), (1, 7_770_000_000));
-        assert_eq!(parse_stat(b"42 (a"), None);
-        assert_eq!(parse_stat(b")("), None);
-    }
-
-    #[test]
-    fn reads_this_process() {
-        let own = status(std::process::id()).expect("this process runs");
-        assert_eq!(own.process, std::process::id());
-        assert_eq!(own.uid, rustix::process::getuid().as_raw());
-        let parent = stat(own.process).expect("this process runs").parent;
-        assert_eq!(
-            Some(parent),
-            rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
-        );
-        assert!(working_directory(own.process).starts_with(b"/"));
+    fn reads_the_working_directory() {
+        assert!(working_directory(std::process::id()).starts_with(b"/"));
     }
 
     #[test]

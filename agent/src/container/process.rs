@@ -12,8 +12,12 @@ use super::read::{ReadError, read_bounded};
 
 /// Most bytes read of a command line; a longer one is that of no runtime.
 const CMDLINE_BYTES: u64 = 128 * 1024;
-/// Most bytes read of `/proc/PID/stat` and `/proc/PID/comm`.
-const SMALL_FILE_BYTES: u64 = 4096;
+/// Most bytes read of `/proc/PID/comm`.
+const NAME_BYTES: u64 = 4096;
+/// Most bytes read of `/proc/PID/stat` and `/proc/PID/status`: a list of groups may be long.
+const FILE_BYTES: u64 = 64 * 1024;
+/// Nanoseconds in a clock tick of `/proc/PID/stat` (`USER_HZ` is 100 on all machines that are supported).
+pub const TICK_NS: u64 = 10_000_000;
 
 /// A process and when it started: a pid alone may be another process by now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,30 @@ pub struct RuntimeProcess {
     pub name: &'static str,
     /// Its command line.
     pub arguments: Vec<Vec<u8>>,
+}
+
+/// What `/proc/PID/stat` says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Stat {
+    /// The thread's name.
+    pub comm: Vec<u8>,
+    /// The parent's process id.
+    pub parent: u32,
+    /// Start, clock ticks since boot.
+    pub started_ticks: u64,
+}
+
+/// What `/proc/PID/status` says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Thread group id.
+    pub process: u32,
+    /// The same in the process's own pid namespace.
+    pub in_container: u32,
+    /// Real user id.
+    pub uid: u32,
+    /// Real group id.
+    pub gid: u32,
 }
 
 /// The ids of all processes.
@@ -61,11 +89,30 @@ pub fn memberships(pid: u32) -> Result<Vec<Membership>, ReadError> {
 /// The process that has this pid now; `None` if there is none.
 #[must_use]
 pub fn identify(pid: u32) -> Option<ProcessId> {
-    let stat = read_bounded(&file(pid, "stat"), SMALL_FILE_BYTES).ok()?;
     Some(ProcessId {
         pid,
-        started_ticks: started_ticks(&stat)?,
+        started_ticks: stat(pid)?.started_ticks,
     })
+}
+
+/// What the kernel says of a process or thread; `None` if there is none.
+#[must_use]
+pub fn stat(pid: u32) -> Option<Stat> {
+    parse_stat(&read_bounded(&file(pid, "stat"), FILE_BYTES).ok()?)
+}
+
+/// More of what it says.
+#[must_use]
+pub fn status(pid: u32) -> Option<Status> {
+    parse_status(&read_bounded(&file(pid, "status"), FILE_BYTES).ok()?)
+}
+
+impl Stat {
+    /// Start, boot-time clock, ns, to the tick.
+    #[must_use]
+    pub fn started_ns(&self) -> u64 {
+        self.started_ticks.saturating_mul(TICK_NS)
+    }
 }
 
 impl ProcessId {
@@ -81,7 +128,7 @@ fn file(pid: u32, name: &str) -> PathBuf {
 }
 
 fn runtime(pid: u32, names: &[&'static str], own_namespace: Option<u64>) -> Option<RuntimeProcess> {
-    let comm = read_bounded(&file(pid, "comm"), SMALL_FILE_BYTES).ok()?;
+    let comm = read_bounded(&file(pid, "comm"), NAME_BYTES).ok()?;
     let name = names
         .iter()
         .find(|name| comm.strip_suffix(b"\n").unwrap_or(&comm) == name.as_bytes())?;
@@ -112,11 +159,35 @@ fn user_namespace(pid: u32) -> Option<u64> {
     Some(std::fs::metadata(file(pid, "ns/user")).ok()?.ino())
 }
 
-/// Field 22. The name in field 2 may hold blanks and parentheses; nothing after it does.
-fn started_ticks(stat: &[u8]) -> Option<u64> {
-    let end_of_name = stat.iter().rposition(|byte| *byte == b')')?;
-    let fields = std::str::from_utf8(&stat[end_of_name + 1..]).ok()?;
-    fields.split_ascii_whitespace().nth(22 - 3)?.parse().ok()
+/// The name stands in parentheses, and may hold some.
+fn parse_stat(line: &[u8]) -> Option<Stat> {
+    let start = line.iter().position(|byte| *byte == b'(')?;
+    let end = line.iter().rposition(|byte| *byte == b')')?;
+    let comm = line.get(start + 1..end)?.to_vec();
+    // Fields 4 and 22 of proc(5), of which the third is the first here.
+    let mut fields = std::str::from_utf8(&line[end + 1..])
+        .ok()?
+        .split_ascii_whitespace();
+    Some(Stat {
+        comm,
+        parent: fields.nth(4 - 3)?.parse().ok()?,
+        started_ticks: fields.nth(22 - 5)?.parse().ok()?,
+    })
+}
+
+fn parse_status(status: &[u8]) -> Option<Status> {
+    let field = |name: &[u8]| {
+        let mut lines = status.split(|byte| *byte == b'\n');
+        std::str::from_utf8(lines.find_map(|line| line.strip_prefix(name))?).ok()
+    };
+    let first = |name| field(name)?.split_ascii_whitespace().next()?.parse().ok();
+    let last = |name| field(name)?.split_ascii_whitespace().next_back()?.parse().ok();
+    Some(Status {
+        process: first(b"Tgid:")?,
+        in_container: last(b"NStgid:")?,
+        uid: first(b"Uid:")?,
+        gid: first(b"Gid:")?,
+    })
 }
 
 #[cfg(test)]
@@ -125,9 +196,24 @@ mod tests {
 
     #[test]
     fn a_name_cannot_shift_the_fields() {
-        let stat = b"42 (a) R 1 2 (x) S 1 42 42 0 -1 4194560 5 0 0 0 1 0 0 0 20 0 1 0 777 9 9 0\n";
-        assert_eq!(started_ticks(stat), Some(777));
-        assert_eq!(started_ticks(b"42 (a"), None);
+        let stat = b"42 (a) R 7 2 (x\nUid: 0) S 1 42 42 0 -1 4194560 5 0 0 0 1 0 0 0 20 0 1 0 777 9 9 0\n";
+        let parsed = parse_stat(stat).expect("a stat");
+        assert_eq!(parsed.comm, b"a) R 7 2 (x\nUid: 0");
+        assert_eq!((parsed.parent, parsed.started_ns()), (1, 7_770_000_000));
+        assert_eq!(parse_stat(b"42 (a"), None);
+        assert_eq!(parse_stat(b")("), None);
+    }
+
+    #[test]
+    fn reads_this_process() {
+        let own = status(std::process::id()).expect("this process runs");
+        assert_eq!(own.process, std::process::id());
+        assert_eq!(own.uid, rustix::process::getuid().as_raw());
+        let parent = stat(own.process).expect("this process runs").parent;
+        assert_eq!(
+            Some(parent),
+            rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().cast_unsigned())
+        );
     }
 
     #[test]

@@ -2,23 +2,26 @@
 
 use std::time::Duration;
 
+use agent_common::container::NESTED_CGROUPS_MAX;
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::Layer;
 use agent_common::rule::{Action, BehaviourKey};
+use agent_common::task::TaskState;
 
 use super::Engine;
 use super::container::{Told, Tracked};
 use crate::alert::fold::FoldKey;
 use crate::alert::kind::AlertKind;
 use crate::alert::model::{
-    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertFile, AlertId,
-    AlertImage, AlertLeftCgroup, AlertLibrary, AlertLost, AlertNote, AlertProcess, AlertProfile, SCHEMA,
-    device_text,
+    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertCgroupLimit, AlertContainer, AlertExec,
+    AlertFile, AlertId, AlertImage, AlertLeftCgroup, AlertLibrary, AlertLost, AlertNote, AlertProcess,
+    AlertProfile, SCHEMA, device_text,
 };
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::Time;
 use crate::compare::{self, Deviation, DeviationKind};
 use crate::container::membership::nested_in;
+use crate::container::process;
 use crate::event::{ExecPart, LeaveEvent, Origin, ProcessEvent, UseEvent, Used};
 
 impl Engine {
@@ -78,6 +81,54 @@ impl Engine {
             action: Action::None,
         };
         self.offer(key, alert, None);
+    }
+
+    /// Reports the containers that have made more cgroups than are entered as their own, each once.
+    pub(super) fn report_cgroup_limits(&mut self) {
+        let at_limit: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| !tracked.is_removed() && !tracked.is_at_cgroup_limit)
+            .filter(|tracked| {
+                self.maps
+                    .instance(tracked.slot)
+                    .is_ok_and(|instance| instance.nested_cgroups >= NESTED_CGROUPS_MAX)
+            })
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for container in at_limit {
+            let Some(tracked) = self.containers.get_mut(&container) else {
+                continue;
+            };
+            tracked.is_at_cgroup_limit = true;
+            let (mode, slot) = (tracked.mode, tracked.slot);
+            let tracked = &self.containers[&container];
+            let oldest = super::container::processes(&self.layout.layout, tracked)
+                .into_iter()
+                .min();
+            let process = first_process(oldest.unwrap_or(0));
+            let origin = Origin {
+                time_ns: u64::try_from(Self::now().as_nanos()).unwrap_or(u64::MAX),
+                container,
+                slot,
+            };
+            let behaviour = AlertBehaviour::CgroupLimit(AlertCgroupLimit {
+                entered_cgroups: NESTED_CGROUPS_MAX,
+            });
+            let kind = AlertKind::ExecCgroupLimit;
+            let mut alert = self.alert(kind, origin, &process, behaviour);
+            alert.mode = mode;
+            let key = FoldKey {
+                behaviour: BehaviourKey {
+                    container,
+                    domain: Domain::Exec as u8,
+                    ..BehaviourKey::default()
+                },
+                kind,
+                action: Action::None,
+            };
+            self.offer(key, alert, None);
+        }
     }
 
     /// The key under which the kernel counts the repeats of a behaviour.
@@ -303,5 +354,23 @@ fn container(tracked: &Tracked) -> AlertContainer {
             .filter(|uid| !uid.as_bytes().is_empty()),
         pod_labels: pod.map(|pod| pod.labels.clone()).unwrap_or_default(),
         nested: None,
+    }
+}
+
+/// A container's oldest process, as `/proc` has it; what cannot be read is empty.
+fn first_process(pid: u32) -> ProcessEvent {
+    let stat = process::stat(pid);
+    let status = process::status(pid).unwrap_or_default();
+    ProcessEvent {
+        started_ns: stat.as_ref().map_or(0, process::Stat::started_ns),
+        pid,
+        pid_in_container: status.in_container,
+        parent_pid: stat.as_ref().map_or(0, |stat| stat.parent),
+        uid: status.uid,
+        gid: status.gid,
+        state: TaskState::Unclassified,
+        comm: stat.map_or_else(Vec::new, |stat| stat.comm).into(),
+        ancestors: Vec::new(),
+        ancestors_truncated: false,
     }
 }

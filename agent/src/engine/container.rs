@@ -62,6 +62,8 @@ pub(super) struct Tracked {
     pub(super) overlay: Option<Overlay>,
     /// When accepted files are looked for next, and how often that was done.
     pub(super) next_verification: Option<(Duration, u32)>,
+    /// It was told that it has made too many cgroups.
+    pub(super) is_at_cgroup_limit: bool,
     /// When its cgroup went.
     pub(super) removed: Option<Duration>,
     pub(super) lost_before_window: u64,
@@ -137,6 +139,7 @@ impl Tracked {
             not_followed: None,
             overlay: None,
             next_verification: None,
+            is_at_cgroup_limit: false,
             removed: None,
             lost_before_window: 0,
             told: [Told::default(); DOMAIN_SLOTS],
@@ -306,6 +309,7 @@ impl Engine {
             }
         }
         self.learn(learning);
+        self.report_cgroup_limits();
         if listing.truncated {
             return;
         }

@@ -118,6 +118,7 @@ pub fn behaviour(alert: &Alert) -> String {
             format!("{} {}{program}", library.file.layer, library.file.path)
         }
         AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
+        AlertBehaviour::CgroupLimit(limit) => format!("more than {} cgroups", limit.entered_cgroups),
     }
 }
 
