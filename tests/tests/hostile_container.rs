@@ -39,9 +39,9 @@ const CROWD: u64 = 17_000;
 const CGROUPS: u64 = 10_000;
 /// Of those that follow, each is named as a container's is: more than there are slots.
 const FALSE_CONTAINERS: u64 = 5_000;
-/// More containers than there really are.
 /// How long it may take until the cgroups are told of: the agent looks every 5 s.
 const TOLD_WITHIN: Duration = Duration::from_secs(20);
+/// More containers than there really are.
 const KNOWN_MAX: usize = 20;
 /// Most behaviours of a profile (`BEHAVIOURS_MAX`).
 const PROFILE_MAX: usize = 8_192;
