@@ -256,7 +256,12 @@ fn a_broken_document_changes_nothing() -> anyhow::Result<()> {
             good.replacen("ImageProfile", "Pod", 1),
             ":2:7: unknown variant `Pod`",
         ),
-        ("cut", good[..good.len() / 2].to_owned(), ":"),
+        // In the middle of a digest: cut elsewhere, what is left may be a document.
+        (
+            "cut",
+            good[..good.find("sha256:").unwrap_or(0) + 20].to_owned(),
+            ":",
+        ),
         ("nesting", format!("roles: {}", "[".repeat(100_000)), ":1:"),
         ("aliases", format!("l0: &l0 [x]\n{bomb}"), ":1:"),
         (
