@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Container, Kind, Layout, Place, Runtime, tail};
+use super::{Container, Kind, Layout, Place, Runtime, tail, text_of};
 use crate::environment::patience;
 use crate::service::Service;
 
@@ -113,15 +113,7 @@ impl Docker {
         &self,
         arguments: impl IntoIterator<Item = Argument>,
     ) -> anyhow::Result<String> {
-        let mut command = self.command(arguments);
-        let output = command.output().context("cannot run docker")?;
-        ensure!(
-            output.status.success(),
-            "{command:?}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+        text_of(self.command(arguments))
     }
 }
 

@@ -21,7 +21,7 @@ use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 pub use self::containerd::{Containerd, POD_NAMESPACE};
 pub use self::docker::Docker;
-pub use self::place::{Layout, Place, tail};
+pub use self::place::{Layout, Place, tail, text_of};
 pub use self::podman::{Podman, USER};
 
 use crate::service::Service;

@@ -11,7 +11,7 @@ use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, ensure};
 
-use super::{Container, Kind, Layout, Place, Runtime, archive};
+use super::{Container, Kind, Layout, Place, Runtime, archive, text_of};
 use crate::cleanup;
 use crate::service::Service;
 
@@ -150,15 +150,7 @@ impl Podman {
     /// # Errors
     /// It did not succeed; the message holds what it said.
     pub fn text<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> anyhow::Result<String> {
-        let mut command = self.command(arguments);
-        let output = command.output().context("cannot run podman")?;
-        ensure!(
-            output.status.success(),
-            "{command:?}: {}\n{}",
-            output.status,
-            String::from_utf8_lossy(&output.stderr)
-        );
-        Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned())
+        text_of(self.command(arguments))
     }
 }
 
