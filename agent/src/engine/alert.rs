@@ -69,7 +69,7 @@ impl Engine {
         alert.mode = self
             .containers
             .get(&event.origin.container)
-            .map_or(Mode::Pending, |tracked| tracked.mode);
+            .map_or(Mode::Pending, |tracked| tracked.mode(Domain::Exec));
         let key = FoldKey {
             behaviour: BehaviourKey {
                 container: event.origin.container,
@@ -101,7 +101,7 @@ impl Engine {
                 continue;
             };
             tracked.is_at_cgroup_limit = true;
-            let (mode, slot) = (tracked.mode, tracked.slot);
+            let (mode, slot) = (tracked.mode(Domain::Exec), tracked.slot);
             let tracked = &self.containers[&container];
             let oldest = super::container::processes(&self.layout.layout, tracked)
                 .into_iter()

@@ -19,7 +19,7 @@ use crate::container::overlay::Overlay;
 use crate::container::runtimes::Found;
 use crate::container::tree::{self, ContainerCgroup};
 use crate::container::{ContainerId, ContainerInfo, Isolation, container_id_in, root};
-use crate::control::view::{DomainModeView, ModeSource};
+use crate::control::view::ModeSource;
 use crate::event::{CgroupEvent, Event};
 use crate::profile::model::ProfileKey;
 use crate::text::ByteText;
@@ -51,11 +51,8 @@ pub(super) struct Tracked {
     pub(super) resolution: Resolution,
     /// Events that wait.
     pub(super) waiting: VecDeque<Event>,
-    /// The mode for exec that is in the kernel.
-    pub(super) mode: Mode,
-    pub(super) mode_source: ModeSource,
-    /// The mode of each domain, with where it comes from; none while it is not known what the container is.
-    pub(super) modes: Vec<DomainModeView>,
+    /// The mode of each domain that is in the kernel, and where it comes from.
+    pub(super) modes: [(Mode, ModeSource); DOMAIN_SLOTS],
     /// Why its pod's annotations are not followed as they stand.
     pub(super) not_followed: Option<String>,
     /// Its layers on disk, once they were needed.
@@ -133,9 +130,7 @@ impl Tracked {
                 described: None,
             }),
             waiting: VecDeque::new(),
-            mode: Mode::Pending,
-            mode_source: ModeSource::Default,
-            modes: Vec::new(),
+            modes: [(Mode::Pending, ModeSource::Default); DOMAIN_SLOTS],
             not_followed: None,
             overlay: None,
             next_verification: None,
@@ -180,6 +175,11 @@ impl Tracked {
             Resolution::NotObservable(info, _) => Some(info),
             Resolution::Pending(search) | Resolution::Unresolved(search) => search.described.as_deref(),
         }
+    }
+
+    /// The mode of a domain that is in the kernel.
+    pub(super) fn mode(&self, domain: Domain) -> Mode {
+        self.modes[domain as usize].0
     }
 
     pub(super) fn is_removed(&self) -> bool {
@@ -256,7 +256,9 @@ impl Engine {
         let mut tracked = Tracked::new(cgroup, slot, name, path, Self::now());
         // An earlier agent may have left a policy in force.
         if let Ok(Some(entry)) = self.maps.container(cgroup) {
-            tracked.mode = entry.mode(Domain::Exec);
+            for &domain in Domain::ALL {
+                tracked.modes[domain as usize].0 = entry.mode(domain);
+            }
         }
         self.containers.insert(cgroup, tracked);
         self.resolve(cgroup, learning);

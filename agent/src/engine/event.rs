@@ -86,8 +86,7 @@ impl Engine {
         let known = tracked.known();
         let number = known.map(|known| known.profile);
         let profile = known.and_then(|known| self.store.profile(&known.key));
-        // That of domain exec: drift, of which alone the others tell, is reported in every mode.
-        let mode_now = tracked.mode;
+        let mode_now = tracked.mode(event.domain());
         let deviation = match compare(event, profile) {
             Comparison::Departs(deviation) => deviation,
             Comparison::Conforms(behaviour) => {

@@ -120,7 +120,7 @@ impl Engine {
                 has_lost.insert(tracked.cgroup);
             }
             let Some(known) = tracked.known() else { continue };
-            if tracked.mode != Mode::Learn {
+            if tracked.mode(Domain::Exec) != Mode::Learn {
                 continue;
             }
             let count = counts.entry(known.key.clone()).or_default();

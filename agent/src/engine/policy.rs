@@ -11,7 +11,7 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 
 use super::Engine;
 use super::container::Resolution;
-use crate::control::view::{DomainModeView, ModeSource, Tier, TierView};
+use crate::control::view::{ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
 use crate::text::ByteText;
 
@@ -72,7 +72,6 @@ impl Engine {
         if let Some(problem) = not_followed.as_ref().filter(|_| tracked.not_followed.is_none()) {
             tracing::warn!(container = %known.info.id.short(), problem, "a pod's annotation is not followed");
         }
-        let (mode, source) = mode_of(Domain::Exec);
         let exec_into = policies
             .exec_into_for(id, digest, &known.references)
             .unwrap_or(self.config.policies.exec_into);
@@ -87,12 +86,9 @@ impl Engine {
                 return;
             }
         };
-        let mut modes = [Mode::Pending as u8; DOMAIN_SLOTS];
-        let mut views = Vec::with_capacity(Domain::ALL.len());
+        let mut modes = [(Mode::Pending, ModeSource::Default); DOMAIN_SLOTS];
         for &domain in Domain::ALL {
-            let (mode, source) = mode_of(domain);
-            modes[domain as usize] = mode as u8;
-            views.push(DomainModeView { domain, mode, source });
+            modes[domain as usize] = mode_of(domain);
         }
         if profile.scripts {
             flags |= CONTAINER_SCRIPTS_JUDGED;
@@ -107,13 +103,13 @@ impl Engine {
             profile: known.profile,
             generation,
             flags,
-            modes,
+            modes: modes.map(|(mode, _)| mode as u8),
         };
         let set = self.maps.set_container(&entry);
-        let has_changed = set.is_ok() && tracked.mode != mode;
+        let is_new = |&domain: &Domain| tracked.mode(domain) != modes[domain as usize].0;
+        let has_changed = set.is_ok() && Domain::ALL.iter().any(is_new);
         if set.is_ok() {
-            (tracked.mode, tracked.mode_source) = (mode, source);
-            tracked.modes = views;
+            tracked.modes = modes;
             tracked.not_followed = not_followed;
         }
         Self::log_map_failure(set);

@@ -154,15 +154,13 @@ impl Engine {
             role: known.map(|known| known.key.role.as_text().clone()),
             state,
             state_reason,
-            modes: if tracked.modes.is_empty() {
-                vec![DomainModeView {
-                    domain: Domain::Exec,
-                    mode: tracked.mode,
-                    source: tracked.mode_source,
-                }]
-            } else {
-                tracked.modes.clone()
-            },
+            modes: Domain::ALL
+                .iter()
+                .map(|&domain| {
+                    let (mode, source) = tracked.modes[domain as usize];
+                    DomainModeView { domain, mode, source }
+                })
+                .collect(),
             tiers: self.tiers(),
             init_pid: info.and_then(|info| info.init_pid),
             cgroup: tracked.cgroup,
