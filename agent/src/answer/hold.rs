@@ -158,8 +158,8 @@ impl Holds {
     pub(super) fn release(&mut self, maps: &KernelMaps, group: &Group) -> Result<(), Errno> {
         let now = since_boot();
         for mut held in std::mem::take(&mut self.held) {
-            held.waits_for
-                .retain(|container| maps.is_beginning(*container) && !self.given_up.contains(container));
+            // Each has its own bound: what another one waited for in vain may be the very container that this one starts.
+            held.waits_for.retain(|container| maps.is_beginning(*container));
             let waited = now.saturating_sub(held.since);
             match fate(&held.waits_for, waited, self.policy.at_most()) {
                 Fate::Waits => {
