@@ -35,6 +35,11 @@ pub const CONTAINER_UNPROFILED_DENY_DRIFT: u32 = 1 << 2;
 /// The profile tells of scripts too: those of the image are compared with it, not only told from drift.
 pub const CONTAINER_SCRIPTS_JUDGED: u32 = 1 << 3;
 
+/// Policy `kill: [file]`: where a file's use cannot be denied in enforce mode, the process is killed.
+pub const CONTAINER_KILL_FILE: u32 = 1 << 4;
+/// Policy `kill: [cap]`: where the use of a capability cannot be denied in enforce mode, the process is killed.
+pub const CONTAINER_KILL_CAP: u32 = 1 << 5;
+
 /// Key of the container that the daemon's self-test takes place in; no cgroup has this id.
 pub const SELF_TEST: u64 = u64::MAX;
 

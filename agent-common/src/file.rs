@@ -20,6 +20,22 @@ tag! {
     }
 }
 
+tag! {
+    /// What was done with a file, in domain file.
+    FileOperation {
+        /// Opened for reading only.
+        Read = 1 => "read",
+        /// Opened for writing, with or without reading.
+        Write = 2 => "write",
+        /// Created by being opened.
+        Create = 3 => "create",
+        /// Put in its place by a rename.
+        Rename = 4 => "rename",
+        /// Put in its place as a further name of a file (hard link).
+        Link = 5 => "link",
+    }
+}
+
 impl Layer {
     /// Whether a program of this layer departs from the image whatever the profile says (DESIGN, "What a file is").
     #[must_use]

@@ -19,6 +19,8 @@ pub struct Instance {
     pub tasks: u64,
     /// Nested cgroups that `CONTAINERS` holds for this container.
     pub nested_cgroups: u64,
+    /// Nested cgroups that were left out, because it has as many as one container may have.
+    pub cgroups_left_out: u64,
     /// `s_dev` of the root filesystem; 0 until the first exec inside the container's root.
     pub root_device: u32,
     /// Inode number of the container's mount namespace; 0 until the first exec inside the container's root.
@@ -98,4 +100,4 @@ pub const QUOTA_DRIFT_PER_SECOND: u64 = 1_000;
 
 plain_old_data!(Instance, Counters, Node);
 const _: () = assert!(size_of::<Counters>() == 80);
-const _: () = assert!(size_of::<Instance>() == 64 + DOMAIN_SLOTS * 80);
+const _: () = assert!(size_of::<Instance>() == 72 + DOMAIN_SLOTS * 80);

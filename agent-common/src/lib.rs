@@ -7,6 +7,7 @@
 //! Failure: bytes from the kernel are tags of unknown value until one of the `from_raw` functions accepted them.
 #![no_std]
 
+pub mod cap;
 pub mod container;
 pub mod domain;
 pub mod file;
@@ -20,7 +21,7 @@ pub mod settings;
 pub mod task;
 
 /// Version of everything in this crate. The daemon refuses kernel objects of another version.
-pub const ABI_VERSION: u32 = 2;
+pub const ABI_VERSION: u32 = 3;
 
 /// Marks types as plain old data for the daemon: byte-wise decoding (`bytemuck`) and map access (`aya`).
 macro_rules! plain_old_data {

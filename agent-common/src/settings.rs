@@ -25,8 +25,11 @@ pub struct Settings {
     pub stale_generation: u32,
     /// 1: a miss is judged without reading the generation again. For the test that shows what the re-read is for.
     pub no_reread: u32,
-    /// Always zero.
-    pub reserved: u32,
+    /// 1: the kernel has `bpf_get_current_task_btf` (5.11 and later), by which the task is read without helpers.
+    pub has_typed_task: u32,
+    /// Address of the kernel's function that asks for `CAP_SYS_ADMIN` to account memory, and the one behind its end; 0 if they
+    /// are not known.
+    pub memory_check: [u64; 2],
 }
 
 /// Ids are those of the v2 hierarchy.
@@ -35,4 +38,4 @@ pub const CGROUP_V2: u32 = 2;
 pub const CGROUP_V1: u32 = 1;
 
 plain_old_data!(Settings);
-const _: () = assert!(size_of::<Settings>() == 48);
+const _: () = assert!(size_of::<Settings>() == 64);

@@ -37,6 +37,24 @@ pub struct Task {
     pub reserved: u16,
 }
 
+/// A word of bytes per process id, in the map `TRACKED`: not 0 if `TASKS` may hold the process. Neighbours share a cache line, so
+/// that a process of no container is known as such without a look-up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Tracked {
+    /// By the low bits of the process id.
+    pub processes: [u8; TRACKED_PROCESSES],
+}
+
+/// Processes in one element of `TRACKED`.
+pub const TRACKED_PROCESSES: usize = 64;
+const _: () = assert!(TRACKED_PROCESSES.is_power_of_two());
+
+/// Elements of `TRACKED` for as many process ids as Linux can have (`PID_MAX_LIMIT`, include/linux/threads.h); the daemon makes
+/// fewer where the machine has fewer. What is beyond the bound is looked up.
+pub const TRACKED_MAX: u32 = (4 << 20) / TRACKED_PROCESSES as u32;
+
 /// A kill was sent to this task; its death is reported so that the alert can say "confirmed".
 pub const TASK_KILLED: u8 = 1 << 0;
 /// A binary passed the check and is being loaded: the next file that is opened for execution is its interpreter
@@ -49,5 +67,5 @@ pub const TASKS_MAX: u32 = 65_536;
 /// Most entries that one container may hold, so that a fork bomb cannot take the others' room.
 pub const TASKS_PER_CONTAINER_MAX: u64 = 16_384;
 
-plain_old_data!(Task);
+plain_old_data!(Task, Tracked);
 const _: () = assert!(size_of::<Task>() == 24);

@@ -7,7 +7,7 @@ use agent_common::record::exec::{ARGS_BYTES, NAME_BYTES};
 use aya_ebpf::helpers::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str, bpf_task_pt_regs};
 
-use crate::kernel::{self, TaskStruct, setting};
+use crate::kernel::{Access as _, Probed, TaskStruct, setting};
 use crate::volatile::store;
 
 /// Arguments that are looked at before an execution; further ones are cut.
@@ -79,10 +79,10 @@ pub fn of_caller(mut args: Args<'_>) -> bool {
     }
     // SAFETY: the helpers take the current task, which the first of them gives.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let call: u64 = kernel::read(registers, REGISTER_NUMBER);
+    let call: u64 = Probed::read(registers, REGISTER_NUMBER);
     let list: u64 = match call {
-        EXECVE => kernel::read(registers, REGISTER_SI),
-        EXECVEAT => kernel::read(registers, REGISTER_DX),
+        EXECVE => Probed::read(registers, REGISTER_SI),
+        EXECVEAT => Probed::read(registers, REGISTER_DX),
         // A 32-bit system call, whose list is of another shape.
         _ => return false,
     };
@@ -137,10 +137,10 @@ pub fn filename_of_caller(name: &mut [u8; NAME_BYTES]) {
     }
     // SAFETY: the helpers take the current task, which the first of them gives.
     let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    let call: u64 = kernel::read(registers, REGISTER_NUMBER);
+    let call: u64 = Probed::read(registers, REGISTER_NUMBER);
     let address: u64 = match call {
-        EXECVE => kernel::read(registers, REGISTER_DI),
-        EXECVEAT => kernel::read(registers, REGISTER_SI),
+        EXECVE => Probed::read(registers, REGISTER_DI),
+        EXECVEAT => Probed::read(registers, REGISTER_SI),
         _ => return,
     };
     // SAFETY: the length is the array's; the helper checks the user address.

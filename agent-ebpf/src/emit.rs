@@ -127,7 +127,7 @@ pub fn counters(instance: &mut Instance, domain: Domain) -> &mut Counters {
 /// Fills in who it is.
 #[inline(never)]
 pub fn fill_process(part: &mut ProcessPart, task: u64, container: u64, state: u8) -> u32 {
-    let task = TaskStruct(task);
+    let task: TaskStruct = TaskStruct::at(task);
     let leader = task.leader();
     let mut ancestor = leader.real_parent();
     let (uid, gid) = task.uid_gid();

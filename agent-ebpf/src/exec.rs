@@ -18,7 +18,7 @@ use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
 use crate::args::{self, Args};
 use crate::emit::{self, Weight};
-use crate::kernel::{BinPrm, File, TaskStruct};
+use crate::kernel::{Access, BinPrm, File, TaskStruct};
 use crate::path;
 use crate::scratch::ExecScratch;
 use crate::state::Member;
@@ -69,32 +69,39 @@ pub fn key(member: &Member, record: &ExecRecord) -> BehaviourKey {
         domain: Domain::Exec as u8,
         layer: load(&record.layer),
         section: section(record),
-        reserved: [0; 5],
+        operation: 0,
+        reserved: [0; 4],
     }
 }
 
-/// The verdict on a file, with layer, identity, path and hashes left in the record.
+/// The verdict on a file, with layer, path and hashes left in the record; and unless it conforms, the file's identity.
 #[inline(always)]
-pub fn compare<const BEFORE: bool>(
+pub fn compare<const BEFORE: bool, A: Access>(
     member: &mut Member,
     scratch: &mut ExecScratch,
     task: TaskStruct,
-    file: File,
+    file: File<A>,
 ) -> Verdict {
     let (at, inode) = (file.path(), file.inode());
+    let layer = identity::layer(at, inode, member.instance) as u8;
+    store(&mut scratch.record.layer, layer);
+    identity::locate(at, &scratch.record.layer, &mut scratch.record.path);
+    if load(&scratch.record.layer) >= FIRST_DRIFT_LAYER {
+        let record = &mut scratch.record;
+        identity::identify(inode, &record.layer, &mut record.file);
+    }
+    let verdict = look_up::<BEFORE>(member, scratch, task);
+    if verdict as u8 != Verdict::Conforms as u8 && load(&scratch.record.layer) < FIRST_DRIFT_LAYER {
+        let record = &mut scratch.record;
+        identity::identify(inode, &record.layer, &mut record.file);
+    }
+    verdict
+}
+
+/// The verdict on the file whose layer and path are in the record, and its identity if it would be drift.
+#[inline(always)]
+fn look_up<const BEFORE: bool>(member: &mut Member, scratch: &mut ExecScratch, task: TaskStruct) -> Verdict {
     let record = &mut scratch.record;
-    store(
-        &mut record.layer,
-        identity::layer(at, inode, member.instance) as u8,
-    );
-    identity::identify(
-        at,
-        inode,
-        &record.layer,
-        &mut record.file,
-        &mut record.path,
-        &mut record.section,
-    );
     let too_long = load(&record.path.flags) & PATH_TOO_LONG != 0;
     let path_hash = path::hash(&mut scratch.path, &record.path);
     store(&mut record.path_hash, path_hash);
@@ -206,7 +213,7 @@ pub fn report<const BEFORE: bool>(
         applet::resolve(record, &mut scratch.applet);
     }
     let directory = task.working_directory();
-    path::walk(&mut record.cwd, directory.dentry.0, directory.mount.0, 1);
+    path::walk(&mut record.cwd, directory.dentry.0, directory.mount.0);
     if program.filename() != program.interpreter() {
         set(&mut record.flags, EXEC_SCRIPT);
     }

@@ -7,15 +7,15 @@ use agent_common::file::{FileIdentity, Layer};
 use agent_common::instance::Instance;
 use agent_common::path::PathWords;
 
-use crate::kernel::{Inode, Path, is_error, mount_namespace_number};
-use crate::path::walk;
-use crate::volatile::{load, store};
+use crate::kernel::{Access, Inode, Path, is_error, mount_namespace_number};
+use crate::path;
+use crate::volatile::load;
 
 /// The layer of the file with `inode` that was opened by `path`.
 #[inline(always)]
-pub fn layer(path: Path, inode: Inode, instance: &Instance) -> Layer {
+pub fn layer<A: Access, I: Access>(path: Path<A>, inode: Inode<I>, instance: &Instance) -> Layer {
     let superblock = inode.superblock();
-    if inode.links() == 0 || is_error(path.mount.namespace()) {
+    if inode.links() == 0 {
         Layer::Anonymous
     } else if superblock.device() == instance.root_device {
         if !superblock.is_overlay() {
@@ -25,40 +25,52 @@ pub fn layer(path: Path, inode: Inode, instance: &Instance) -> Layer {
         } else {
             Layer::Upper
         }
-    } else if is_of_container(path.mount.namespace(), instance) {
+    } else {
+        elsewhere(path.mount.namespace(), instance)
+    }
+}
+
+/// The layer of a file that is not on the container's root filesystem, by the mount namespace of its mount.
+#[inline(always)]
+fn elsewhere(namespace: u64, instance: &Instance) -> Layer {
+    if is_error(namespace) {
+        Layer::Anonymous
+    } else if is_of_container(namespace, instance) {
         Layer::Volume
     } else {
         Layer::Foreign
     }
 }
 
-/// Fills in a file's inode and path, once its layer stands in the record. `crosses_mounts` is a place to remember something
-/// in that the verifier need not follow.
+/// Fills in the path of a file whose layer stands in the record: what no mount can change, for files of the root filesystem;
+/// for all others as the container's mounts show it.
 #[inline(always)]
-pub fn identify(
-    path: Path,
-    inode: Inode,
-    layer: &u8,
-    file: &mut FileIdentity,
-    walked: &mut PathWords,
-    crosses_mounts: &mut u8,
-) {
-    let mut real_inode = inode;
-    if load(layer) == Layer::Upper as u8 {
-        real_inode = inode.overlay_upper().inode();
+pub fn locate<A: Access>(path: Path<A>, layer: &u8, walked: &mut PathWords) {
+    let layer = load(layer);
+    if layer == Layer::Image as u8 || layer == Layer::Upper as u8 {
+        path::walk_in_superblock(walked, path.dentry);
+    } else {
+        path::walk(walked, path.dentry.0, path.mount.0);
     }
-    let (changed_s, changed_ns) = real_inode.changed();
+}
+
+/// Fills in which inode it is, and in which state.
+#[inline(always)]
+pub fn identify<I: Access>(inode: Inode<I>, layer: &u8, file: &mut FileIdentity) {
+    let device = inode.superblock().device();
+    let inode = inode.probed();
+    let mut real = inode;
+    if load(layer) == Layer::Upper as u8 {
+        real = inode.overlay_upper().inode();
+    }
+    let (changed_s, changed_ns) = real.changed();
     *file = FileIdentity {
-        inode: real_inode.number(),
-        size_bytes: real_inode.size_bytes(),
+        inode: real.number(),
+        size_bytes: real.size_bytes(),
         changed_s,
         changed_ns,
-        device: inode.superblock().device(),
+        device,
     };
-    // What no mount can change, for files of the root filesystem; for all others as the container's mounts show it.
-    let crosses = load(layer) != Layer::Image as u8 && load(layer) != Layer::Upper as u8;
-    store(crosses_mounts, u8::from(crosses));
-    walk(walked, path.dentry.0, path.mount.0, load(crosses_mounts));
 }
 
 /// Whether a mount is in the container's own mount namespace.

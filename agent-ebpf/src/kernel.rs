@@ -1,8 +1,9 @@
 //! Kernel structures, read by offsets from the running kernel's BTF. Nothing else in this crate knows a layout.
 //!
-//! Each type is the address of a kernel structure. Every read is a `bpf_probe_read_kernel`, which checks the address
-//! and on failure fills the destination with zeros: a failed read gives 0, and each caller says what 0 means to it.
+//! Each type is the address of a kernel structure, with the way in which it is read ([`Access`]). A read that fails gives 0, and
+//! each caller says what 0 means to it.
 
+use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use agent_common::offsets::Offsets;
@@ -40,19 +41,44 @@ macro_rules! setting {
 }
 pub(crate) use setting;
 
-/// Reads a value of type `T` at `base + offset`; all zero if that address is not readable.
-#[inline(always)]
-pub fn read<T: Copy>(base: u64, offset: u32) -> T {
-    let mut value = MaybeUninit::<T>::uninit();
-    // SAFETY: the destination is valid for `size_of::<T>()` bytes and the helper always fills it; callers use integers
-    // and arrays of integers only, for which every bit pattern is a value.
-    unsafe {
-        bpf_probe_read_kernel(
-            value.as_mut_ptr().cast(),
-            size_of::<T>() as u32,
-            base.wrapping_add(u64::from(offset)) as *const _,
-        );
-        value.assume_init()
+/// How a kernel structure at an address is read.
+pub trait Access: Copy + PartialEq + Eq {
+    /// The value of type `T` at `base + offset`; all zero if that address is not readable.
+    fn read<T: Copy>(base: u64, offset: u32) -> T;
+}
+
+/// By a helper, which takes any address. Each read costs some 45 ns (docs/benchmarks.md), whatever its length.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Probed;
+
+/// Directly: the verifier knows the type of what lies at the address, because it is an argument of the hook or was read from
+/// one member by member. It accepts a read of members that it knows, and the kernel gives 0 where the address is bad.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Typed;
+
+impl Access for Probed {
+    #[inline(always)]
+    fn read<T: Copy>(base: u64, offset: u32) -> T {
+        let mut value = MaybeUninit::<T>::uninit();
+        // SAFETY: the destination is valid for `size_of::<T>()` bytes and the helper always fills it; callers use integers
+        // and arrays of integers only, for which every bit pattern is a value.
+        unsafe {
+            bpf_probe_read_kernel(
+                value.as_mut_ptr().cast(),
+                size_of::<T>() as u32,
+                base.wrapping_add(u64::from(offset)) as *const _,
+            );
+            value.assume_init()
+        }
+    }
+}
+
+impl Access for Typed {
+    #[inline(always)]
+    fn read<T: Copy>(base: u64, offset: u32) -> T {
+        // SAFETY: the verifier refuses a program in which this could be no member of a kernel structure; callers use integers
+        // only. Volatile: the kernel writes it.
+        unsafe { core::ptr::read_volatile((base as *const u8).wrapping_add(offset as usize).cast()) }
     }
 }
 
@@ -67,7 +93,22 @@ macro_rules! structures {
         $(#[$meta])*
         #[derive(Clone, Copy, PartialEq, Eq)]
         #[repr(transparent)]
-        pub struct $name(pub u64);
+        pub struct $name<A = Probed>(pub u64, pub PhantomData<A>);
+
+        impl<A: Access> $name<A> {
+            /// The structure at an address.
+            #[inline(always)]
+            pub const fn at(address: u64) -> Self {
+                Self(address, PhantomData)
+            }
+
+            /// The same structure, read by the helper.
+            #[inline(always)]
+            #[allow(dead_code, reason = "not asked of every structure")]
+            pub const fn probed(self) -> $name<Probed> {
+                $name(self.0, PhantomData)
+            }
+        }
     )+};
 }
 
@@ -98,115 +139,118 @@ structures! {
 
 /// `struct path`: where a file or directory is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub struct Path {
-    pub mount: VfsMount,
-    pub dentry: Dentry,
+pub struct Path<A = Probed> {
+    pub mount: VfsMount<A>,
+    pub dentry: Dentry<A>,
 }
 
-impl Path {
+impl<A: Access> Path<A> {
     #[inline(always)]
     fn at(base: u64, offset: u32) -> Self {
         Self {
-            mount: VfsMount(read(base, offset + offset!(path_mnt))),
-            dentry: Dentry(read(base, offset + offset!(path_dentry))),
+            mount: VfsMount::at(A::read(base, offset + offset!(path_mnt))),
+            dentry: Dentry::at(A::read(base, offset + offset!(path_dentry))),
         }
     }
 }
 
-impl TaskStruct {
+impl<A: Access> TaskStruct<A> {
     /// Thread group id in the initial pid namespace.
     #[inline(always)]
     pub fn pid(self) -> u32 {
-        read(self.0, offset!(task_tgid))
+        A::read(self.0, offset!(task_tgid))
     }
 
     #[inline(always)]
     pub fn real_parent(self) -> Self {
-        Self(read(self.0, offset!(task_real_parent)))
+        Self::at(A::read(self.0, offset!(task_real_parent)))
     }
 
     /// The first thread of the process.
     #[inline(always)]
     pub fn leader(self) -> Self {
-        Self(read(self.0, offset!(task_group_leader)))
+        Self::at(A::read(self.0, offset!(task_group_leader)))
     }
 
     /// Start of this thread, boot-time clock, ns.
     #[inline(always)]
     pub fn started_ns(self) -> u64 {
-        read(self.0, offset!(task_started))
+        A::read(self.0, offset!(task_started))
     }
 
     #[inline(always)]
     pub fn comm(self) -> [u8; 16] {
-        read(self.0, offset!(task_comm))
+        Probed::read(self.0, offset!(task_comm))
     }
 
     /// Real user and group id in the initial user namespace.
     #[inline(always)]
     pub fn uid_gid(self) -> (u32, u32) {
-        let cred: u64 = read(self.0, offset!(task_cred));
-        (read(cred, offset!(cred_uid)), read(cred, offset!(cred_gid)))
+        let cred: u64 = Probed::read(self.0, offset!(task_cred));
+        (
+            Probed::read(cred, offset!(cred_uid)),
+            Probed::read(cred, offset!(cred_gid)),
+        )
     }
 
     /// Thread id in the innermost pid namespace.
     #[inline(always)]
     pub fn pid_in_namespace(self) -> u32 {
-        let pid: u64 = read(self.0, offset!(task_thread_pid));
-        let level: u32 = read(pid, offset!(pid_level));
+        let pid: u64 = Probed::read(self.0, offset!(task_thread_pid));
+        let level: u32 = Probed::read(pid, offset!(pid_level));
         // `struct upid` is a number and a pointer: 16 bytes since it exists. Namespaces nest 32 deep at most.
-        read(pid, offset!(pid_numbers) + (level & 31) * 16 + offset!(upid_nr))
+        Probed::read(pid, offset!(pid_numbers) + (level & 31) * 16 + offset!(upid_nr))
     }
 
     /// The root directory.
     #[inline(always)]
     pub fn root(self) -> Path {
-        Path::at(read(self.0, offset!(task_fs)), offset!(fs_root))
+        Path::at(Probed::read(self.0, offset!(task_fs)), offset!(fs_root))
     }
 
     /// The working directory.
     #[inline(always)]
     pub fn working_directory(self) -> Path {
-        Path::at(read(self.0, offset!(task_fs)), offset!(fs_pwd))
+        Path::at(Probed::read(self.0, offset!(task_fs)), offset!(fs_pwd))
     }
 
     /// Inode number of the mount namespace.
     #[inline(always)]
     pub fn mount_namespace(self) -> u32 {
-        let proxy: u64 = read(self.0, offset!(task_nsproxy));
-        mount_namespace_number(read(proxy, offset!(nsproxy_mnt_ns)))
+        let proxy: u64 = Probed::read(self.0, offset!(task_nsproxy));
+        mount_namespace_number(Probed::read(proxy, offset!(nsproxy_mnt_ns)))
     }
 
     #[inline(always)]
     pub fn memory(self) -> MmStruct {
-        MmStruct(read(self.0, offset!(task_mm)))
+        MmStruct::at(Probed::read(self.0, offset!(task_mm)))
     }
 
     /// As `wait(2)` gives it.
     #[inline(always)]
     pub fn exit_code(self) -> u32 {
-        read(self.0, offset!(task_exit_code))
+        Probed::read(self.0, offset!(task_exit_code))
     }
 
     /// Whether no thread of the process is left. `do_exit` counts down before it reaches the tracepoint.
     #[inline(always)]
     pub fn is_process_dead(self) -> bool {
-        let signal: u64 = read(self.0, offset!(task_signal));
-        let live: u32 = read(signal, offset!(signal_live));
+        let signal: u64 = A::read(self.0, offset!(task_signal));
+        let live: u32 = A::read(signal, offset!(signal_live));
         live == 0
     }
 
     /// Id of the cgroup in the hierarchy that ids come from.
     #[inline(always)]
     pub fn cgroup_id(self) -> u64 {
-        let set: u64 = read(self.0, offset!(task_cgroups));
+        let set: u64 = Probed::read(self.0, offset!(task_cgroups));
         let cgroup = if setting!(cgroup_source) == CGROUP_V1 {
-            let css: u64 = read(set, offset!(css_set_subsystems) + setting!(cgroup_subsystem) * 8);
-            read(css, offset!(css_cgroup))
+            let css: u64 = Probed::read(set, offset!(css_set_subsystems) + setting!(cgroup_subsystem) * 8);
+            Probed::read(css, offset!(css_cgroup))
         } else {
-            read(set, offset!(css_set_default_cgroup))
+            Probed::read(set, offset!(css_set_default_cgroup))
         };
-        Cgroup(cgroup).node().id()
+        Cgroup::<Probed>::at(cgroup).node().id()
     }
 
     /// [`Self::cgroup_id`] of the current task, which a helper gives for v2.
@@ -221,47 +265,49 @@ impl TaskStruct {
     }
 }
 
-impl BinPrm {
+impl<A: Access> BinPrm<A> {
     #[inline(always)]
-    pub fn file(self) -> File {
-        File(read(self.0, offset!(bprm_file)))
+    pub fn file(self) -> File<A> {
+        File::at(A::read(self.0, offset!(bprm_file)))
     }
 
     /// The first bytes of the file.
     #[inline(always)]
     pub fn first_bytes(self) -> [u8; 4] {
-        read(self.0, offset!(bprm_buf))
+        Probed::read(self.0, offset!(bprm_buf))
     }
 
     /// Address of the name given to `execve`.
     #[inline(always)]
     pub fn filename(self) -> u64 {
-        read(self.0, offset!(bprm_filename))
+        Probed::read(self.0, offset!(bprm_filename))
     }
 
     /// Address of the name of the binary that is really executed: the same as `filename` unless it is a script.
     #[inline(always)]
     pub fn interpreter(self) -> u64 {
-        read(self.0, offset!(bprm_interp))
+        Probed::read(self.0, offset!(bprm_interp))
     }
 }
 
-impl File {
+impl<A: Access> File<A> {
     #[inline(always)]
-    pub fn path(self) -> Path {
+    pub fn path(self) -> Path<A> {
         Path::at(self.0, offset!(file_path))
     }
 
     #[inline(always)]
-    pub fn inode(self) -> Inode {
-        Inode(read(self.0, offset!(file_inode)))
+    pub fn inode(self) -> Inode<A> {
+        Inode::at(A::read(self.0, offset!(file_inode)))
     }
+}
 
+impl File<Probed> {
     /// The path that the user opened. For a file behind an overlay, which mappings hold in place of the overlay's own, that
     /// is not where the file is.
     #[inline(always)]
     pub fn user_path(self) -> Path {
-        let mode: u32 = read(self.0, offset!(file_mode));
+        let mode: u32 = Probed::read(self.0, offset!(file_mode));
         if mode & MODE_NO_ACCOUNT == 0 {
             self.path()
         } else {
@@ -290,101 +336,129 @@ pub fn is_opened_for_execution(file: *const core::ffi::c_void) -> bool {
     unsafe { core::ptr::read_volatile(mode) & MODE_NO_ACCOUNT == 0 }
 }
 
-impl MemoryArea {
+impl MemoryArea<Probed> {
     /// The mapped file; address 0 for anonymous memory.
     #[inline(always)]
     pub fn file(self) -> File {
-        File(read(self.0, offset!(area_file)))
+        File::at(Probed::read(self.0, offset!(area_file)))
     }
 
     /// `VM_*` bits.
     #[inline(always)]
     pub fn flags(self) -> u64 {
-        read(self.0, offset!(area_flags))
+        Probed::read(self.0, offset!(area_flags))
     }
 }
 
-impl Inode {
+impl<A: Access> Inode<A> {
     #[inline(always)]
     pub fn number(self) -> u64 {
-        read(self.0, offset!(inode_number))
+        A::read(self.0, offset!(inode_number))
     }
 
     #[inline(always)]
     pub fn links(self) -> u32 {
-        read(self.0, offset!(inode_links))
+        A::read(self.0, offset!(inode_links))
     }
 
     #[inline(always)]
     pub fn size_bytes(self) -> u64 {
-        read(self.0, offset!(inode_size))
+        A::read(self.0, offset!(inode_size))
     }
 
     /// Change time: seconds and nanoseconds. Since Linux 6.13 the topmost bit of the latter marks that it was queried
     /// (`I_CTIME_QUERIED`, include/linux/fs.h).
     #[inline(always)]
     pub fn changed(self) -> (i64, u32) {
-        let nanoseconds: u32 = read(self.0, offset!(inode_changed_ns));
-        (read(self.0, offset!(inode_changed_s)), nanoseconds & 0x7fff_ffff)
+        let nanoseconds: u32 = A::read(self.0, offset!(inode_changed_ns));
+        (
+            A::read(self.0, offset!(inode_changed_s)),
+            nanoseconds & 0x7fff_ffff,
+        )
     }
 
     #[inline(always)]
-    pub fn superblock(self) -> SuperBlock {
-        SuperBlock(read(self.0, offset!(inode_sb)))
+    pub fn superblock(self) -> SuperBlock<A> {
+        SuperBlock::at(A::read(self.0, offset!(inode_sb)))
     }
 
     /// For an inode of an overlay: the dentry in the upper layer, 0 if there is none.
     #[inline(always)]
     pub fn overlay_upper(self) -> Dentry {
-        Dentry(read(self.0, offset!(ovl_upper_dentry)))
+        Dentry::at(Probed::read(self.0, offset!(ovl_upper_dentry)))
     }
 }
 
-impl SuperBlock {
+impl<A: Access> SuperBlock<A> {
     /// `s_dev`, which is unique among the superblocks that live.
     #[inline(always)]
     pub fn device(self) -> u32 {
-        read(self.0, offset!(super_block_device))
+        A::read(self.0, offset!(super_block_device))
     }
 
     /// Whether its files are huge pages (`HUGETLBFS_MAGIC`, include/uapi/linux/magic.h).
     #[inline(always)]
     pub fn is_huge_pages(self) -> bool {
-        let magic: u64 = read(self.0, offset!(super_block_magic));
+        let magic: u64 = A::read(self.0, offset!(super_block_magic));
         magic == 0x9584_58f6
     }
 
     /// Whether it is an overlay (`OVERLAYFS_SUPER_MAGIC`, include/uapi/linux/magic.h).
     #[inline(always)]
     pub fn is_overlay(self) -> bool {
-        let magic: u64 = read(self.0, offset!(super_block_magic));
+        let magic: u64 = A::read(self.0, offset!(super_block_magic));
         magic == 0x794c_7630
     }
 }
 
-impl Dentry {
+/// A step of a walk: a dentry's name and where it hangs.
+pub struct Link<A> {
+    pub parent: Dentry<A>,
+    /// Address of the name.
+    pub name: u64,
+    /// Length of the name in bytes.
+    pub length: u32,
+}
+
+impl<A: Access> Dentry<A> {
+    /// `d_parent` and `d_name`, each by itself.
     #[inline(always)]
-    pub fn parent(self) -> Self {
-        Self(read(self.0, offset!(dentry_parent)))
+    pub fn link(self) -> Link<A> {
+        let name = offset!(dentry_name);
+        Link {
+            parent: Self::at(A::read(self.0, offset!(dentry_parent))),
+            name: A::read(self.0, name + offset!(qstr_name)),
+            length: A::read(self.0, name + offset!(qstr_len)),
+        }
     }
 
     #[inline(always)]
     pub fn inode(self) -> Inode {
-        Inode(read(self.0, offset!(dentry_inode)))
-    }
-
-    /// Address and length in bytes of the name.
-    #[inline(always)]
-    pub fn name(self) -> (u64, u32) {
-        let name = offset!(dentry_name);
-        (
-            read(self.0, name + offset!(qstr_name)),
-            read(self.0, name + offset!(qstr_len)),
-        )
+        Inode::at(Probed::read(self.0, offset!(dentry_inode)))
     }
 }
 
-impl VfsMount {
+impl Dentry<Probed> {
+    /// [`Self::link`] by one read where the members are neighbours, as they are in all kernels so far.
+    #[inline(always)]
+    pub fn link_at_once(self) -> Link<Probed> {
+        let first = offset!(dentry_parent);
+        let name = offset!(dentry_name).wrapping_sub(first) + offset!(qstr_name);
+        let length = offset!(dentry_name).wrapping_sub(first) + offset!(qstr_len);
+        if name != 16 || length != 12 {
+            return self.link();
+        }
+        // The parent; a hash and the length; the address of the name.
+        let words: [u64; 3] = Probed::read(self.0, first);
+        Link {
+            parent: Self::at(words[0]),
+            length: (words[1] >> 32) as u32,
+            name: words[2],
+        }
+    }
+}
+
+impl<A: Access> VfsMount<A> {
     #[inline(always)]
     fn mount(self) -> u64 {
         self.0.wrapping_sub(u64::from(offset!(mount_vfsmount)))
@@ -392,95 +466,95 @@ impl VfsMount {
 
     /// The dentry that the mount shows as its root.
     #[inline(always)]
-    pub fn root(self) -> Dentry {
-        Dentry(read(self.0, offset!(vfsmount_root)))
+    pub fn root(self) -> Dentry<A> {
+        Dentry::at(A::read(self.0, offset!(vfsmount_root)))
     }
 
     #[inline(always)]
-    pub fn superblock(self) -> SuperBlock {
-        SuperBlock(read(self.0, offset!(vfsmount_sb)))
+    pub fn superblock(self) -> SuperBlock<A> {
+        SuperBlock::at(A::read(self.0, offset!(vfsmount_sb)))
     }
 
     /// The mount that this one is mounted on; itself where there is none.
     #[inline(always)]
-    pub fn parent(self) -> Self {
-        let parent: u64 = read(self.mount(), offset!(mount_parent));
-        Self(parent.wrapping_add(u64::from(offset!(mount_vfsmount))))
+    pub fn parent(self) -> VfsMount {
+        let parent: u64 = Probed::read(self.mount(), offset!(mount_parent));
+        VfsMount::at(parent.wrapping_add(u64::from(offset!(mount_vfsmount))))
     }
 
     /// Where in [`Self::parent`] it is mounted.
     #[inline(always)]
     pub fn mountpoint(self) -> Dentry {
-        Dentry(read(self.mount(), offset!(mount_mountpoint)))
+        Dentry::at(Probed::read(self.mount(), offset!(mount_mountpoint)))
     }
 
     /// Address of the mount namespace: 0 for a detached mount, an error number for the kernel's internal ones.
     #[inline(always)]
     pub fn namespace(self) -> u64 {
-        read(self.mount(), offset!(mount_ns))
+        Probed::read(self.mount(), offset!(mount_ns))
     }
 }
 
 /// Inode number of the mount namespace at `address`; 0 if there is none.
 #[inline(always)]
 pub fn mount_namespace_number(address: u64) -> u32 {
-    read(address, offset!(mnt_namespace_ns) + offset!(ns_common_inum))
+    Probed::read(address, offset!(mnt_namespace_ns) + offset!(ns_common_inum))
 }
 
-impl MmStruct {
+impl MmStruct<Probed> {
     /// Whether an execution is still building this address space: loaders of binaries tell where code ends as the last thing,
     /// and `prctl(PR_SET_MM)` accepts no address so low.
     #[inline(always)]
     pub fn is_being_built(self) -> bool {
-        let end_code: u64 = read(self.0, offset!(mm_end_code));
+        let end_code: u64 = Probed::read(self.0, offset!(mm_end_code));
         end_code == 0
     }
 
     /// The program's file.
     #[inline(always)]
     pub fn program(self) -> File {
-        File(read(self.0, offset!(mm_exe_file)))
+        File::at(Probed::read(self.0, offset!(mm_exe_file)))
     }
 
     /// User addresses of the first byte of the arguments and of the first byte behind them.
     #[inline(always)]
     pub fn arguments(self) -> (u64, u64) {
         (
-            read(self.0, offset!(mm_arg_start)),
-            read(self.0, offset!(mm_arg_end)),
+            Probed::read(self.0, offset!(mm_arg_start)),
+            Probed::read(self.0, offset!(mm_arg_end)),
         )
     }
 }
 
-impl Cgroup {
+impl Cgroup<Probed> {
     #[inline(always)]
     pub fn node(self) -> KernfsNode {
-        KernfsNode(read(self.0, offset!(cgroup_node)))
+        KernfsNode::at(Probed::read(self.0, offset!(cgroup_node)))
     }
 
     /// Whether it belongs to the hierarchy that ids come from.
     #[inline(always)]
     pub fn is_of_our_hierarchy(self) -> bool {
-        let root: u64 = read(self.0, offset!(cgroup_root));
-        let hierarchy: u32 = read(root, offset!(cgroup_root_hierarchy));
+        let root: u64 = Probed::read(self.0, offset!(cgroup_root));
+        let hierarchy: u32 = Probed::read(root, offset!(cgroup_root_hierarchy));
         hierarchy == setting!(cgroup_hierarchy)
     }
 }
 
-impl KernfsNode {
+impl KernfsNode<Probed> {
     #[inline(always)]
     pub fn id(self) -> u64 {
-        read(self.0, offset!(kernfs_node_id))
+        Probed::read(self.0, offset!(kernfs_node_id))
     }
 
     #[inline(always)]
     pub fn parent(self) -> Self {
-        Self(read(self.0, offset!(kernfs_node_parent)))
+        Self::at(Probed::read(self.0, offset!(kernfs_node_parent)))
     }
 
     /// Address of the NUL-terminated name.
     #[inline(always)]
     pub fn name(self) -> u64 {
-        read(self.0, offset!(kernfs_node_name))
+        Probed::read(self.0, offset!(kernfs_node_name))
     }
 }

@@ -5,7 +5,7 @@ use agent_common::file::{Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
 use agent_common::record::EVENTS_BYTES;
 use agent_common::rule::{BehaviourKey, Evidence, LEARN_MAX, RULES_MAX, RuleKey, SEEN_MAX, Seen};
-use agent_common::task::{TASKS_MAX, Task};
+use agent_common::task::{TASKS_MAX, TRACKED_MAX, Task, Tracked};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, Queue, RingBuf};
@@ -25,6 +25,10 @@ pub static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(INSTANCES_MAX, 0);
 /// Thread group id to whose process it is.
 #[map]
 pub static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(TASKS_MAX, 0);
+
+/// A byte per process id: whether `TASKS` may hold it.
+#[map]
+pub static TRACKED: Array<Tracked> = Array::with_max_entries(TRACKED_MAX, 0);
 
 /// What the profiles hold. Only the daemon writes it; grows on demand.
 #[map]

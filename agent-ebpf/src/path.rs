@@ -12,7 +12,7 @@ use agent_common::hash::{HashKey, Hasher, Subject};
 use agent_common::path::{PATH_STEPS, PATH_TOO_LONG, PATH_WORDS, PathWords, has_nul};
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
-use crate::kernel::{Dentry, Path, VfsMount, setting};
+use crate::kernel::{Access, Dentry, Link, Path, VfsMount, setting};
 use crate::volatile::{load, store};
 
 /// Work space of the walk and the hash.
@@ -27,22 +27,20 @@ pub struct PathScratch {
     path_hasher: Hasher,
 }
 
-/// Writes the path of `dentry` on `mount` to `out`: if `crosses_mounts` is not 0, to the root of the mount namespace; else
-/// to the root of the superblock, whatever is mounted where. Returns the flags.
+/// Writes the path of `dentry` on `mount` to `out`, to the root of the mount namespace. Returns the flags.
 #[inline(never)]
-pub fn walk(out: &mut PathWords, dentry: u64, mount: u64, crosses_mounts: u8) -> u32 {
-    let mut at = Path {
-        mount: VfsMount(mount),
-        dentry: Dentry(dentry),
+pub fn walk(out: &mut PathWords, dentry: u64, mount: u64) -> u32 {
+    let mut at: Path = Path {
+        mount: VfsMount::at(mount),
+        dentry: Dentry::at(dentry),
     };
     store(&mut out.used, 0);
     store(&mut out.flags, PATH_TOO_LONG);
     for _ in 0..PATH_STEPS {
-        let parent = at.dentry.parent();
-        let at_mount_root = crosses_mounts != 0 && at.dentry == at.mount.root();
-        if at_mount_root || at.dentry == parent {
+        let link = at.dentry.link_at_once();
+        if at.dentry == at.mount.root() || at.dentry == link.parent {
             let above = at.mount.parent();
-            if crosses_mounts == 0 || above == at.mount {
+            if above == at.mount {
                 store(&mut out.flags, 0);
                 break;
             }
@@ -52,23 +50,42 @@ pub fn walk(out: &mut PathWords, dentry: u64, mount: u64, crosses_mounts: u8) ->
             };
             continue;
         }
-        if !push(out, at.dentry) {
+        if !push(out, &link) {
             break;
         }
-        at.dentry = parent;
+        at.dentry = link.parent;
     }
     load(&out.flags)
 }
 
-/// Appends the name of `dentry`; false if there is no room for it.
+/// Writes the path of a dentry to `out`, to the root of its superblock, whatever is mounted where. Returns the flags.
+#[inline(never)]
+pub fn walk_in_superblock<A: Access>(out: &mut PathWords, dentry: Dentry<A>) -> u32 {
+    let mut at = dentry;
+    store(&mut out.used, 0);
+    store(&mut out.flags, PATH_TOO_LONG);
+    for _ in 0..PATH_STEPS {
+        let link = at.link();
+        if at == link.parent {
+            store(&mut out.flags, 0);
+            break;
+        }
+        if !push(out, &link) {
+            break;
+        }
+        at = link.parent;
+    }
+    load(&out.flags)
+}
+
+/// Appends a name; false if there is no room for it.
 #[inline(always)]
-fn push(out: &mut PathWords, dentry: Dentry) -> bool {
+fn push<A>(out: &mut PathWords, link: &Link<A>) -> bool {
     let used = load(&out.used);
     if used as usize >= PATH_WORDS {
         return false;
     }
-    let (name, length) = dentry.name();
-    let length = length & 0xff;
+    let length = link.length & 0xff;
     let start = (used as usize) & (PATH_WORDS - 1);
     let last = (length / 8) as usize;
     let words = out.words.as_mut_ptr();
@@ -76,7 +93,7 @@ fn push(out: &mut PathWords, dentry: Dentry) -> bool {
     // bytes, end inside `words`. The helper checks the kernel address.
     unsafe {
         words.add(start + last).write_volatile(0);
-        bpf_probe_read_kernel(words.add(start).cast(), length, name as *const _);
+        bpf_probe_read_kernel(words.add(start).cast(), length, link.name as *const _);
     }
     let end = used + last as u32 + 1;
     store(&mut out.used, end);

@@ -56,9 +56,6 @@ pub fn element<T>(map: &PerCpuArray<T>, index: u32) -> Option<&'static mut T> {
 pub struct LibraryScratch {
     pub record: LibraryRecord,
     pub path: PathScratch,
-    /// A place to remember something in that the verifier need not follow.
-    pub crosses_mounts: u8,
-    pub reserved: [u8; 7],
 }
 
 /// Threads that can be in the hook before an execution at once, that is, be preempted in it. Beyond it the hook finds no

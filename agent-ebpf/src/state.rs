@@ -1,16 +1,17 @@
 //! Whose process it is: the container that a task belongs to, and its state.
 //!
 //! Failure: without an entry in `TASKS` (it was full, or the task is older than the agent) both are derived from the
-//! task's cgroup, root and parent. A task in no container leaves after two look-ups that miss.
+//! task's cgroup, root and parent. A task in no container leaves after one look-up that misses, besides a byte of `TRACKED`.
 
 use agent_common::container::{CONTAINER_PARENT, Container};
 use agent_common::instance::Instance;
-use agent_common::task::{TASKS_PER_CONTAINER_MAX, Task, TaskState};
+use agent_common::task::{TASKS_PER_CONTAINER_MAX, TRACKED_PROCESSES, Task, TaskState};
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
 
 use crate::emit;
-use crate::kernel::TaskStruct;
-use crate::maps::{CONTAINERS, INSTANCES, NODE, TASKS};
+use crate::kernel::{Access, TaskStruct};
+use crate::maps::{CONTAINERS, INSTANCES, NODE, TASKS, TRACKED};
+use crate::volatile::load;
 
 /// A task's container, as one hook sees it.
 pub struct Member {
@@ -25,7 +26,7 @@ pub struct Member {
 /// The container whose process executes, and its state; `None` if it is in none or still is the runtime. A state that had to
 /// be derived is remembered.
 #[inline(always)]
-pub fn executing(task: TaskStruct, pid: u32) -> Option<(Member, TaskState)> {
+pub fn executing<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, TaskState)> {
     let mut member = member(task, pid, || task.current_cgroup_id())?;
     if let Some(state) = member.state {
         return Some((member, state));
@@ -57,7 +58,7 @@ pub fn change_flags(pid: u32, set: u8, clear: u8) {
 
 /// The container of `task`; `None` if it is in none. `cgroup_id` is asked only where `TASKS` does not know the task.
 #[inline(always)]
-pub fn member(task: TaskStruct, pid: u32, cgroup_id: impl FnOnce() -> u64) -> Option<Member> {
+pub fn member<A: Access>(task: TaskStruct<A>, pid: u32, cgroup_id: impl FnOnce() -> u64) -> Option<Member> {
     let (id, state, task_flags) = match task_entry(task, pid) {
         Some(entry) => (entry.container, TaskState::from_raw(entry.state), entry.flags),
         None => (container(cgroup_id())?.container, None, 0),
@@ -95,10 +96,35 @@ pub fn instance(container: &Container) -> Option<&'static mut Instance> {
 
 /// The entry of a process, unless it is left from an earlier process with the same id.
 #[inline(always)]
-pub fn task_entry(task: TaskStruct, pid: u32) -> Option<Task> {
+pub fn task_entry<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<Task> {
+    if !is_tracked(pid) {
+        return None;
+    }
     // SAFETY: as in `container`: a copy, checked by the start time.
     let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
     (entry.started_ns == task.leader().started_ns()).then_some(entry)
+}
+
+/// Whether `TASKS` may hold a process.
+#[inline(always)]
+pub fn is_tracked(pid: u32) -> bool {
+    match TRACKED.get(pid / TRACKED_PROCESSES as u32) {
+        Some(tracked) => load(&tracked.processes[pid as usize % TRACKED_PROCESSES]) != 0,
+        None => true,
+    }
+}
+
+/// Notes whether `TASKS` holds a process: before it is entered, and after it is removed in its last moments, in which no other
+/// process has its id yet.
+#[inline(always)]
+pub fn set_tracked(pid: u32, is_tracked: bool) {
+    if let Some(tracked) = TRACKED.get_ptr_mut(pid / TRACKED_PROCESSES as u32) {
+        // SAFETY: an element of an array, of which each process has a byte of its own.
+        unsafe {
+            (&raw mut (*tracked).processes[pid as usize % TRACKED_PROCESSES])
+                .write_volatile(u8::from(is_tracked))
+        };
+    }
 }
 
 /// The state of a task that has none yet and executes, or is found by the iterator.
@@ -106,7 +132,7 @@ pub fn task_entry(task: TaskStruct, pid: u32) -> Option<Task> {
 /// `Runtime` while it still has the host's root; otherwise it is the container's first program (`executes`), or has
 /// entered from outside, unless its parent is one of the container's.
 #[inline(always)]
-pub fn derive(task: TaskStruct, pid: u32, member: &mut Member, executes: bool) -> TaskState {
+pub fn derive<A: Access>(task: TaskStruct<A>, pid: u32, member: &mut Member, executes: bool) -> TaskState {
     if is_host_root(task) {
         return TaskState::Runtime;
     }
@@ -139,7 +165,7 @@ pub fn derive(task: TaskStruct, pid: u32, member: &mut Member, executes: bool) -
 
 /// Whether a task's root is the host's: what still is the runtime.
 #[inline(always)]
-pub fn is_host_root(task: TaskStruct) -> bool {
+pub fn is_host_root<A: Access>(task: TaskStruct<A>) -> bool {
     let Some(node) = NODE.get(0) else { return false };
     let root = task.root();
     root.dentry.0 == node.root_dentry && root.mount.superblock().0 == node.root_superblock
@@ -155,6 +181,7 @@ pub fn remember(instance: &mut Instance, pid: u32, entry: &Task) {
         emit::add(&mut instance.counters[0].untracked_tasks, 1);
         return;
     }
+    set_tracked(pid, true);
     if TASKS.insert(pid, entry, u64::from(BPF_NOEXIST)).is_ok() {
         emit::add(&mut instance.tasks, 1);
         return;

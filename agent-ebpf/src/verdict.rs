@@ -60,7 +60,8 @@ fn look_up(container: &Container, question: &Question, stale: u32) -> u32 {
         domain: question.domain as u8,
         layer: question.layer,
         section: question.section,
-        reserved: [0; 5],
+        operation: 0,
+        reserved: [0; 4],
     };
     // SAFETY: the map is not preallocated: an element is not reused before all programs that run now have ended.
     unsafe { RULES.get(key) }.copied().unwrap_or(0)

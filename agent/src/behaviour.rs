@@ -38,7 +38,8 @@ impl ExecBehaviour {
             domain: Domain::Exec as u8,
             layer: self.layer as u8,
             section: section as u8,
-            reserved: [0; 5],
+            operation: 0,
+            reserved: [0; 4],
         }
     }
 }

@@ -213,7 +213,8 @@ impl Publisher {
             domain: key.domain,
             layer: key.layer,
             section: key.section,
-            reserved: [0; 5],
+            operation: 0,
+            reserved: [0; 4],
         };
         match self.published.get(&profile)?.rules.get(&rule)? {
             Rule::Allow(behaviour) => Some(behaviour),
@@ -283,6 +284,7 @@ fn rule_key(profile: u32, layer: Layer, section: Section, hash: u64) -> RuleKey 
         domain: Domain::Exec as u8,
         layer: layer as u8,
         section: section as u8,
-        reserved: [0; 5],
+        operation: 0,
+        reserved: [0; 4],
     }
 }

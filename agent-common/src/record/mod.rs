@@ -3,9 +3,11 @@
 //! Every record starts with a [`RecordHeader`] that tells its kind and length; the daemon checks both before it reads
 //! further. One module per kind.
 
+pub mod cap;
 pub mod cgroup;
 pub mod exec;
 pub mod exit;
+pub mod file;
 pub mod library;
 
 use crate::{plain_old_data, tag};
@@ -23,6 +25,10 @@ tag! {
         Leave = 4 => "leave",
         /// [`library::LibraryRecord`]: a file was mapped executable that did not come with the image.
         Library = 5 => "library",
+        /// [`file::FileRecord`]: a file was opened or put in its place in a way that is new, or was acted on.
+        File = 6 => "file",
+        /// [`cap::CapRecord`]: a capability was used or refused in a way that is new, or was acted on.
+        Cap = 7 => "cap",
     }
 }
 

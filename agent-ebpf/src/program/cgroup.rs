@@ -37,7 +37,7 @@ pub fn cgroup_mkdir(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn created(ctx: &RawTracePointContext) -> Option<()> {
-    let cgroup = Cgroup(ctx.arg(0));
+    let cgroup = Cgroup::at(ctx.arg(0));
     if !cgroup.is_of_our_hierarchy() {
         return None;
     }
@@ -87,6 +87,7 @@ fn nested(id: u64, parent: &Container) -> Option<()> {
     let owner = state::container(parent.container)?;
     let instance = state::instance(&owner)?;
     if instance.nested_cgroups >= NESTED_CGROUPS_MAX {
+        emit::add(&mut instance.cgroups_left_out, 1);
         return None;
     }
     let entry = Container { cgroup: id, ..owner };
@@ -101,7 +102,7 @@ fn nested(id: u64, parent: &Container) -> Option<()> {
 fn container_of_current() -> Option<Container> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
-    let task = TaskStruct(unsafe { bpf_get_current_task() } as u64);
+    let task: TaskStruct = TaskStruct::at(unsafe { bpf_get_current_task() });
     state::container(state::task_entry(task, pid)?.container)
 }
 
@@ -140,7 +141,7 @@ pub fn cgroup_rmdir(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn removed(ctx: &RawTracePointContext) -> Option<()> {
-    let cgroup = Cgroup(ctx.arg(0));
+    let cgroup = Cgroup::at(ctx.arg(0));
     if !cgroup.is_of_our_hierarchy() {
         return None;
     }
@@ -183,11 +184,14 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) -> i32 {
 
 #[inline(always)]
 fn attached(ctx: &RawTracePointContext) -> Option<()> {
-    let task = TaskStruct(ctx.arg(2));
+    let task: TaskStruct = TaskStruct::at(ctx.arg(2));
     let pid = task.pid();
+    if !state::is_tracked(pid) {
+        return None;
+    }
     // SAFETY: a copy; `member` below checks the start time.
     let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
-    let destination = Cgroup(ctx.arg(0));
+    let destination = Cgroup::at(ctx.arg(0));
     if !destination.is_of_our_hierarchy() {
         return None;
     }

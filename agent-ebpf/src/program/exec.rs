@@ -13,11 +13,11 @@ use agent_common::rule::{Action, Verdict, is_enforced};
 use agent_common::task::{TASK_KILLED, TASK_LOADING};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::bpf_send_signal;
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 
-use crate::kernel::{BinPrm, TaskStruct};
+use crate::kernel::{BinPrm, TaskStruct, Typed};
 use crate::scratch::{EXEC_SCRATCH, element};
 use crate::state::{self, Member};
 use crate::volatile::{load, store};
@@ -26,23 +26,28 @@ use crate::{emit, exec, verdict};
 const SIGKILL: u32 = 9;
 
 /// `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
-#[raw_tracepoint(tracepoint = "sched_process_exec")]
-pub fn sched_process_exec(ctx: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exec")]
+pub fn sched_process_exec(ctx: BtfTracePointContext) -> i32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let task = TaskStruct(ctx.arg(0));
-    let _ = judge(&ctx, task, pid, BinPrm(ctx.arg(2)));
+    let task = TaskStruct::at(ctx.arg(0));
+    let _ = judge(&ctx, task, pid, BinPrm::at(ctx.arg(2)));
     0
 }
 
 #[inline(always)]
-fn judge(ctx: &RawTracePointContext, task: TaskStruct, pid: u32, program: BinPrm) -> Option<()> {
+fn judge(
+    ctx: &BtfTracePointContext,
+    task: TaskStruct<Typed>,
+    pid: u32,
+    program: BinPrm<Typed>,
+) -> Option<()> {
     let (mut member, state) = state::executing(task, pid)?;
     loaded(pid, member.task_flags);
     let scratch = element(&EXEC_SCRATCH, 0)?;
     let now_ns = emit::now_ns();
     exec::begin::<false>(&mut scratch.record, state, 0);
 
-    let verdict = exec::compare::<false>(&mut member, scratch, task, program.file());
+    let verdict = exec::compare::<false, _>(&mut member, scratch, task.probed(), program.file());
     store(&mut scratch.record.verdict, verdict as u8);
     let verdict = load(&scratch.record.verdict);
     let section = exec::section(&scratch.record);
@@ -69,7 +74,7 @@ fn judge(ctx: &RawTracePointContext, task: TaskStruct, pid: u32, program: BinPrm
         return None;
     }
     store(&mut scratch.record.action, action as u8);
-    exec::report::<false>(&mut member, scratch, task, program, now_ns);
+    exec::report::<false>(&mut member, scratch, task.probed(), program.probed(), now_ns);
     Some(())
 }
 

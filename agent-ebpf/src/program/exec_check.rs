@@ -18,7 +18,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::kernel::{BinPrm, File, TaskStruct, is_opened_for_execution};
+use crate::kernel::{BinPrm, File, TaskStruct, Typed, is_opened_for_execution};
 use crate::scratch::{EXEC_CHECK_EMPTY, EXEC_CHECKS, ExecScratch, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::{load, store};
@@ -34,8 +34,8 @@ const ELF: [u8; 4] = *b"\x7fELF";
 pub fn bprm_check_security(ctx: LsmContext) -> i32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
-    let task = TaskStruct(unsafe { bpf_get_current_task() });
-    answer(check(task, pid, BinPrm(ctx.arg(0))))
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
+    answer(check(task, pid, BinPrm::at(ctx.arg(0))))
 }
 
 /// What a hook returns. By way of memory, so that the compiler does not compute the number from the answer: the verifier wants to
@@ -51,7 +51,7 @@ pub fn answer(refused: Option<bool>) -> i32 {
 
 /// Whether the file is refused; `None` if nothing is to be said about it.
 #[inline(always)]
-fn check(task: TaskStruct, pid: u32, program: BinPrm) -> Option<bool> {
+fn check(task: TaskStruct, pid: u32, program: BinPrm<Typed>) -> Option<bool> {
     let (mut member, state) = state::executing(task, pid)?;
     let is_binary = program.first_bytes() == ELF;
     let what = if is_binary { 0 } else { EXEC_IS_SCRIPT };
@@ -59,9 +59,9 @@ fn check(task: TaskStruct, pid: u32, program: BinPrm) -> Option<bool> {
         return Some(without_work_space(&mut member, is_binary));
     };
     exec::begin::<true>(&mut scratch.record, state, what);
-    let verdict = exec::compare::<true>(&mut member, scratch, task, program.file());
+    let verdict = exec::compare::<true, _>(&mut member, scratch, task, program.file());
     store(&mut scratch.record.verdict, verdict as u8);
-    let refused = conclude(&mut member, scratch, task, program, is_binary);
+    let refused = conclude(&mut member, scratch, task, program.probed(), is_binary);
     give_back(&EXEC_CHECKS);
     if is_binary && !refused {
         state::change_flags(pid, TASK_LOADING, 0);
@@ -119,12 +119,12 @@ pub fn file_open(ctx: LsmContext) -> i32 {
     }
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
-    let task = TaskStruct(unsafe { bpf_get_current_task() });
-    answer(check_loader(task, pid, File(file as u64)))
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
+    answer(check_loader(task, pid, File::at(file as u64)))
 }
 
 #[inline(always)]
-fn check_loader(task: TaskStruct, pid: u32, file: File) -> Option<bool> {
+fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
     let mut member = state::member(task, pid, || 0)?;
     let state = member.state?;
     if member.task_flags & TASK_LOADING == 0 || state as u8 == TaskState::Runtime as u8 {
@@ -137,10 +137,10 @@ fn check_loader(task: TaskStruct, pid: u32, file: File) -> Option<bool> {
         return Some(without_work_space(&mut member, false));
     };
     exec::begin::<true>(&mut scratch.record, state, EXEC_IS_LOADER);
-    let verdict = exec::compare::<true>(&mut member, scratch, task, file);
+    let verdict = exec::compare::<true, _>(&mut member, scratch, task, file);
     store(&mut scratch.record.verdict, verdict as u8);
     // The binary that names it is not at hand: its name is what the caller gave.
-    let refused = conclude(&mut member, scratch, task, BinPrm(0), false);
+    let refused = conclude(&mut member, scratch, task, BinPrm::at(0), false);
     give_back(&EXEC_CHECKS);
     Some(refused)
 }

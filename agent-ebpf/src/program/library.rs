@@ -28,7 +28,7 @@ use crate::args::{self, Args};
 use crate::emit::{self, Weight};
 use crate::exec::FIRST_DRIFT_LAYER;
 use crate::identity;
-use crate::kernel::{Inode, MemoryArea, Path, TaskStruct};
+use crate::kernel::{Access, File, Inode, MemoryArea, Path, TaskStruct, Typed};
 use crate::path;
 use crate::scratch::{LIBRARY_CHECK_EMPTY, LIBRARY_CHECKS, LibraryScratch, borrow, give_back};
 use crate::state::{self, Member};
@@ -57,7 +57,7 @@ pub fn mmap_file(ctx: LsmContext) -> i32 {
     if file.is_null() {
         return 0;
     }
-    let file = crate::kernel::File(file as u64);
+    let file: File<Typed> = File::at(file as u64);
     let is_private = flags & MAP_TYPE == MAP_PRIVATE;
     answer(check(file.path(), file.inode(), is_private, 0))
 }
@@ -69,7 +69,7 @@ pub fn file_mprotect(ctx: LsmContext) -> i32 {
     if protection & PROT_EXEC == 0 {
         return 0;
     }
-    let area = MemoryArea(ctx.arg(0));
+    let area = MemoryArea::at(ctx.arg(0));
     let file = area.file();
     let flags = area.flags();
     // What is executable already was judged when it became so.
@@ -87,13 +87,13 @@ pub fn file_mprotect(ctx: LsmContext) -> i32 {
 
 /// Whether the mapping is refused; `None` if nothing is to be said about it.
 #[inline(always)]
-fn check(at: Path, inode: Inode, is_private: bool, flags: u8) -> Option<bool> {
+fn check<A: Access>(at: Path<A>, inode: Inode<A>, is_private: bool, flags: u8) -> Option<bool> {
     if inode.0 == 0 {
         return None;
     }
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
-    let task = TaskStruct(unsafe { bpf_get_current_task() });
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
     let mut member = state::member(task, pid, || task.current_cgroup_id())?;
     let is_execution = member.task_flags & TASK_LOADING != 0 && task.memory().is_being_built();
     if is_execution || member.instance.first_exec == 0 {
@@ -125,22 +125,16 @@ fn check(at: Path, inode: Inode, is_private: bool, flags: u8) -> Option<bool> {
 }
 
 #[inline(always)]
-fn judge(
+fn judge<A: Access>(
     member: &mut Member,
     scratch: &mut LibraryScratch,
     task: TaskStruct,
-    at: Path,
-    inode: Inode,
+    at: Path<A>,
+    inode: Inode<A>,
 ) -> bool {
     let record = &mut scratch.record;
-    identity::identify(
-        at,
-        inode,
-        &record.layer,
-        &mut record.file,
-        &mut record.path,
-        &mut scratch.crosses_mounts,
-    );
+    identity::locate(at, &record.layer, &mut record.path);
+    identity::identify(inode, &record.layer, &mut record.file);
     let path_hash = path::hash(&mut scratch.path, &record.path);
     record.path_hash = path_hash;
     if load(&record.path.flags) & PATH_TOO_LONG == 0
@@ -162,7 +156,8 @@ fn judge(
         domain: Domain::Library as u8,
         layer: load(&record.layer),
         section,
-        reserved: [0; 5],
+        operation: 0,
+        reserved: [0; 4],
     };
     let refused = is_enforced(container.flags, mode, Verdict::Drift as u8, section);
     if refused {
@@ -188,7 +183,7 @@ fn judge(
     let state = load(&record.process.state);
     emit::fill_process(&mut record.process, task.0, container.cgroup, state);
     let exe = task.memory().program().path();
-    path::walk(&mut record.exe, exe.dentry.0, exe.mount.0, 1);
+    path::walk(&mut record.exe, exe.dentry.0, exe.mount.0);
     let args = Args {
         bytes: &mut record.args,
         kept: &mut record.args_bytes,

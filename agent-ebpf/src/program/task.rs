@@ -11,26 +11,29 @@ use agent_common::record::RecordKind;
 use agent_common::record::exit::ExitRecord;
 use agent_common::task::{TASK_KILLED, Task, TaskState};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::macros::raw_tracepoint;
-use aya_ebpf::programs::RawTracePointContext;
+use aya_ebpf::macros::btf_tracepoint;
+use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::emit::{self, Weight};
-use crate::kernel::TaskStruct;
+use crate::kernel::{Access, TaskStruct, Typed};
 use crate::maps::{INSTANCES, NODE, TASKS};
 use crate::state;
 
 /// `TP_PROTO(struct task_struct *parent, struct task_struct *child)`: the child inherits whose process it is.
-#[raw_tracepoint(tracepoint = "sched_process_fork")]
-pub fn sched_process_fork(ctx: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_fork")]
+pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
     let _ = inherit(&ctx);
     0
 }
 
 #[inline(always)]
-fn inherit(ctx: &RawTracePointContext) -> Option<()> {
+fn inherit(ctx: &BtfTracePointContext) -> Option<()> {
     let parent_pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    let parent = state::task_entry(TaskStruct(ctx.arg(0)), parent_pid)?;
-    let child = TaskStruct(ctx.arg(1));
+    if !state::is_tracked(parent_pid) {
+        return None;
+    }
+    let parent = state::task_entry(TaskStruct::<Typed>::at(ctx.arg(0)), parent_pid)?;
+    let child = TaskStruct::<Typed>::at(ctx.arg(1));
     let pid = child.pid();
     if pid == parent_pid {
         return None;
@@ -45,23 +48,27 @@ fn inherit(ctx: &RawTracePointContext) -> Option<()> {
 }
 
 /// `TP_PROTO(struct task_struct *p)`: forgets the process with its last thread, and tells the fate of what was killed.
-#[raw_tracepoint(tracepoint = "sched_process_exit")]
-pub fn sched_process_exit(ctx: RawTracePointContext) -> i32 {
+#[btf_tracepoint(function = "sched_process_exit")]
+pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
     let _ = forget(&ctx);
     0
 }
 
 #[inline(always)]
-fn forget(ctx: &RawTracePointContext) -> Option<()> {
+fn forget(ctx: &BtfTracePointContext) -> Option<()> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    if !state::is_tracked(pid) {
+        return None;
+    }
     let entry = TASKS.get_ptr(pid)?;
     // SAFETY: the entry of the running process; it is removed only below.
     let entry = unsafe { core::ptr::read_volatile(entry) };
-    let task = TaskStruct(ctx.arg(0));
+    let task = TaskStruct::<Typed>::at(ctx.arg(0));
     if !task.is_process_dead() {
         return None;
     }
     let _ = TASKS.remove(pid);
+    state::set_tracked(pid, false);
     let instance = slot(&entry)?;
     emit::add(&mut instance.tasks, 1_u64.wrapping_neg());
     if entry.flags & TASK_KILLED == 0 {
@@ -110,7 +117,7 @@ pub struct TaskIteratorContext {
 #[unsafe(link_section = "iter/task")]
 pub fn iterate_tasks(ctx: *const TaskIteratorContext) -> i32 {
     // SAFETY: the kernel passes a context of this layout.
-    let task = TaskStruct(unsafe { (*ctx).task });
+    let task = TaskStruct::<Typed>::at(unsafe { (*ctx).task });
     if task.0 != 0 {
         let _ = classify(task);
     }
@@ -118,7 +125,7 @@ pub fn iterate_tasks(ctx: *const TaskIteratorContext) -> i32 {
 }
 
 #[inline(always)]
-fn classify(task: TaskStruct) -> Option<()> {
+fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
     // Threads other than the first belong to a process that is visited by itself.
     if task.leader() != task || task.is_process_dead() {
         return None;
@@ -163,7 +170,7 @@ fn classify(task: TaskStruct) -> Option<()> {
 
 /// Enters the process of the daemon's self-test in its container; `None` if there is no test, or it is another process.
 #[inline(always)]
-fn enter_self_test(task: TaskStruct, pid: u32) -> Option<()> {
+fn enter_self_test<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<()> {
     let container = state::container(SELF_TEST)?;
     let instance = state::instance(&container)?;
     if instance.init_pid != pid {

@@ -323,7 +323,8 @@ impl Answerer {
                 domain: Domain::Exec as u8,
                 layer: found.layer as u8,
                 section: section as u8,
-                reserved: [0; 5],
+                operation: 0,
+                reserved: [0; 4],
             };
             if is_binary || self.maps.is_seen(&key) {
                 return None;

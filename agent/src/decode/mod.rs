@@ -68,6 +68,13 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         RecordKind::Leave => Event::Leave(Box::new(cgroup::decode_leave(&whole(bytes)?)?)),
         RecordKind::Exit => Event::Exit(exit(&whole(bytes)?)),
         RecordKind::Library => Event::Use(Box::new(library::decode(&whole(bytes)?)?)),
+        // The kernel programs do not send these yet.
+        RecordKind::File | RecordKind::Cap => {
+            return Err(DecodeError::Tag {
+                tag: "kind of record",
+                value: header.kind,
+            });
+        }
     })
 }
 

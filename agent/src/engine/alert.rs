@@ -92,7 +92,7 @@ impl Engine {
             .filter(|tracked| {
                 self.maps
                     .instance(tracked.slot)
-                    .is_ok_and(|instance| instance.nested_cgroups >= NESTED_CGROUPS_MAX)
+                    .is_ok_and(|instance| instance.cgroups_left_out > 0)
             })
             .map(|tracked| tracked.cgroup)
             .collect();
@@ -144,7 +144,8 @@ impl Engine {
             // The kernel's, not the one that the file is judged as.
             layer: event.layer as u8,
             section: event.section as u8,
-            reserved: [0; 5],
+            operation: 0,
+            reserved: [0; 4],
         }
     }
 

@@ -8,9 +8,10 @@ use std::path::Path;
 use agent_common::domain::Domain;
 use agent_common::hash::HashKey;
 use agent_common::settings::Settings;
+use agent_common::task::{TRACKED_MAX, TRACKED_PROCESSES};
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::{FdLink, LinkError};
-use aya::programs::{Iter, Lsm, Program, ProgramError, RawTracePoint};
+use aya::programs::{BtfTracePoint, Iter, Lsm, Program, ProgramError, RawTracePoint};
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 
 use super::btf::{BtfError, KernelTypes, VMLINUX};
@@ -23,14 +24,23 @@ static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/dr
 
 /// Raw tracepoints, each with the program of the same name, in the order in which they are attached: a task's fate must
 /// be followed before its exec is judged.
-pub const TRACEPOINTS: &[&str] = &[
-    "sched_process_exit",
-    "sched_process_fork",
-    "cgroup_attach_task",
-    "cgroup_rmdir",
-    "cgroup_mkdir",
-    "sched_process_exec",
+pub const TRACEPOINTS: &[(&str, Arguments)] = &[
+    ("sched_process_exit", Arguments::Typed),
+    ("sched_process_fork", Arguments::Typed),
+    ("cgroup_attach_task", Arguments::Addresses),
+    ("cgroup_rmdir", Arguments::Addresses),
+    ("cgroup_mkdir", Arguments::Addresses),
+    ("sched_process_exec", Arguments::Typed),
 ];
+
+/// What a program at a raw tracepoint knows of its arguments. It is called in the same way and at the same price.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arguments {
+    /// Addresses alone: what is there is read by helpers.
+    Addresses,
+    /// Their types, by BTF: the program reads them itself.
+    Typed,
+}
 
 /// LSM hooks, each with the program of the same name, and the domain that it decides for. They are attached after the
 /// tracepoints, of which the last is the second line behind them.
@@ -189,7 +199,8 @@ impl Kernel {
             .btf(Some(&btf))
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
-            .override_global(aya_log::LEVEL, &options.log_level, false);
+            .override_global(aya_log::LEVEL, &options.log_level, false)
+            .map_max_entries("TRACKED", tracked_elements());
         if let Some(pins) = &pins {
             for &map in maps::NAMES {
                 loader.map_pin_path(map, pins.map(map));
@@ -198,10 +209,12 @@ impl Kernel {
         let mut ebpf = loader
             .load(OBJECT)
             .map_err(|error| LoadError::Object(Box::new(error)))?;
-        for &program in TRACEPOINTS {
-            tracepoint(&mut ebpf, program)?
-                .load()
-                .map_err(failed("load", program))?;
+        for &(program, arguments) in TRACEPOINTS {
+            match arguments {
+                Arguments::Addresses => tracepoint(&mut ebpf, program)?.load(),
+                Arguments::Typed => typed_tracepoint(&mut ebpf, program)?.load(program, &btf),
+            }
+            .map_err(failed("load", program))?;
         }
         iterator(&mut ebpf)?
             .load("task", &btf)
@@ -234,11 +247,20 @@ impl Kernel {
     /// Attaches the tracepoints, in the order of [`TRACEPOINTS`], and the LSM hooks. Where an earlier agent's programs are attached
     /// each is replaced without a moment in which none is.
     pub fn attach(&mut self) -> Result<(), LoadError> {
-        for &program in TRACEPOINTS {
-            let tracepoint = tracepoint(&mut self.ebpf, program)?;
-            let link = tracepoint.attach(program).map_err(failed("attach", program))?;
-            let link = tracepoint.take_link(link).map_err(failed("attach", program))?;
-            self.keep(program, link.into())?;
+        for &(program, arguments) in TRACEPOINTS {
+            let link = match arguments {
+                Arguments::Addresses => {
+                    let tracepoint = tracepoint(&mut self.ebpf, program)?;
+                    let link = tracepoint.attach(program).map_err(failed("attach", program))?;
+                    tracepoint.take_link(link).map(FdLink::from)
+                }
+                Arguments::Typed => {
+                    let tracepoint = typed_tracepoint(&mut self.ebpf, program)?;
+                    let link = tracepoint.attach().map_err(failed("attach", program))?;
+                    tracepoint.take_link(link).map(FdLink::from)
+                }
+            };
+            self.keep(program, link.map_err(failed("attach", program))?)?;
         }
         if self.lsm_refused.is_none() {
             for &(program, _) in LSM_HOOKS {
@@ -347,7 +369,7 @@ impl Kernel {
         };
         let tracepoints = TRACEPOINTS
             .iter()
-            .map(|&name| hook(name, HookKind::RawTracepoint));
+            .map(|&(name, _)| hook(name, HookKind::RawTracepoint));
         // Where the kernel has none, the tiers say why.
         let lsm = LSM_HOOKS.iter().map(|&(name, _)| hook(name, HookKind::Lsm));
         tracepoints.chain(lsm.filter(|hook| hook.attached)).collect()
@@ -359,6 +381,7 @@ impl Kernel {
         let count = |name: &str| self.ebpf.program(name)?.info().ok()?.verified_instruction_count();
         TRACEPOINTS
             .iter()
+            .map(|(name, _)| name)
             .chain([&ITERATOR])
             .chain(LSM_HOOKS.iter().map(|(name, _)| name))
             .filter_map(|&name| Some((name, count(name)?)))
@@ -369,6 +392,7 @@ impl Kernel {
     fn missed(&self, program: &str) -> Option<u64> {
         let descriptor = match self.ebpf.program(program)? {
             Program::RawTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
+            Program::BtfTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
             // LSM programs are never skipped.
             _ => return Some(0),
         };
@@ -392,6 +416,16 @@ fn failed(operation: &'static str, program: &'static str) -> impl FnOnce(Program
 }
 
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
+    ebpf.program_mut(program)
+        .ok_or(LoadError::MissingProgram { program })?
+        .try_into()
+        .map_err(failed("open", program))
+}
+
+fn typed_tracepoint<'a>(
+    ebpf: &'a mut Ebpf,
+    program: &'static str,
+) -> Result<&'a mut BtfTracePoint, LoadError> {
     ebpf.program_mut(program)
         .ok_or(LoadError::MissingProgram { program })?
         .try_into()
@@ -463,7 +497,8 @@ fn settings(
         has_task_registers: u32::from(cfg!(target_arch = "x86_64") && types.has_function("bpf_task_pt_regs")),
         stale_generation: u32::from(options.stale_generation),
         no_reread: u32::from(options.no_reread),
-        reserved: 0,
+        has_typed_task: u32::from(types.has_function("bpf_get_current_task_btf")),
+        memory_check: [0; 2],
     };
     match inherited {
         None => settings.hash_key = draw_key().map_err(LoadError::Random)?,
@@ -483,6 +518,17 @@ fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, LoadError> {
         .program_mut(ITERATOR)
         .ok_or(LoadError::MissingProgram { program: ITERATOR })?;
     program.try_into().map_err(failed("open", ITERATOR))
+}
+
+/// Elements of `TRACKED` for the process ids that this machine gives. If there are more later, those are looked up.
+fn tracked_elements() -> u32 {
+    let per_element = u32::try_from(TRACKED_PROCESSES).unwrap_or(u32::MAX);
+    std::fs::read_to_string("/proc/sys/kernel/pid_max")
+        .ok()
+        .and_then(|text| text.trim().parse::<u32>().ok())
+        .map_or(TRACKED_MAX, |most| {
+            most.div_ceil(per_element).clamp(1, TRACKED_MAX)
+        })
 }
 
 /// 128 bits from the system's random source.

@@ -20,6 +20,7 @@ pub const NAMES: &[&str] = &[
     "INSTANCES",
     "FREE_SLOTS",
     "TASKS",
+    "TRACKED",
     "RULES",
     "SEEN",
     "LEARN",
