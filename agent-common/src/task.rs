@@ -53,7 +53,7 @@ const _: () = assert!(TRACKED_PROCESSES.is_power_of_two());
 
 /// Elements of `TRACKED` for as many process ids as Linux can have (`PID_MAX_LIMIT`, include/linux/threads.h); the daemon makes
 /// fewer where the machine has fewer. What is beyond the bound is looked up.
-pub const TRACKED_MAX: u32 = (4 << 20) / TRACKED_PROCESSES as u32;
+pub const TRACKED_MAX: u32 = (4 << 20) >> TRACKED_PROCESSES.trailing_zeros();
 
 /// A kill was sent to this task; its death is reported so that the alert can say "confirmed".
 pub const TASK_KILLED: u8 = 1 << 0;

@@ -55,7 +55,7 @@ mod tests {
         };
         Deviation {
             kind,
-            learnable: (kind != DeviationKind::Drift).then_some(behaviour),
+            learnable: (kind != DeviationKind::Drift).then_some(behaviour.into()),
         }
     }
 

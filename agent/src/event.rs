@@ -1,19 +1,21 @@
 //! Events: records after decoding, in owned and checked types, still without knowledge of the container.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::{FileIdentity, Layer};
+use agent_common::file::{FileIdentity, FileOperation, Layer};
 use agent_common::record::cgroup::CgroupChange;
 use agent_common::rule::{Action, Verdict};
 use agent_common::task::TaskState;
 
 use serde::{Deserialize, Serialize};
 
+use crate::behaviour::Capability;
 use crate::text::ByteText;
 
 /// What a kernel program sent.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Event {
-    /// A file was used in a way that a hook judged.
+    /// A process did what a hook judged.
     Use(Box<UseEvent>),
     /// A container's cgroup appeared or went.
     Cgroup(CgroupEvent),
@@ -68,7 +70,7 @@ pub struct WalkedPath {
     pub too_long: bool,
 }
 
-/// A file was used in a container: what is alike in each domain.
+/// What a process of a container did: what is alike in each domain.
 #[derive(Clone, Debug, PartialEq)]
 pub struct UseEvent {
     /// When and where.
@@ -79,14 +81,10 @@ pub struct UseEvent {
     pub args: Vec<ByteText>,
     /// Arguments were cut.
     pub args_truncated: bool,
-    /// The file.
-    pub file: FileIdentity,
-    /// Its layer.
-    pub layer: Layer,
-    /// Its path.
-    pub path: WalkedPath,
-    /// Keyed hash under which the kernel has the behaviour.
+    /// Hash under which the kernel has the behaviour.
     pub behaviour_hash: u64,
+    /// Layer under which the kernel has the behaviour; [`Layer::Unknown`] for a capability.
+    pub behaviour_layer: Layer,
     /// What the hook concluded.
     pub verdict: Verdict,
     /// What the hook did.
@@ -99,22 +97,39 @@ pub struct UseEvent {
     pub section: Section,
     /// Number and generation of the profile that the verdict rests on; `None` for none.
     pub profile: Option<(u32, u32)>,
-    /// What was done with it.
+    /// What was done.
     pub used: Used,
 }
 
-/// What was done with a file: one variant per domain.
+/// What was done: one variant per domain.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Used {
-    /// It was executed.
+    /// A file was executed.
     Exec(ExecUse),
-    /// It was mapped executable.
+    /// A file was mapped executable.
     Library(LibraryUse),
+    /// A file was opened, or put in its place.
+    File(FileUse),
+    /// A capability was used, or refused.
+    Cap(CapUse),
+}
+
+/// A file that was used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FilePart {
+    /// Its inode.
+    pub identity: FileIdentity,
+    /// Its layer.
+    pub layer: Layer,
+    /// Its path.
+    pub path: WalkedPath,
 }
 
 /// A file was executed.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExecUse {
+    /// The file.
+    pub file: FilePart,
     /// Which of the files that an execution needs it is.
     pub part: ExecPart,
     /// The hook ran before the execution: the process still was the program that asked for it.
@@ -149,10 +164,46 @@ pub enum ExecPart {
 /// A file was mapped executable.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LibraryUse {
+    /// The file.
+    pub file: FilePart,
     /// The program of the process.
     pub exe: WalkedPath,
     /// It was mapped before, and now the mapping was made executable.
     pub protected: bool,
+}
+
+/// A file was opened, or put in its place by a rename or as a link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileUse {
+    /// The file. Where only a name is known (`typed`), the directory that the name starts from, and no inode.
+    pub file: FilePart,
+    /// What was done with it.
+    pub operation: FileOperation,
+    /// Flags of the opened file (`O_*`); 0 for a rename or link.
+    pub open_flags: u32,
+    /// The program of the process.
+    pub exe: WalkedPath,
+    /// The name that was given for the file, where the file itself was not seen.
+    pub typed: Option<ByteText>,
+    /// The hook ran before the operation, and could refuse it.
+    pub before: bool,
+}
+
+/// A capability was used, or refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CapUse {
+    /// Which one.
+    pub capability: Capability,
+    /// How far it reaches.
+    pub namespace: UserNamespace,
+    /// Inode number of the user namespace that it was asked for in.
+    pub namespace_number: u32,
+    /// What the kernel answered.
+    pub outcome: CapOutcome,
+    /// Number of the system call that led to it; `None` outside of one, or if it is not known.
+    pub system_call: Option<u32>,
+    /// The program of the process.
+    pub exe: WalkedPath,
 }
 
 /// A container's cgroup appeared or went.
@@ -210,21 +261,47 @@ impl Event {
 impl UseEvent {
     /// The domain that it belongs to.
     #[must_use]
-    pub fn domain(&self) -> Domain {
+    pub const fn domain(&self) -> Domain {
         match &self.used {
             Used::Exec(_) => Domain::Exec,
             Used::Library(_) => Domain::Library,
+            Used::File(_) => Domain::File,
+            Used::Cap(_) => Domain::Cap,
+        }
+    }
+
+    /// The file that it is about; `None` for a capability.
+    #[must_use]
+    pub const fn file(&self) -> Option<&FilePart> {
+        match &self.used {
+            Used::Exec(exec) => Some(&exec.file),
+            Used::Library(library) => Some(&library.file),
+            Used::File(file) => Some(&file.file),
+            Used::Cap(_) => None,
+        }
+    }
+
+    /// The operation under which the kernel has the behaviour ([`agent_common::rule::BehaviourKey`]).
+    #[must_use]
+    pub const fn operation(&self) -> u8 {
+        match &self.used {
+            Used::Exec(_) | Used::Library(_) => 0,
+            Used::File(file) => file.operation as u8,
+            Used::Cap(cap) => cap.outcome as u8,
         }
     }
 
     /// The program of the process; `None` where it is not in the record.
     #[must_use]
     pub fn exe(&self) -> Option<&WalkedPath> {
-        match &self.used {
-            Used::Exec(exec) if exec.before => None,
-            Used::Exec(_) => Some(&self.path),
-            Used::Library(library) => Some(&library.exe),
-        }
+        let exe = match &self.used {
+            Used::Exec(exec) if exec.before => return None,
+            Used::Exec(exec) => &exec.file.path,
+            Used::Library(library) => &library.exe,
+            Used::File(file) => &file.exe,
+            Used::Cap(cap) => &cap.exe,
+        };
+        (!exe.text.as_bytes().is_empty()).then_some(exe)
     }
 }
 
@@ -237,6 +314,14 @@ pub(crate) mod example {
         WalkedPath {
             text: text.into(),
             too_long: false,
+        }
+    }
+
+    fn file(layer: Layer, path: &str) -> FilePart {
+        FilePart {
+            identity: FileIdentity::default(),
+            layer,
+            path: walked(path),
         }
     }
 
@@ -262,10 +347,8 @@ pub(crate) mod example {
             },
             args: vec!["nginx".into()],
             args_truncated: false,
-            file: FileIdentity::default(),
-            layer: Layer::Image,
-            path: walked("/usr/sbin/nginx"),
             behaviour_hash: 5,
+            behaviour_layer: Layer::Image,
             verdict: Verdict::Unknown,
             action: Action::None,
             action_error: None,
@@ -273,6 +356,7 @@ pub(crate) mod example {
             section: Section::Main,
             profile: Some((1, 1)),
             used: Used::Exec(ExecUse {
+                file: file(Layer::Image, "/usr/sbin/nginx"),
                 part: ExecPart::Program,
                 before: false,
                 invoked_as: Some("nginx".into()),
@@ -288,12 +372,44 @@ pub(crate) mod example {
     /// The container's own process maps a library that was dropped.
     pub(crate) fn library() -> UseEvent {
         UseEvent {
-            layer: Layer::Upper,
-            path: walked("/tmp/lib.so"),
+            behaviour_layer: Layer::Upper,
             verdict: Verdict::Drift,
             used: Used::Library(LibraryUse {
+                file: file(Layer::Upper, "/tmp/lib.so"),
                 exe: walked("/usr/sbin/nginx"),
                 protected: false,
+            }),
+            ..exec()
+        }
+    }
+
+    /// The container's own process writes a file that its profile does not hold.
+    pub(crate) fn file_use() -> UseEvent {
+        UseEvent {
+            behaviour_layer: Layer::Upper,
+            used: Used::File(FileUse {
+                file: file(Layer::Upper, "/etc/cron.d/job"),
+                operation: FileOperation::Create,
+                open_flags: 0o101,
+                exe: walked("/usr/sbin/nginx"),
+                typed: None,
+                before: false,
+            }),
+            ..exec()
+        }
+    }
+
+    /// The container's own process uses a capability that its profile does not hold.
+    pub(crate) fn cap() -> UseEvent {
+        UseEvent {
+            behaviour_layer: Layer::Unknown,
+            used: Used::Cap(CapUse {
+                capability: Capability::from_raw(13).expect("a capability"),
+                namespace: UserNamespace::Initial,
+                namespace_number: 0xefff_fffd,
+                outcome: CapOutcome::Granted,
+                system_call: Some(41),
+                exe: walked("/usr/sbin/nginx"),
             }),
             ..exec()
         }

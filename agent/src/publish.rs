@@ -10,12 +10,12 @@
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
-use agent_common::domain::{Domain, Section};
+use agent_common::domain::Section;
 use agent_common::file::Layer;
-use agent_common::hash::{self, HashKey};
+use agent_common::hash::HashKey;
 use agent_common::rule::{BehaviourKey, RULE_ALLOW, RULE_APPLET, RuleKey};
 
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::{Behaviour, ExecBehaviour};
 use crate::kernel::maps::{Maps, MapsError};
 use crate::profile::model::Profile;
 use crate::text::ByteText;
@@ -55,7 +55,7 @@ impl Published {
 
 #[derive(Clone)]
 enum Rule {
-    Allow(ExecBehaviour),
+    Allow(Behaviour),
     /// A multi-call binary, which may or may not be in the profile with some applet.
     Applet,
 }
@@ -184,7 +184,7 @@ impl Publisher {
         maps: &mut Maps,
         profile: u32,
         section: Section,
-        behaviour: &ExecBehaviour,
+        behaviour: &Behaviour,
     ) -> Result<(), MapsError> {
         let mut rules = HashMap::new();
         self.add_rules(&mut rules, profile, section, behaviour);
@@ -205,7 +205,7 @@ impl Publisher {
 
     /// The behaviour for which a hook counted windows.
     #[must_use]
-    pub fn behaviour(&self, profile: u32, key: &BehaviourKey) -> Option<&ExecBehaviour> {
+    pub fn behaviour(&self, profile: u32, key: &BehaviourKey) -> Option<&Behaviour> {
         let rule = RuleKey {
             hash: key.hash,
             profile,
@@ -213,7 +213,7 @@ impl Publisher {
             domain: key.domain,
             layer: key.layer,
             section: key.section,
-            operation: 0,
+            operation: key.operation,
             reserved: [0; 4],
         };
         match self.published.get(&profile)?.rules.get(&rule)? {
@@ -259,32 +259,27 @@ impl Publisher {
         rules: &mut HashMap<RuleKey, Rule>,
         profile: u32,
         section: Section,
-        behaviour: &ExecBehaviour,
+        behaviour: &Behaviour,
     ) {
-        let key = rule_key(profile, behaviour.layer, section, behaviour.hash(self.key));
+        let key = behaviour.rule_key(self.key, profile, section);
         rules.insert(key, Rule::Allow(behaviour.clone()));
-        if behaviour.applet.is_some() {
-            rules.extend(self.applet_rules(profile, behaviour.layer, &behaviour.path));
+        if let Behaviour::Exec(ExecBehaviour {
+            layer,
+            path,
+            applet: Some(_),
+        }) = behaviour
+        {
+            rules.extend(self.applet_rules(profile, *layer, path));
         }
     }
 
     fn applet_rules(&self, profile: u32, layer: Layer, path: &ByteText) -> [(RuleKey, Rule); 2] {
-        let hash = hash::path(self.key, path.as_bytes(), None);
+        let file = Behaviour::Exec(ExecBehaviour {
+            layer,
+            path: path.clone(),
+            applet: None,
+        });
         [Section::Main, Section::ExecIn]
-            .map(|section| (rule_key(profile, layer, section, hash), Rule::Applet))
-    }
-}
-
-/// The key of a rule, without generation.
-fn rule_key(profile: u32, layer: Layer, section: Section, hash: u64) -> RuleKey {
-    RuleKey {
-        hash,
-        profile,
-        generation: 0,
-        domain: Domain::Exec as u8,
-        layer: layer as u8,
-        section: section as u8,
-        operation: 0,
-        reserved: [0; 4],
+            .map(|section| (file.rule_key(self.key, profile, section), Rule::Applet))
     }
 }

@@ -5,8 +5,9 @@
 
 use std::borrow::Cow;
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use agent_common::rule::{Action, Verdict};
 use agent_common::task::TaskState;
 use serde::de::Error;
@@ -54,11 +55,14 @@ macro_rules! tags {
 }
 tags! {
     Action => "action",
+    CapOutcome => "outcome",
     Domain => "domain",
+    FileOperation => "operation",
     Layer => "layer",
     Mode => "mode",
     Section => "section",
     TaskState => "task state",
+    UserNamespace => "user namespace",
     Verdict => "verdict",
 }
 

@@ -1,16 +1,18 @@
 //! Alerts with every field set, for tests.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use agent_common::task::TaskState;
 
 use super::kind::AlertKind;
 use super::model::{
-    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertContainer, AlertExec, AlertFile, AlertId,
-    AlertImage, AlertLibrary, AlertProcess, AlertProfile, SCHEMA, device_text,
+    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertCap, AlertContainer, AlertExec, AlertFile,
+    AlertFileUse, AlertId, AlertImage, AlertLibrary, AlertProcess, AlertProfile, SCHEMA, device_text,
 };
-use super::severity::{Circumstances, rate};
+use super::severity::{Circumstances, Subject, rate};
 use super::time::Time;
+use crate::behaviour::Capability;
 use crate::event::ExecPart;
 
 /// A dropped program in a container called `shop`, killed.
@@ -18,6 +20,7 @@ pub(crate) fn alert(time: Time) -> Alert {
     let rating = rate(Circumstances {
         kind: AlertKind::ExecDrift,
         layer: Layer::Upper,
+        subject: Subject::Program,
         state: TaskState::Main,
         metadata_only: false,
     });
@@ -101,6 +104,43 @@ pub(crate) fn library(time: Time) -> Alert {
         behaviour: AlertBehaviour::Library(AlertLibrary {
             file: file("/tmp/dropped.so"),
             protected: false,
+        }),
+        ..alert(time)
+    }
+}
+
+/// A job for cron, put in its place by a rename in the same container.
+pub(crate) fn file_use(time: Time) -> Alert {
+    let mut file = file("/etc/cron.d/job");
+    file.sha256 = None;
+    Alert {
+        domain: Domain::File,
+        kind: AlertKind::FileUnknown,
+        mode: Mode::Monitor,
+        action: AlertAction::NONE,
+        behaviour: AlertBehaviour::File(AlertFileUse {
+            file,
+            operation: FileOperation::Rename,
+            open_flags: 0,
+            typed: Some("../cron.d/job".into()),
+        }),
+        ..alert(time)
+    }
+}
+
+/// A raw socket, opened in the same container.
+pub(crate) fn cap(time: Time) -> Alert {
+    Alert {
+        domain: Domain::Cap,
+        kind: AlertKind::CapUnknown,
+        mode: Mode::Monitor,
+        action: AlertAction::NONE,
+        behaviour: AlertBehaviour::Cap(AlertCap {
+            capability: Capability::from_raw(13).expect("a capability"),
+            namespace: UserNamespace::Initial,
+            outcome: CapOutcome::Granted,
+            namespace_number: 0xefff_fffd,
+            system_call: Some(41),
         }),
         ..alert(time)
     }

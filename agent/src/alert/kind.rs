@@ -24,6 +24,18 @@ pub enum AlertKind {
     /// Code that did not come with the image was mapped executable.
     #[serde(rename = "library.drift")]
     LibraryDrift,
+    /// A use of a file that the profile does not hold.
+    #[serde(rename = "file.unknown")]
+    FileUnknown,
+    /// A process from outside used a file in a way that the profile does not hold as accepted.
+    #[serde(rename = "file.into")]
+    FileInto,
+    /// A capability was used, or refused, that the profile does not hold.
+    #[serde(rename = "cap.unknown")]
+    CapUnknown,
+    /// A process from outside used a capability, or was refused one, that the profile does not hold as accepted.
+    #[serde(rename = "cap.into")]
+    CapInto,
 }
 
 impl AlertKind {
@@ -35,6 +47,10 @@ impl AlertKind {
         Self::ExecLeftCgroup,
         Self::ExecCgroupLimit,
         Self::LibraryDrift,
+        Self::FileUnknown,
+        Self::FileInto,
+        Self::CapUnknown,
+        Self::CapInto,
     ];
 
     /// The domain that it belongs to: the word before the dot.
@@ -47,6 +63,8 @@ impl AlertKind {
             | Self::ExecLeftCgroup
             | Self::ExecCgroupLimit => Domain::Exec,
             Self::LibraryDrift => Domain::Library,
+            Self::FileUnknown | Self::FileInto => Domain::File,
+            Self::CapUnknown | Self::CapInto => Domain::Cap,
         }
     }
 
@@ -60,6 +78,10 @@ impl AlertKind {
             Self::ExecLeftCgroup => "exec.left_cgroup",
             Self::ExecCgroupLimit => "exec.cgroup_limit",
             Self::LibraryDrift => "library.drift",
+            Self::FileUnknown => "file.unknown",
+            Self::FileInto => "file.into",
+            Self::CapUnknown => "cap.unknown",
+            Self::CapInto => "cap.into",
         }
     }
 }

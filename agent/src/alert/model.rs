@@ -7,16 +7,18 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use agent_common::rule::Action;
 use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::kind::AlertKind;
-use super::severity::Severity;
+use super::severity::{Severity, Subject};
 use super::time::Time;
+use crate::behaviour::Capability;
 use crate::event::ExecPart;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
@@ -178,6 +180,10 @@ pub enum AlertBehaviour {
     Exec(AlertExec),
     /// A file was mapped executable.
     Library(AlertLibrary),
+    /// A file was opened, or put in its place.
+    File(AlertFileUse),
+    /// A capability was used, or refused.
+    Cap(AlertCap),
     /// A process left its cgroup.
     LeftCgroup(AlertLeftCgroup),
     /// A container has made too many cgroups.
@@ -233,6 +239,38 @@ pub struct AlertLibrary {
     pub file: AlertFile,
     /// It was mapped before, and now the mapping was made executable.
     pub protected: bool,
+}
+
+/// A use of a file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertFileUse {
+    /// The file. Where only a name was seen (`typed`), its inode is not known, and the path is what the name leads to.
+    #[serde(flatten)]
+    pub file: AlertFile,
+    /// What was done with it, or was to be.
+    #[serde(with = "crate::tag")]
+    pub operation: FileOperation,
+    /// Flags of the opened file (`O_*`); 0 for a rename or link.
+    pub open_flags: u32,
+    /// The name that the process gave for it, where the kernel programs did not see the file itself.
+    pub typed: Option<ByteText>,
+}
+
+/// A use of a capability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertCap {
+    /// Which one.
+    pub capability: Capability,
+    /// How far it reaches: for the whole node, or for what was created in another user namespace.
+    #[serde(with = "crate::tag")]
+    pub namespace: UserNamespace,
+    /// What the kernel answered.
+    #[serde(with = "crate::tag")]
+    pub outcome: CapOutcome,
+    /// Inode number of the user namespace.
+    pub namespace_number: u32,
+    /// Number of the system call that led to it; null outside of one, or if it is not known.
+    pub system_call: Option<u32>,
 }
 
 /// A process that left its container's cgroup.
@@ -313,7 +351,8 @@ impl AlertBehaviour {
         match self {
             Self::Exec(exec) => Some(&exec.file),
             Self::Library(library) => Some(&library.file),
-            Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
+            Self::File(used) => Some(&used.file),
+            Self::Cap(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
         }
     }
 
@@ -322,7 +361,24 @@ impl AlertBehaviour {
         match self {
             Self::Exec(exec) => Some(&mut exec.file),
             Self::Library(library) => Some(&mut library.file),
-            Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
+            Self::File(used) => Some(&mut used.file),
+            Self::Cap(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
+        }
+    }
+
+    /// What its rating depends on.
+    #[must_use]
+    pub fn subject(&self) -> Subject<'_> {
+        match self {
+            Self::Exec(_) | Self::Library(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => Subject::Program,
+            Self::File(used) => Subject::File {
+                operation: used.operation,
+                path: used.file.path.as_bytes(),
+            },
+            Self::Cap(cap) => Subject::Cap {
+                capability: cap.capability,
+                outcome: cap.outcome,
+            },
         }
     }
 }
@@ -428,6 +484,14 @@ mod tests {
             file.sha256 = Some("ab".repeat(32));
         }
         assert_eq!(again(&alert), alert);
+    }
+
+    #[test]
+    fn files_and_capabilities_read_back() {
+        for alert in [example::file_use(Time::now()), example::cap(Time::now())] {
+            let again = serde_json::from_str::<Alert>(&alert.to_line()).expect("read back");
+            assert_eq!(again, alert);
+        }
     }
 
     #[test]

@@ -1,22 +1,42 @@
-//! How grave a deviation is, and which techniques of MITRE ATT&CK it points to: one table.
+//! How grave a deviation is, and which techniques of MITRE ATT&CK it points to: one table here, and one for the files and
+//! one for the capabilities that matter.
 //!
 //! Input: kind, layer and circumstances of a deviation. Output: [`Rating`]. Failure: none; every combination has a row.
 //! The severity tells how grave the deviation is, not what was done about it: a drift that was killed is rated as one
 //! that ran.
 //!
 //! Techniques are those of ATT&CK for Enterprise (<https://attack.mitre.org>, matrices Linux and Containers):
+//! - T1003.008 OS Credential Dumping: /etc/passwd and /etc/shadow
+//! - T1014 Rootkit: a kernel module, or a BPF program
+//! - T1037 Boot or Logon Initialization Scripts
+//! - T1053.003 Scheduled Task/Job: Cron
+//! - T1055.008 Process Injection: Ptrace System Calls
 //! - T1059 Command and Scripting Interpreter: a program or applet that the profile does not hold
+//! - T1040 Network Sniffing: raw sockets
+//! - T1070 Indicator Removal: what hides traces (the clock, the audit trail)
+//! - T1098.004 Account Manipulation: SSH Authorized Keys
 //! - T1105 Ingress Tool Transfer: a program that was brought into the running container
+//! - T1136.001 Create Account: Local Account
+//! - T1529 System Shutdown/Reboot
+//! - T1543.002 Create or Modify System Process: Systemd Service
+//! - T1548 Abuse Elevation Control Mechanism: setuid, sudoers, file capabilities
+//! - T1552.001 Unsecured Credentials: Credentials In Files, T1552.004 Private Keys, T1552.007 Container API
+//! - T1562 Impair Defenses: firewall and security modules
 //! - T1574.006 Hijack Execution Flow: Dynamic Linker Hijacking: a library that was dropped, replaced or preloaded
 //! - T1609 Container Administration Command: entered from outside, as `docker exec` does
 //! - T1611 Escape to Host: what leaves the container's cgroup or runs from another mount namespace
 //! - T1620 Reflective Code Loading: a program or library without a file, as from `memfd_create`
 
-use agent_common::file::Layer;
+mod cap;
+mod file;
+
+use agent_common::cap::CapOutcome;
+use agent_common::file::{FileOperation, Layer};
 use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
 
 use super::kind::AlertKind;
+use crate::behaviour::Capability;
 
 /// How grave a deviation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,11 +74,34 @@ impl std::fmt::Display for Severity {
     }
 }
 
+/// What a deviation is about, as far as its rating depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Subject<'a> {
+    /// A program or library, or a process: its layer tells.
+    Program,
+    /// A use of a file.
+    File {
+        /// What was done with it.
+        operation: FileOperation,
+        /// Its path.
+        path: &'a [u8],
+    },
+    /// A use of a capability.
+    Cap {
+        /// Which one.
+        capability: Capability,
+        /// What the kernel answered.
+        outcome: CapOutcome,
+    },
+}
+
 /// What the rating of a deviation depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Circumstances {
+pub struct Circumstances<'a> {
     /// What kind of alert it is.
     pub kind: AlertKind,
+    /// What it is about.
+    pub subject: Subject<'a>,
     /// The file's layer; of no meaning where the alert is about none.
     pub layer: Layer,
     /// Whose process it is.
@@ -78,8 +121,21 @@ pub struct Rating {
 
 /// Rates a deviation.
 #[must_use]
-pub fn rate(what: Circumstances) -> Rating {
-    let (severity, techniques): (_, &[&'static str]) = match (what.kind, what.layer) {
+pub fn rate(what: Circumstances<'_>) -> Rating {
+    let (severity, techniques): (_, &[&'static str]) = match what.subject {
+        Subject::Program => rate_program(what),
+        Subject::File { operation, path } => file::rate(operation, path),
+        Subject::Cap { capability, outcome } => cap::rate(capability, outcome),
+    };
+    let mut attack = techniques.to_vec();
+    if what.state == TaskState::ExecIn && !attack.contains(&"T1609") {
+        attack.push("T1609");
+    }
+    Rating { severity, attack }
+}
+
+fn rate_program(what: Circumstances<'_>) -> (Severity, &'static [&'static str]) {
+    match (what.kind, what.layer) {
         (AlertKind::ExecDrift | AlertKind::LibraryDrift, _) if what.metadata_only => (Severity::Low, &[]),
         (AlertKind::ExecDrift | AlertKind::LibraryDrift, Layer::Anonymous) => {
             (Severity::Critical, &["T1620"])
@@ -95,27 +151,30 @@ pub fn rate(what: Circumstances) -> Rating {
         (AlertKind::ExecInto, _) => (Severity::Medium, &["T1059", "T1609"]),
         (AlertKind::ExecLeftCgroup, _) => (Severity::High, &["T1611"]),
         (AlertKind::ExecCgroupLimit, _) => (Severity::Medium, &["T1499"]),
-    };
-    let mut attack = techniques.to_vec();
-    if what.state == TaskState::ExecIn && !attack.contains(&"T1609") {
-        attack.push("T1609");
+        // These are about no program.
+        (AlertKind::FileUnknown | AlertKind::FileInto | AlertKind::CapUnknown | AlertKind::CapInto, _) => {
+            (Severity::Medium, &[])
+        }
     }
-    Rating { severity, attack }
 }
 
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
 
+    use agent_common::domain::Domain;
+
     use super::*;
 
     fn table() -> String {
         let mut rows = String::new();
-        for kind in AlertKind::ALL {
+        let of_programs = |kind: &&AlertKind| matches!(kind.domain(), Domain::Exec | Domain::Library);
+        for kind in AlertKind::ALL.iter().filter(of_programs) {
             for layer in Layer::ALL {
                 for state in [TaskState::Main, TaskState::ExecIn] {
                     let rating = rate(Circumstances {
                         kind: *kind,
+                        subject: Subject::Program,
                         layer: *layer,
                         state,
                         metadata_only: false,
@@ -143,6 +202,7 @@ mod tests {
         for kind in [AlertKind::ExecDrift, AlertKind::LibraryDrift] {
             let rating = rate(Circumstances {
                 kind,
+                subject: Subject::Program,
                 layer: Layer::Upper,
                 state: TaskState::Main,
                 metadata_only: true,

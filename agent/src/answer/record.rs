@@ -190,9 +190,9 @@ mod tests {
             panic!("{event:?}")
         };
         assert_eq!(event.origin.container, 11);
-        assert_eq!(event.path.text, "/tmp/dropped".into());
+        assert_eq!(event.file().expect("a file").path.text, "/tmp/dropped".into());
         assert_eq!(
-            (event.layer, event.verdict, event.action),
+            (event.behaviour_layer, event.verdict, event.action),
             (Layer::Upper, Verdict::Drift, Action::Denied)
         );
         assert_eq!(event.mode, Mode::Enforce);

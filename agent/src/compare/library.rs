@@ -22,15 +22,16 @@ mod tests {
     #[test]
     fn no_profile_of_programs_permits_a_library_and_none_is_learned() {
         let event = example::library();
+        let file = event.file().expect("a file");
         let digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
         let role = Role::new("/bin/sh".into()).expect("a role");
         let mut profile = Profile::new(1, ProfileKey { digest, role });
         let program = crate::behaviour::ExecBehaviour {
-            layer: event.layer,
-            path: event.path.text.clone(),
+            layer: file.layer,
+            path: file.path.text.clone(),
             applet: None,
         };
-        profile.exec.insert(program, Evidence::default());
+        profile.main.insert(program.into(), Evidence::default());
         let drift = Deviation {
             kind: DeviationKind::Drift,
             learnable: None,

@@ -2,18 +2,23 @@
 //!
 //! Input: an event and the profile of its container, if it is known. Output: a [`Comparison`]. Failure: none.
 
+mod cap;
 pub mod exec;
+pub mod file;
 mod library;
 
-use crate::behaviour::ExecBehaviour;
+use agent_common::domain::Section;
+use agent_common::rule::Action;
+
+use crate::behaviour::Behaviour;
 use crate::event::{UseEvent, Used};
-use crate::profile::model::Profile;
+use crate::profile::model::{Holding, Profile};
 
 /// What came of comparing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
     /// The profile holds it by now: it may have been learned since the hook looked.
-    Conforms(ExecBehaviour),
+    Conforms(Behaviour),
     /// It departs.
     Departs(Deviation),
 }
@@ -35,7 +40,7 @@ pub struct Deviation {
     /// How.
     pub kind: DeviationKind,
     /// What could be learned: `None` for drift, and where path or applet are not known in full.
-    pub learnable: Option<ExecBehaviour>,
+    pub learnable: Option<Behaviour>,
 }
 
 /// Compares one event with `profile`; `None` for a container whose profile is not known yet.
@@ -44,5 +49,29 @@ pub fn compare(event: &UseEvent, profile: Option<&Profile>) -> Comparison {
     match &event.used {
         Used::Exec(exec) => exec::compare(event, exec, profile),
         Used::Library(_) => library::compare(),
+        Used::File(file) => file::compare(event, file, profile),
+        Used::Cap(cap) => cap::compare(event, cap, profile),
     }
+}
+
+/// Compares a behaviour of which a profile can tell. `is_whole`: all of it is known, so that it can be learned.
+fn with_profile(
+    event: &UseEvent,
+    behaviour: Behaviour,
+    is_whole: bool,
+    profile: Option<&Profile>,
+) -> Comparison {
+    let holds =
+        is_whole && profile.is_some_and(|profile| profile.holds(event.section, &behaviour) == Holding::Yes);
+    // What the kernel acted on is told whatever the profile says by now.
+    if holds && event.action == Action::None && event.action_error.is_none() {
+        return Comparison::Conforms(behaviour);
+    }
+    Comparison::Departs(Deviation {
+        kind: match event.section {
+            Section::Main => DeviationKind::Unknown,
+            Section::ExecIn => DeviationKind::Entered,
+        },
+        learnable: is_whole.then_some(behaviour),
+    })
 }

@@ -6,10 +6,12 @@
 //! Failure: a line longer than its bound is refused before it is parsed; fields and variants that are not known are
 //! errors, so that a newer client is never half understood.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use serde::{Deserialize, Serialize};
 
+use crate::behaviour::Capability;
 use crate::text::ByteText;
 
 /// Version of everything in this module and in [`super::view`]. Agent and command line must have the same.
@@ -128,6 +130,34 @@ pub enum Accept {
         path: ByteText,
         /// For a multi-call binary, the one applet that is meant.
         applet: Option<ByteText>,
+    },
+    /// A use of a file, by its layer, path and operation.
+    File {
+        /// For whom.
+        #[serde(with = "crate::tag")]
+        section: Section,
+        /// Where the file is.
+        #[serde(with = "crate::tag")]
+        layer: Layer,
+        /// Its path, as its layer defines it.
+        path: ByteText,
+        /// What is done with it.
+        #[serde(with = "crate::tag")]
+        operation: FileOperation,
+    },
+    /// A use of a capability.
+    Cap {
+        /// For whom.
+        #[serde(with = "crate::tag")]
+        section: Section,
+        /// Which one.
+        capability: Capability,
+        /// How far it reaches.
+        #[serde(with = "crate::tag")]
+        namespace: UserNamespace,
+        /// What the kernel answers.
+        #[serde(with = "crate::tag")]
+        outcome: CapOutcome,
     },
     /// A file that did not come with the image, by its layer, path and content; for every section.
     Drift {

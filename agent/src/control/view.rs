@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
-pub use profile::{AcceptView, BehaviourState, BehaviourView, DocumentView, ProfileSummary, ProfileView};
+pub use profile::{
+    AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, ProfileSummary, ProfileView,
+};
 
 /// `driftlock status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

@@ -9,13 +9,19 @@ use agent_common::record::exec::{
 use agent_common::rule::{Action, Verdict};
 
 use super::{DecodeError, origin, part, tag};
-use crate::event::{ExecPart, ExecUse, UseEvent, Used};
+use crate::event::{ExecPart, ExecUse, FilePart, UseEvent, Used};
 
 pub(super) fn decode(record: &ExecRecord) -> Result<UseEvent, DecodeError> {
     let has = |flag| record.flags & flag != 0;
     let args_known = !has(EXEC_ARGS_UNREADABLE);
     let applet = part::text(bytemuck::cast_slice(&record.applet));
+    let layer = tag(Layer::from_raw, record.layer, "layer")?;
     let exec = ExecUse {
+        file: FilePart {
+            identity: record.file,
+            layer,
+            path: part::path(&record.path, "program's path")?,
+        },
         part: match (has(EXEC_IS_SCRIPT), has(EXEC_IS_LOADER)) {
             (_, true) => ExecPart::Loader,
             (true, false) => ExecPart::Script,
@@ -34,10 +40,8 @@ pub(super) fn decode(record: &ExecRecord) -> Result<UseEvent, DecodeError> {
         process: part::process(&record.process)?,
         args: part::args(&record.args, record.args_bytes, args_known),
         args_truncated: u32::from(record.args_bytes) < record.args_total_bytes,
-        file: record.file,
-        layer: tag(Layer::from_raw, record.layer, "layer")?,
-        path: part::path(&record.path, "program's path")?,
         behaviour_hash: record.behaviour_hash,
+        behaviour_layer: layer,
         verdict: tag(Verdict::from_raw, record.verdict, "verdict")?,
         action: tag(Action::from_raw, record.action, "action")?,
         action_error: (record.action_error < 0).then(|| record.action_error.saturating_neg()),

@@ -4,8 +4,10 @@
 //! of another ABI, or with a tag of no meaning is a [`DecodeError`], to be counted; it is never read further. Texts
 //! that a container chose are taken as bytes.
 
+mod cap;
 mod cgroup;
 mod exec;
+mod file;
 mod library;
 mod part;
 
@@ -68,13 +70,8 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         RecordKind::Leave => Event::Leave(Box::new(cgroup::decode_leave(&whole(bytes)?)?)),
         RecordKind::Exit => Event::Exit(exit(&whole(bytes)?)),
         RecordKind::Library => Event::Use(Box::new(library::decode(&whole(bytes)?)?)),
-        // The kernel programs do not send these yet.
-        RecordKind::File | RecordKind::Cap => {
-            return Err(DecodeError::Tag {
-                tag: "kind of record",
-                value: header.kind,
-            });
-        }
+        RecordKind::File => Event::Use(Box::new(file::decode(&whole(bytes)?)?)),
+        RecordKind::Cap => Event::Use(Box::new(cap::decode(&whole(bytes)?)?)),
     })
 }
 
@@ -123,10 +120,13 @@ fn tag<T>(from_raw: impl Fn(u8) -> Option<T>, value: u8, tag: &'static str) -> R
 
 #[cfg(test)]
 mod tests {
+    use agent_common::cap::{CapOutcome, UserNamespace};
     use agent_common::domain::{Domain, Mode};
-    use agent_common::file::Layer;
+    use agent_common::file::{FileOperation, Layer};
+    use agent_common::record::cap::CapRecord;
     use agent_common::record::cgroup::{CgroupRecord, LeaveRecord};
     use agent_common::record::exec::{EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT, EXEC_SCRIPT, ExecRecord};
+    use agent_common::record::file::{FILE_BEFORE, FILE_TYPED, FileRecord};
     use agent_common::record::library::{LIBRARY_ARGS_UNREADABLE, LIBRARY_PROTECTED, LibraryRecord};
     use agent_common::rule::{Action, Verdict};
     use agent_common::task::TaskState;
@@ -187,11 +187,11 @@ mod tests {
         let Used::Exec(exec) = &event.used else {
             panic!("an execution")
         };
-        assert_eq!(event.path.text, "/bin/busybox".into());
+        assert_eq!(event.file().expect("a file").path.text, "/bin/busybox".into());
         assert_eq!((exec.part, exec.before), (ExecPart::Program, false));
         assert_eq!(exec.invoked_as, Some("sh".into()));
         assert_eq!(exec.interpreter, Some("/bin/sh".into()));
-        assert_eq!(event.exe(), Some(&event.path));
+        assert_eq!(event.exe(), Some(&exec.file.path));
         assert_eq!(event.args, ["/bin/sh".into(), "/tmp/x.sh".into(), "".into()]);
         assert_eq!(
             event.origin,
@@ -245,7 +245,7 @@ mod tests {
         record.args_total_bytes = 13;
         let event = used(bytes_of(&record));
         assert_eq!((event.domain(), event.action), (Domain::Library, Action::Denied));
-        assert_eq!(event.path.text, "/tmp/x.so".into());
+        assert_eq!(event.file().expect("a file").path.text, "/tmp/x.so".into());
         assert_eq!(event.args, ["ld.so".into(), "/tmp/x".into()]);
         assert_eq!(event.exe().map(|exe| exe.text.clone()), Some("/ld.so".into()));
         let Used::Library(library) = &event.used else {
@@ -255,6 +255,107 @@ mod tests {
         record.flags = LIBRARY_ARGS_UNREADABLE;
         let event = used(bytes_of(&record));
         assert!(event.args.is_empty(), "{:?}", event.args);
+    }
+
+    fn file_record() -> FileRecord {
+        let mut record = FileRecord::zeroed();
+        record.header = header::<FileRecord>(RecordKind::File);
+        record.layer = Layer::Volume as u8;
+        record.verdict = Verdict::Unknown as u8;
+        record.mode = Mode::Learn as u8;
+        record.process.state = TaskState::Main as u8;
+        record.operation = FileOperation::Create as u8;
+        record.open_flags = 0o101;
+        record.behaviour_hash = 77;
+        record.path.words[0] = word(*b"job\0\0\0\0\0");
+        record.path.words[1] = word(*b"cron.d\0\0");
+        record.path.used = 2;
+        record.exe.words[0] = word(*b"sh\0\0\0\0\0\0");
+        record.exe.used = 1;
+        record
+    }
+
+    #[test]
+    fn reads_a_file() {
+        let event = used(bytes_of(&file_record()));
+        let Used::File(file) = &event.used else {
+            panic!("a file")
+        };
+        assert_eq!((event.domain(), event.operation()), (Domain::File, 3));
+        assert_eq!((event.behaviour_hash, event.behaviour_layer), (77, Layer::Volume));
+        assert_eq!((file.operation, file.open_flags), (FileOperation::Create, 0o101));
+        assert_eq!(file.file.path.text, "/cron.d/job".into());
+        assert_eq!(
+            (file.file.layer, &file.typed, file.before),
+            (Layer::Volume, &None, false)
+        );
+        assert_eq!(event.exe().map(|exe| exe.text.clone()), Some("/sh".into()));
+        let mut record = file_record();
+        record.flags = FILE_BEFORE;
+        record.operation = 0;
+        assert_eq!(
+            decode(bytes_of(&record)),
+            Err(DecodeError::Tag {
+                tag: "operation",
+                value: 0
+            })
+        );
+    }
+
+    #[test]
+    fn reads_a_name_that_was_typed() {
+        let mut record = file_record();
+        record.flags = FILE_TYPED;
+        record.operation = FileOperation::Rename as u8;
+        record.path.used = 0;
+        put(&mut record.name, b"../etc/cron.d/job");
+        let event = used(bytes_of(&record));
+        let Used::File(file) = &event.used else {
+            panic!("a file")
+        };
+        assert_eq!(file.typed, Some("../etc/cron.d/job".into()));
+        assert_eq!(file.file.path.text, "/".into());
+    }
+
+    #[test]
+    fn reads_a_capability() {
+        let mut record = CapRecord::zeroed();
+        record.header = header::<CapRecord>(RecordKind::Cap);
+        record.verdict = Verdict::Unknown as u8;
+        record.mode = Mode::Monitor as u8;
+        record.process.state = TaskState::ExecIn as u8;
+        record.section = 1;
+        record.capability = 13;
+        record.namespace = UserNamespace::Other as u8;
+        record.operation = CapOutcome::Refused as u8;
+        record.system_call = 41;
+        record.namespace_number = 5;
+        let event = used(bytes_of(&record));
+        let Used::Cap(cap) = &event.used else {
+            panic!("a capability")
+        };
+        assert_eq!((event.domain(), event.operation()), (Domain::Cap, 2));
+        assert_eq!(event.behaviour_hash, agent_common::cap::hash(13, 1));
+        assert_eq!(cap.capability.to_string(), "CAP_NET_RAW");
+        assert_eq!(
+            (cap.namespace, cap.outcome),
+            (UserNamespace::Other, CapOutcome::Refused)
+        );
+        assert_eq!((cap.system_call, cap.namespace_number), (Some(41), 5));
+        assert_eq!((event.exe(), event.file()), (None, None));
+        record.system_call = -1;
+        let Used::Cap(cap) = used(bytes_of(&record)).used else {
+            panic!("a capability")
+        };
+        assert_eq!(cap.system_call, None);
+        record.capability = 64;
+        assert_eq!(
+            decode(bytes_of(&record)),
+            Err(DecodeError::Tag {
+                tag: "capability",
+                value: 64
+            })
+        );
     }
 
     #[test]
@@ -285,13 +386,15 @@ mod tests {
 
     proptest! {
         #[test]
-        fn never_panics(kind in 0_u8..7, mut bytes in proptest::collection::vec(any::<u8>(), size_of::<ExecRecord>())) {
+        fn never_panics(kind in 0_u8..9, mut bytes in proptest::collection::vec(any::<u8>(), size_of::<ExecRecord>())) {
             let length = match kind {
                 1 => size_of::<ExecRecord>(),
                 2 => size_of::<CgroupRecord>(),
                 3 => size_of::<ExitRecord>(),
                 4 => size_of::<LeaveRecord>(),
                 5 => size_of::<LibraryRecord>(),
+                6 => size_of::<FileRecord>(),
+                7 => size_of::<CapRecord>(),
                 _ => bytes.len(),
             };
             bytes.truncate(length);

@@ -13,16 +13,17 @@ use super::container::{Told, Tracked};
 use crate::alert::fold::FoldKey;
 use crate::alert::kind::AlertKind;
 use crate::alert::model::{
-    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertCgroupLimit, AlertContainer, AlertExec,
-    AlertFile, AlertId, AlertImage, AlertLeftCgroup, AlertLibrary, AlertLost, AlertNote, AlertProcess,
-    AlertProfile, SCHEMA, device_text,
+    Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertCap, AlertCgroupLimit, AlertContainer, AlertExec,
+    AlertFile, AlertFileUse, AlertId, AlertImage, AlertLeftCgroup, AlertLibrary, AlertLost, AlertNote,
+    AlertProcess, AlertProfile, SCHEMA, device_text,
 };
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::Time;
+use crate::behaviour::Behaviour;
 use crate::compare::{self, Deviation, DeviationKind};
 use crate::container::membership::nested_in;
 use crate::container::process;
-use crate::event::{ExecPart, LeaveEvent, Origin, ProcessEvent, UseEvent, Used};
+use crate::event::{ExecPart, FilePart, LeaveEvent, Origin, ProcessEvent, UseEvent, Used};
 
 impl Engine {
     /// Reports a deviation. `in_hand`: its repeats are counted in the kernel from now on.
@@ -133,19 +134,14 @@ impl Engine {
 
     /// The key under which the kernel counts the repeats of a behaviour.
     pub(super) fn seen_key(&self, event: &UseEvent, deviation: &Deviation) -> BehaviourKey {
-        BehaviourKey {
-            container: event.origin.container,
+        let key = event_key(event);
+        match &deviation.learnable {
             // The kernel need not have looked at the applet yet, as it will for the repeats. Drift it hashes with its inode.
-            hash: match &deviation.learnable {
-                Some(behaviour) => behaviour.hash(self.kernel.hash_key),
-                None => event.behaviour_hash,
+            Some(Behaviour::Exec(exec)) => BehaviourKey {
+                hash: exec.hash(self.kernel.hash_key),
+                ..key
             },
-            domain: event.domain() as u8,
-            // The kernel's, not the one that the file is judged as.
-            layer: event.layer as u8,
-            section: event.section as u8,
-            operation: 0,
-            reserved: [0; 4],
+            _ => key,
         }
     }
 
@@ -195,6 +191,7 @@ impl Engine {
         let rating = rate(Circumstances {
             kind,
             layer: behaviour.file().map_or(Layer::Unknown, |file| file.layer),
+            subject: behaviour.subject(),
             state: process.state,
             metadata_only: false,
         });
@@ -251,7 +248,7 @@ impl Engine {
                 coverage: self
                     .store
                     .profile(&known.key)
-                    .and_then(crate::profile::model::Profile::coverage),
+                    .and_then(|profile| profile.coverage(kind.domain())),
             }),
             count: 1,
             first_seen: time,
@@ -288,41 +285,77 @@ impl Engine {
     }
 }
 
+/// The key under which the hook had what it sent. The layer is the kernel's, not the one that a file is judged as.
+pub(super) fn event_key(event: &UseEvent) -> BehaviourKey {
+    BehaviourKey {
+        container: event.origin.container,
+        hash: event.behaviour_hash,
+        domain: event.domain() as u8,
+        layer: event.behaviour_layer as u8,
+        section: event.section as u8,
+        operation: event.operation(),
+        reserved: [0; 4],
+    }
+}
+
 fn kind(event: &UseEvent, deviation: &Deviation) -> AlertKind {
     match (&event.used, deviation.kind) {
         (Used::Exec(_), DeviationKind::Drift) => AlertKind::ExecDrift,
         (Used::Exec(_), DeviationKind::Unknown) => AlertKind::ExecUnknown,
         (Used::Exec(_), DeviationKind::Entered) => AlertKind::ExecInto,
         (Used::Library(_), _) => AlertKind::LibraryDrift,
+        (Used::File(_), DeviationKind::Entered) => AlertKind::FileInto,
+        (Used::File(_), _) => AlertKind::FileUnknown,
+        (Used::Cap(_), DeviationKind::Entered) => AlertKind::CapInto,
+        (Used::Cap(_), _) => AlertKind::CapUnknown,
     }
 }
 
 fn behaviour(event: &UseEvent) -> AlertBehaviour {
-    let file = AlertFile {
-        layer: event.layer,
-        path: event.path.text.clone(),
-        path_too_long: event.path.too_long,
-        device: device_text(event.file.device),
-        inode: event.file.inode,
-        sha256: None,
-        note: None,
-    };
     match &event.used {
         Used::Exec(exec) => AlertBehaviour::Exec(AlertExec {
             file: AlertFile {
                 note: exec.verified_as_image.then_some(AlertNote::MetadataOnly),
-                ..file
+                ..file(&exec.file)
             },
             part: exec.part,
-            applet: compare::exec::behaviour(event, exec).applet,
+            applet: compare::exec::behaviour(exec).applet,
             filename: exec.filename.clone(),
             interpreter: exec.interpreter.clone(),
             script: exec.interpreter.is_some() || exec.part == ExecPart::Script,
         }),
         Used::Library(library) => AlertBehaviour::Library(AlertLibrary {
-            file,
+            file: file(&library.file),
             protected: library.protected,
         }),
+        Used::File(used) => AlertBehaviour::File(AlertFileUse {
+            file: AlertFile {
+                path: compare::file::behaviour(used).pattern.text().clone(),
+                ..file(&used.file)
+            },
+            operation: used.operation,
+            open_flags: used.open_flags,
+            typed: used.typed.clone(),
+        }),
+        Used::Cap(cap) => AlertBehaviour::Cap(AlertCap {
+            capability: cap.capability,
+            namespace: cap.namespace,
+            outcome: cap.outcome,
+            namespace_number: cap.namespace_number,
+            system_call: cap.system_call,
+        }),
+    }
+}
+
+fn file(file: &FilePart) -> AlertFile {
+    AlertFile {
+        layer: file.layer,
+        path: file.path.text.clone(),
+        path_too_long: file.path.too_long,
+        device: device_text(file.identity.device),
+        inode: file.identity.inode,
+        sha256: None,
+        note: None,
     }
 }
 

@@ -63,7 +63,7 @@ pub(super) struct Tracked {
     pub(super) is_at_cgroup_limit: bool,
     /// When its cgroup went.
     pub(super) removed: Option<Duration>,
-    pub(super) lost_before_window: u64,
+    pub(super) lost_before_window: [u64; DOMAIN_SLOTS],
     /// By domain.
     pub(super) told: [Told; DOMAIN_SLOTS],
 }
@@ -136,7 +136,7 @@ impl Tracked {
             next_verification: None,
             is_at_cgroup_limit: false,
             removed: None,
-            lost_before_window: 0,
+            lost_before_window: [0; DOMAIN_SLOTS],
             told: [Told::default(); DOMAIN_SLOTS],
         }
     }

@@ -16,7 +16,7 @@ use super::Engine;
 use super::container::Tracked;
 use crate::alert::fold::FoldKey;
 use crate::alert::model::{Alert, AlertNote};
-use crate::alert::severity::{Circumstances, rate};
+use crate::alert::severity::{Circumstances, Subject, rate};
 use crate::alert::time::since_boot;
 use crate::compare::{Deviation, DeviationKind};
 use crate::container::content::{ContentError, ContentLimits, HashedFile, Location, hash_file};
@@ -195,19 +195,21 @@ impl Engine {
         key: FoldKey,
         alert: Alert,
     ) {
-        let has_content = deviation.kind == DeviationKind::Drift
-            && matches!(event.layer, Layer::Upper | Layer::Volume)
-            && !event.path.too_long;
-        if has_content
-            && let Some(place) = self.place(event.origin.container, event.layer, Some(&event.process))
+        let file = event.file().filter(|file| {
+            deviation.kind == DeviationKind::Drift
+                && matches!(file.layer, Layer::Upper | Layer::Volume)
+                && !file.path.too_long
+        });
+        if let Some(file) = file
+            && let Some(place) = self.place(event.origin.container, file.layer, Some(&event.process))
         {
             let number = self.memory.number();
             let check = Check {
                 number,
                 container: event.origin.container,
-                layer: event.layer,
-                path: event.path.text.clone(),
-                expected: Some(event.file),
+                layer: file.layer,
+                path: file.path.text.clone(),
+                expected: Some(file.identity),
                 place,
             };
             if self.checker.submit(check) {
@@ -306,6 +308,7 @@ impl Engine {
             let rating = rate(Circumstances {
                 kind: held.alert.kind,
                 layer: found.layer,
+                subject: Subject::Program,
                 state: held.alert.process.state,
                 metadata_only: is_image,
             });

@@ -4,10 +4,12 @@ use agent_common::container::SELF_TEST;
 use agent_common::domain::Section;
 use aya::maps::{MapData, RingBuf};
 
+use super::alert::event_key;
 use super::container::{Resolution, WAITING_MAX};
 use super::learn::Learning;
 use super::{BATCH_RECORDS, Engine};
 use crate::alert::time::since_boot;
+use crate::behaviour::Behaviour;
 use crate::compare::{Comparison, Deviation, compare};
 use crate::decide::{Decision, decide};
 use crate::decode::decode;
@@ -91,16 +93,14 @@ impl Engine {
             Comparison::Departs(deviation) => deviation,
             Comparison::Conforms(behaviour) => {
                 // The rule may have come with a profile that was published later.
-                if let (Some(number), Section::Main) = (number, event.section) {
-                    let grown = self
-                        .publisher
-                        .grow(&mut self.maps, number, event.section, &behaviour);
-                    Self::log_map_failure(grown);
+                if let Some(number) = number {
+                    self.permit(number, event, &behaviour);
                 }
                 return;
             }
         };
-        if let (Some(number), Used::Exec(exec), Some(behaviour)) = (number, &event.used, &deviation.learnable)
+        if let (Some(number), Used::Exec(exec), Some(Behaviour::Exec(behaviour))) =
+            (number, &event.used, &deviation.learnable)
             && behaviour.applet.is_some()
             && !exec.applet_judged
         {
@@ -114,6 +114,26 @@ impl Engine {
             Decision::Learn => learning.add(event, deviation),
             Decision::Alert { in_hand } => self.report(event, &deviation, in_hand),
             Decision::Wait => self.counters.unattributed += 1,
+        }
+    }
+
+    /// Lets the kernel know that the profile with this number permits `behaviour`, as which `event` is now known.
+    pub(super) fn permit(&mut self, profile: u32, event: &UseEvent, behaviour: &Behaviour) {
+        // What entered is permitted by an operator's word alone, with which the profile is published anew.
+        if event.section == Section::Main {
+            let grown = self
+                .publisher
+                .grow(&mut self.maps, profile, event.section, behaviour);
+            Self::log_map_failure(grown);
+        }
+        if matches!(behaviour, Behaviour::Exec(_)) {
+            return;
+        }
+        // A rule that the kernel does not find, because it has the behaviour by another name: that which was typed, or one
+        // with a slash in it, as memory without a file can have.
+        let hook = event_key(event);
+        if behaviour.key(self.kernel.hash_key, event.origin.container, event.section) != hook {
+            Self::log_map_failure(self.maps.set_seen(&hook));
         }
     }
 

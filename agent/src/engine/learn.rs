@@ -3,13 +3,14 @@
 //! A behaviour is committed before its rule exists. A crash in between makes the kernel send it again; the other order
 //! could make it known to the kernel and to nobody else.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use agent_common::domain::{Domain, Mode, Section};
+use agent_common::domain::{Mode, Section};
 use agent_common::rule::WINDOW_NS;
 
 use super::Engine;
+use crate::behaviour::LEARNED_DOMAINS;
 use crate::compare::Deviation;
 use crate::event::UseEvent;
 use crate::profile::model::{ObservationCounts, ProfileKey};
@@ -67,13 +68,7 @@ impl Engine {
         for ((profile, observation, event, deviation), learned) in lessons.into_iter().zip(learned) {
             match learned {
                 Learned::New | Learned::Known if observation.section == Section::Main => {
-                    let grown = self.publisher.grow(
-                        &mut self.maps,
-                        profile,
-                        observation.section,
-                        &observation.behaviour,
-                    );
-                    Self::log_map_failure(grown);
+                    self.permit(profile, &event, &observation.behaviour);
                 }
                 // A proposal permits nothing, but need not be sent again.
                 Learned::New | Learned::Known => self.take_in_hand(&event, &deviation),
@@ -91,7 +86,8 @@ impl Engine {
 
     /// At the end of a window: how often each behaviour was seen, and whether the window counts.
     ///
-    /// A window in which a container lost records does not count, neither for its behaviours nor for their number.
+    /// A window in which a container lost records of a domain does not count for that domain, neither for its behaviours nor
+    /// for their number.
     pub(super) fn count_windows(&mut self, now: Duration) {
         let current = window(now);
         if current == self.last_window {
@@ -109,31 +105,30 @@ impl Engine {
             }
         };
         let mut counts: HashMap<ProfileKey, ObservationCounts> = HashMap::new();
-        let mut has_lost = std::collections::HashSet::new();
+        let mut has_lost = HashSet::new();
         for tracked in self.containers.values_mut() {
-            let lost = match self.maps.instance(tracked.slot) {
-                Ok(instance) => instance.counters[Domain::Exec as usize].lost(),
-                Err(_) => continue,
-            };
-            let lost_now = lost.saturating_sub(std::mem::replace(&mut tracked.lost_before_window, lost));
-            if lost_now > 0 {
-                has_lost.insert(tracked.cgroup);
-            }
-            let Some(known) = tracked.known() else { continue };
-            if tracked.mode(Domain::Exec) != Mode::Learn {
+            let Ok(instance) = self.maps.instance(tracked.slot) else {
                 continue;
-            }
-            let count = counts.entry(known.key.clone()).or_default();
-            count.lost_records += lost_now;
-            if lost_now > 0 {
-                count.lost_windows += 1;
-            } else {
-                count.windows += 1;
+            };
+            for domain in LEARNED_DOMAINS {
+                let lost = instance.counters[domain as usize].lost();
+                let before = std::mem::replace(&mut tracked.lost_before_window[domain as usize], lost);
+                let lost_now = lost.saturating_sub(before);
+                if lost_now > 0 {
+                    has_lost.insert((tracked.cgroup, domain as u8));
+                }
+                let Some(known) = tracked.known().filter(|_| tracked.mode(domain) == Mode::Learn) else {
+                    continue;
+                };
+                let count = counts.entry(known.key.clone()).or_default();
+                if let Some(count) = count.of_mut(domain) {
+                    count.count_window(lost_now);
+                }
             }
         }
         let gains: Vec<EvidenceGain> = evidence
             .into_iter()
-            .filter(|(key, _)| !has_lost.contains(&key.container))
+            .filter(|(key, _)| !has_lost.contains(&(key.container, key.domain)))
             .filter_map(|(key, windows)| {
                 let known = self.containers.get(&key.container)?.known()?;
                 let behaviour = self.publisher.behaviour(known.profile, &key)?.clone();

@@ -9,7 +9,9 @@ use agent_common::file::Layer;
 use super::Engine;
 use super::container::Tracked;
 use super::status::behaviour_view;
-use crate::behaviour::{ExecBehaviour, is_multi_call};
+use crate::behaviour::{
+    Behaviour, BehaviourParts, CapBehaviour, ExecBehaviour, FileBehaviour, FilePattern, is_multi_call,
+};
 use crate::control::protocol::{Accept, ModeTarget, Refusal, Request, Response};
 use crate::control::view::{AcceptView, BehaviourState, BehaviourView, DocumentView};
 use crate::image::ImageDigest;
@@ -203,7 +205,36 @@ impl Engine {
                 layer,
                 path,
                 applet,
-            } => self.accept_exec(&keys, section, &ExecBehaviour { layer, path, applet })?,
+            } => {
+                let program = ExecBehaviour { layer, path, applet };
+                self.accept_behaviour(&keys, section, &program.into())?
+            }
+            Accept::File {
+                section,
+                layer,
+                path,
+                operation,
+            } => {
+                let file = FileBehaviour {
+                    layer,
+                    pattern: FilePattern::Exact(path),
+                    operation,
+                };
+                self.accept_behaviour(&keys, section, &file.into())?
+            }
+            Accept::Cap {
+                section,
+                capability,
+                namespace,
+                outcome,
+            } => {
+                let cap = CapBehaviour {
+                    capability,
+                    namespace,
+                    outcome,
+                };
+                self.accept_behaviour(&keys, section, &cap.into())?
+            }
             Accept::Drift {
                 layer,
                 path,
@@ -236,14 +267,17 @@ impl Engine {
         }))
     }
 
-    fn accept_exec(
+    fn accept_behaviour(
         &mut self,
         keys: &[ProfileKey],
         section: Section,
-        behaviour: &ExecBehaviour,
+        behaviour: &Behaviour,
     ) -> Result<(BehaviourView, bool)> {
-        if is_multi_call(behaviour.path.as_bytes()) && behaviour.applet.is_none() {
-            let path = &behaviour.path;
+        if let Behaviour::Exec(ExecBehaviour {
+            path, applet: None, ..
+        }) = behaviour
+            && is_multi_call(path.as_bytes())
+        {
             return Err(Refusal::invalid(format!(
                 "`{path}` is a multi-call binary: its applet must be given"
             ))
@@ -252,7 +286,7 @@ impl Engine {
         let mut already = true;
         for key in keys {
             let is_new = match section {
-                Section::Main => self.store.accept_exec(key, behaviour),
+                Section::Main => self.store.accept_main(key, behaviour),
                 Section::ExecIn => self.store.accept_exec_in(key, behaviour),
             };
             already &= !is_new.map_err(|error| refuse(&error))?;
@@ -308,10 +342,7 @@ impl Engine {
         accepted.dedup();
         let view = BehaviourView {
             section: None,
-            domain: Domain::Exec,
-            layer,
-            path,
-            applet: None,
+            parts: BehaviourParts::of_program(layer, path),
             sha256: accepted,
             state: BehaviourState::Accepted,
             windows: 0,

@@ -7,12 +7,13 @@ use agent_common::instance::Instance;
 
 use super::Engine;
 use super::container::{Resolution, Tracked};
+use crate::behaviour::{Behaviour, BehaviourParts, LEARNED_DOMAINS};
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
-    DoctorView, DomainModeView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
-    ProfileView, StatusView, TargetModeView,
+    DoctorView, DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView,
+    ProfileSummary, ProfileView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -283,15 +284,19 @@ impl Engine {
             rules: profile.rules().count() as u64,
             proposals: profile.exec_in.values().filter(|entry| !entry.accepted).count() as u64,
             instances: profile.counts.instances,
-            windows: profile.counts.windows,
-            windows_lost: profile.counts.lost_windows,
-            coverage: profile.coverage(),
+            windows: profile.counts.exec.windows,
+            windows_lost: profile.counts.exec.lost_windows,
+            coverage: profile.coverage(Domain::Exec),
+            domains: LEARNED_DOMAINS
+                .iter()
+                .map(|domain| domain_profile(profile, *domain))
+                .collect(),
             changed: None,
         }
     }
 
     pub(super) fn profile_view(&self, profile: &Profile) -> ProfileView {
-        let exec = profile.exec.iter().map(|(behaviour, evidence)| {
+        let main = profile.main.iter().map(|(behaviour, evidence)| {
             behaviour_view(
                 Section::Main,
                 behaviour,
@@ -312,10 +317,7 @@ impl Engine {
             .iter()
             .map(|((layer, path), accepted)| BehaviourView {
                 section: None,
-                domain: Domain::Exec,
-                layer: *layer,
-                path: path.clone(),
-                applet: None,
+                parts: BehaviourParts::of_program(*layer, path.clone()),
                 sha256: accepted.sha256.iter().map(ToString::to_string).collect(),
                 state: BehaviourState::Accepted,
                 windows: 0,
@@ -323,7 +325,7 @@ impl Engine {
             });
         ProfileView {
             summary: self.profile_summary(profile),
-            behaviours: exec.chain(exec_in).chain(drift).collect(),
+            behaviours: main.chain(exec_in).chain(drift).collect(),
         }
     }
 
@@ -372,20 +374,37 @@ impl Engine {
 
 pub(super) fn behaviour_view(
     section: Section,
-    behaviour: &crate::behaviour::ExecBehaviour,
+    behaviour: &Behaviour,
     state: BehaviourState,
     windows: u64,
 ) -> BehaviourView {
     BehaviourView {
         section: Some(section),
-        domain: Domain::Exec,
-        layer: behaviour.layer,
-        path: behaviour.path.clone(),
-        applet: behaviour.applet.clone(),
+        parts: BehaviourParts::from(behaviour),
         sha256: Vec::new(),
         state,
         windows,
         note: None,
+    }
+}
+
+/// What `profile` holds of `domain`.
+fn domain_profile(profile: &Profile, domain: Domain) -> DomainProfileView {
+    let rules = profile
+        .rules()
+        .filter(|(_, behaviour)| behaviour.domain() == domain);
+    let proposals = profile
+        .exec_in
+        .iter()
+        .filter(|(behaviour, entry)| behaviour.domain() == domain && !entry.accepted);
+    let counts = profile.counts.of(domain);
+    DomainProfileView {
+        domain,
+        rules: rules.count() as u64,
+        proposals: proposals.count() as u64,
+        windows: counts.windows,
+        windows_lost: counts.lost_windows,
+        coverage: profile.coverage(domain),
     }
 }
 

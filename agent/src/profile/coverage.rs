@@ -4,19 +4,25 @@
 //! coverage, the estimated share of future sightings that fall on behaviours which are known. Failure: `None` while there
 //! is too little to tell.
 
+use agent_common::domain::Domain;
+
 use crate::profile::model::Profile;
 
 /// Fewest windows from which anything is said: the estimate compares what was seen once with what was seen twice.
 const WINDOWS_MIN: u64 = 2;
 
 impl Profile {
-    /// Estimated share, 0 to 1, of the future sightings of the container's own processes that its main section holds.
+    /// Estimated share, 0 to 1, of what the container's own processes will be seen doing in `domain` that its main section holds.
     ///
     /// What was accepted without having been seen, or was learned in a window that is still open, does not count.
     #[must_use]
-    pub fn coverage(&self) -> Option<f64> {
-        let sightings = self.exec.values().map(|evidence| evidence.windows);
-        estimate(self.counts.windows, sightings)
+    pub fn coverage(&self, domain: Domain) -> Option<f64> {
+        let of_domain = self
+            .main
+            .iter()
+            .filter(|(behaviour, _)| behaviour.domain() == domain);
+        let sightings = of_domain.map(|(_, evidence)| evidence.windows);
+        estimate(self.counts.of(domain).windows, sightings)
     }
 }
 

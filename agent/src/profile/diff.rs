@@ -5,11 +5,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_common::domain::{Domain, Section};
-use agent_common::file::Layer;
+use agent_common::domain::Section;
 use serde::Serialize;
 
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::{Behaviour, BehaviourParts, ExecBehaviour};
 use crate::image::ImageDigest;
 use crate::profile::document::{ProfileDocument, RoleProfile};
 use crate::profile::model::AcceptedDrift;
@@ -76,19 +75,12 @@ pub struct SettingDiff {
 pub struct BehaviourDiff {
     /// How it differs.
     pub change: Change,
-    /// The domain.
-    #[serde(with = "crate::tag")]
-    pub domain: Domain,
     /// For whom; null for accepted drift, which counts for all.
     #[serde(with = "crate::tag::option")]
     pub section: Option<Section>,
-    /// Where the file comes from.
-    #[serde(with = "crate::tag")]
-    pub layer: Layer,
-    /// Its path.
-    pub path: ByteText,
-    /// For a multi-call binary, the applet.
-    pub applet: Option<ByteText>,
+    /// What it consists of.
+    #[serde(flatten)]
+    pub parts: BehaviourParts,
     /// What the first document says of it; null if it does not hold it.
     pub from: Option<Said>,
     /// What the second document says of it; null if it does not hold it.
@@ -107,7 +99,7 @@ pub struct Said {
 }
 
 /// What of a behaviour is compared.
-type Behaviours = BTreeMap<(Option<SectionOrder>, Layer, ByteText, Option<ByteText>), Said>;
+type Behaviours = BTreeMap<(Option<SectionOrder>, Behaviour), Said>;
 
 /// Sections in the documents' order.
 type SectionOrder = u8;
@@ -160,14 +152,11 @@ impl RoleDiff {
         keys.extend(after.keys().cloned());
         let behaviours = keys.into_iter().filter_map(|key| {
             let (from, to) = (before.remove(&key), after.remove(&key));
-            let (section, layer, path, applet) = key;
+            let (section, behaviour) = key;
             (from != to).then(|| BehaviourDiff {
                 change: Change::of(from.is_some(), to.is_some()),
-                domain: Domain::Exec,
                 section: section.map(section_of),
-                layer,
-                path,
-                applet,
+                parts: BehaviourParts::from(&behaviour),
                 from,
                 to,
             })
@@ -197,23 +186,24 @@ impl Change {
 }
 
 fn behaviours(profile: &RoleProfile) -> Behaviours {
-    let key = |section: Section, behaviour: &ExecBehaviour| {
-        let (path, applet) = (behaviour.path.clone(), behaviour.applet.clone());
-        (Some(section as SectionOrder), behaviour.layer, path, applet)
-    };
-    let exec = profile
-        .exec
+    let key = |section: Section, behaviour: &Behaviour| (Some(section as SectionOrder), behaviour.clone());
+    let main = profile
+        .main
         .keys()
         .map(|behaviour| (key(Section::Main, behaviour), Said::plainly(true)));
     let exec_in = profile
         .exec_in
         .iter()
         .map(|(behaviour, entry)| (key(Section::ExecIn, behaviour), Said::plainly(entry.accepted)));
-    let drift = profile
-        .drift
-        .iter()
-        .map(|((layer, path), accepted)| ((None, *layer, path.clone(), None), Said::by_content(accepted)));
-    exec.chain(exec_in).chain(drift).collect()
+    let drift = profile.drift.iter().map(|((layer, path), accepted)| {
+        let program = ExecBehaviour {
+            layer: *layer,
+            path: path.clone(),
+            applet: None,
+        };
+        ((None, program.into()), Said::by_content(accepted))
+    });
+    main.chain(exec_in).chain(drift).collect()
 }
 
 fn section_of(order: SectionOrder) -> Section {
@@ -256,8 +246,8 @@ mod tests {
         fn a_document_is_like_itself_whatever_was_seen_how_often(one in document()) {
             let mut other = one.clone();
             for profile in other.roles.values_mut() {
-                profile.counts.windows += 1;
-                profile.exec.values_mut().for_each(|evidence| evidence.windows += 1);
+                profile.counts.exec.windows = profile.counts.exec.windows.wrapping_add(1);
+                profile.main.values_mut().for_each(|evidence| evidence.windows = evidence.windows.wrapping_add(1));
             }
             prop_assert!(ProfileDiff::new(("one", &one), ("other", &other)).is_empty());
         }

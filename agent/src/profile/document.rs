@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use agent_common::file::Layer;
 use serde_saphyr::{Location, MessageFormatter as _, UserMessageFormatter};
 
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::Behaviour;
 use crate::image::ImageDigest;
 use crate::profile::model::{
     AcceptedDrift, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, Role,
@@ -55,10 +55,10 @@ pub struct RoleProfile {
     pub scripts: bool,
     /// What it was learned from.
     pub counts: ObservationCounts,
-    /// What the container's own processes executed.
-    pub exec: BTreeMap<ExecBehaviour, Evidence>,
-    /// What entered from outside executed.
-    pub exec_in: BTreeMap<ExecBehaviour, ExecInEntry>,
+    /// What the container's own processes did.
+    pub main: BTreeMap<Behaviour, Evidence>,
+    /// What entered from outside did.
+    pub exec_in: BTreeMap<Behaviour, ExecInEntry>,
     /// What did not come with the image and was accepted.
     pub drift: BTreeMap<(Layer, ByteText), AcceptedDrift>,
 }
@@ -193,7 +193,7 @@ impl From<&Profile> for RoleProfile {
             approved: profile.approved,
             scripts: profile.scripts,
             counts: profile.counts,
-            exec: profile.exec.clone(),
+            main: profile.main.clone(),
             exec_in: profile.exec_in.clone(),
             drift: profile.drift.clone(),
         }

@@ -20,7 +20,7 @@ pub use document::{DocumentError, ProfileDocument, RoleProfile};
 pub use mode::{ExecInto, ModeSource, PolicyTable, Scope};
 pub use model::{
     AcceptedDrift, BehaviourError, ContentHash, Evidence, ExecInEntry, Holding, ImageRecord,
-    ObservationCounts, Profile, ProfileKey, Role,
+    ObservationCounts, Profile, ProfileKey, Role, WindowCounts,
 };
 pub use selector::{SelectError, Selector};
 pub use store::{EvidenceGain, ImportSummary, Learned, Observation, ProfileStore, StoreError};

@@ -6,11 +6,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_common::domain::Section;
+use agent_common::domain::{Domain, Section};
 use agent_common::file::Layer;
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::{Behaviour, ExecBehaviour, FilePattern};
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -22,10 +22,12 @@ pub const NAME_BYTES_MAX: usize = 255;
 /// Most bytes of an image reference and of an operator's note.
 pub const TEXT_BYTES_MAX: usize = 1024;
 
-/// Most behaviours in one section of one profile. A container chooses the applets of a multi-call binary, and every
+/// Most programs in one section of one profile. A container chooses the applets of a multi-call binary, and every
 /// path where layers cannot be told, so a profile must end somewhere: what is new at the bound is not learned, which
 /// the store says, and stays unknown.
 pub const BEHAVIOURS_MAX: usize = 8192;
+/// Most uses of files in one section of one profile; at the bound as for programs. Capabilities are few by nature.
+pub const FILE_BEHAVIOURS_MAX: usize = 16_384;
 /// Most contents that one profile accepts as drift. At the bound a new one is refused.
 pub const DRIFT_MAX: usize = 1024;
 /// Most references, and most manifests, that are kept for one image. Further ones are not recorded.
@@ -91,12 +93,26 @@ pub struct AcceptedDrift {
 /// What a profile was learned from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservationCounts {
+    /// Container instances that were observed.
+    pub instances: u64,
+    /// Of domain exec.
+    #[serde(flatten)]
+    pub exec: WindowCounts,
+    /// Of domain file. Not in rows that were written before it was watched.
+    #[serde(default)]
+    pub file: WindowCounts,
+    /// Of domain cap. Not in rows that were written before it was watched.
+    #[serde(default)]
+    pub cap: WindowCounts,
+}
+
+/// The observation windows of one domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowCounts {
     /// Windows that count: observed without a lost record.
     pub windows: u64,
     /// Windows that do not count, because records were lost in them.
     pub lost_windows: u64,
-    /// Container instances that were observed.
-    pub instances: u64,
     /// Records that were lost.
     pub lost_records: u64,
 }
@@ -129,10 +145,10 @@ pub struct Profile {
     pub scripts: bool,
     /// What it was learned from.
     pub counts: ObservationCounts,
-    /// What the container's own processes executed.
-    pub exec: BTreeMap<ExecBehaviour, Evidence>,
-    /// What entered from outside executed: proposals and what was accepted.
-    pub exec_in: BTreeMap<ExecBehaviour, ExecInEntry>,
+    /// What the container's own processes did.
+    pub main: BTreeMap<Behaviour, Evidence>,
+    /// What entered from outside did: proposals and what was accepted.
+    pub exec_in: BTreeMap<Behaviour, ExecInEntry>,
     /// What did not come with the image and was accepted, by layer and path.
     pub drift: BTreeMap<(Layer, ByteText), AcceptedDrift>,
 }
@@ -284,10 +300,51 @@ impl<'de> Deserialize<'de> for ContentHash {
 impl ObservationCounts {
     /// Adds `other`; counters stop at their maximum.
     pub fn add(&mut self, other: &Self) {
+        self.instances = self.instances.saturating_add(other.instances);
+        self.exec.add(&other.exec);
+        self.file.add(&other.file);
+        self.cap.add(&other.cap);
+    }
+
+    /// The windows of `domain`; none for one that is not learned.
+    #[must_use]
+    pub fn of(&self, domain: Domain) -> WindowCounts {
+        match domain {
+            Domain::Exec => self.exec,
+            Domain::File => self.file,
+            Domain::Cap => self.cap,
+            Domain::Library | Domain::Syscall => WindowCounts::default(),
+        }
+    }
+
+    /// The same, to be counted in; `None` for a domain that is not learned.
+    pub fn of_mut(&mut self, domain: Domain) -> Option<&mut WindowCounts> {
+        match domain {
+            Domain::Exec => Some(&mut self.exec),
+            Domain::File => Some(&mut self.file),
+            Domain::Cap => Some(&mut self.cap),
+            Domain::Library | Domain::Syscall => None,
+        }
+    }
+}
+
+// === impl WindowCounts ===
+
+impl WindowCounts {
+    /// Adds `other`; counters stop at their maximum.
+    pub fn add(&mut self, other: &Self) {
         self.windows = self.windows.saturating_add(other.windows);
         self.lost_windows = self.lost_windows.saturating_add(other.lost_windows);
-        self.instances = self.instances.saturating_add(other.instances);
         self.lost_records = self.lost_records.saturating_add(other.lost_records);
+    }
+
+    /// Adds one window, in which `lost` records were lost.
+    pub fn count_window(&mut self, lost: u64) {
+        self.add(&Self {
+            windows: u64::from(lost == 0),
+            lost_windows: u64::from(lost > 0),
+            lost_records: lost,
+        });
     }
 }
 
@@ -303,7 +360,7 @@ impl Profile {
             approved: false,
             scripts: false,
             counts: ObservationCounts::default(),
-            exec: BTreeMap::new(),
+            main: BTreeMap::new(),
             exec_in: BTreeMap::new(),
             drift: BTreeMap::new(),
         }
@@ -311,9 +368,9 @@ impl Profile {
 
     /// Whether it holds `behaviour` for processes of `section`. The sections do not speak for each other.
     #[must_use]
-    pub fn holds(&self, section: Section, behaviour: &ExecBehaviour) -> Holding {
+    pub fn holds(&self, section: Section, behaviour: &Behaviour) -> Holding {
         match section {
-            Section::Main if self.exec.contains_key(behaviour) => Holding::Yes,
+            Section::Main if self.main.contains_key(behaviour) => Holding::Yes,
             Section::Main => Holding::No,
             Section::ExecIn => match self.exec_in.get(behaviour) {
                 Some(entry) if entry.accepted => Holding::Yes,
@@ -332,8 +389,8 @@ impl Profile {
     }
 
     /// Everything it permits by path alone: the rules for the kernel, in a fixed order.
-    pub fn rules(&self) -> impl Iterator<Item = (Section, &ExecBehaviour)> {
-        let main = self.exec.keys().map(|behaviour| (Section::Main, behaviour));
+    pub fn rules(&self) -> impl Iterator<Item = (Section, &Behaviour)> {
+        let main = self.main.keys().map(|behaviour| (Section::Main, behaviour));
         let exec_in = self
             .exec_in
             .iter()
@@ -342,24 +399,54 @@ impl Profile {
         main.chain(exec_in)
     }
 
-    /// Number of behaviours in `section`, proposals included.
+    /// Whether `section` has `behaviour`, be it as a proposal.
     #[must_use]
-    pub fn len(&self, section: Section) -> usize {
+    pub fn contains(&self, section: Section, behaviour: &Behaviour) -> bool {
         match section {
-            Section::Main => self.exec.len(),
-            Section::ExecIn => self.exec_in.len(),
+            Section::Main => self.main.contains_key(behaviour),
+            Section::ExecIn => self.exec_in.contains_key(behaviour),
+        }
+    }
+
+    /// Number of behaviours of `domain` in `section`, proposals included.
+    #[must_use]
+    pub fn len(&self, section: Section, domain: Domain) -> usize {
+        let is_of = |behaviour: &&Behaviour| behaviour.domain() == domain;
+        match section {
+            Section::Main => self.main.keys().filter(is_of).count(),
+            Section::ExecIn => self.exec_in.keys().filter(is_of).count(),
         }
     }
 
     /// Whether it holds nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.exec.is_empty() && self.exec_in.is_empty() && self.drift.is_empty()
+        self.main.is_empty() && self.exec_in.is_empty() && self.drift.is_empty()
     }
 }
 
-/// Whether `behaviour` can be learned or accepted by path: it came with the image, or its layer cannot be told.
-pub fn check_learnable(behaviour: &ExecBehaviour) -> Result<(), BehaviourError> {
+/// Most behaviours of `domain` in one section of one profile.
+#[must_use]
+pub const fn behaviours_max(domain: Domain) -> usize {
+    match domain {
+        Domain::File => FILE_BEHAVIOURS_MAX,
+        Domain::Exec | Domain::Library | Domain::Cap | Domain::Syscall => BEHAVIOURS_MAX,
+    }
+}
+
+/// Whether `behaviour` can be learned, or accepted without its content: a program must have come with the image, or be of a
+/// layer that cannot be told; files of every layer can be used.
+pub fn check_learnable(behaviour: &Behaviour) -> Result<(), BehaviourError> {
+    match behaviour {
+        Behaviour::Exec(exec) => check_exec(exec),
+        Behaviour::File(file) => match &file.pattern {
+            FilePattern::Exact(path) => check_path(path),
+        },
+        Behaviour::Cap(_) => Ok(()),
+    }
+}
+
+fn check_exec(behaviour: &ExecBehaviour) -> Result<(), BehaviourError> {
     if behaviour.layer.is_drift() {
         return Err(BehaviourError::Drift {
             layer: behaviour.layer,

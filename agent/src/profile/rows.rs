@@ -6,12 +6,13 @@
 
 use std::collections::BTreeMap;
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
 use crate::image::ImageDigest;
 use crate::profile::mode::{ExecInto, PolicyTable, Scope};
 use crate::profile::model::{
@@ -19,11 +20,17 @@ use crate::profile::model::{
 };
 use crate::text::ByteText;
 
-/// Version of everything in this file.
-pub(super) const FORMAT: u64 = 1;
+/// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], and is else the same.
+pub(super) const FORMAT: u64 = 2;
 
-/// Key of a behaviour: profile number, section, layer, path, applet.
-type BehaviourRow = (u32, u8, u8, &'static [u8], Option<&'static [u8]>);
+/// Key of a program: profile number, section, layer, path, applet.
+type ExecRow = (u32, u8, u8, &'static [u8], Option<&'static [u8]>);
+/// Key of a use of files: profile number, section, layer, kind of pattern, its text, operation.
+type FileRow = (u32, u8, u8, u8, &'static [u8], u8);
+/// Key of a use of a capability: profile number, section, capability, user namespace, outcome.
+type CapRow = (u32, u8, u8, u8, u8);
+/// Number of windows, and whether it is accepted (always in the main section).
+type SupportRow = (u64, bool);
 
 /// [`FORMAT`] and [`NEXT_ID`].
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -31,8 +38,12 @@ pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta")
 const IMAGES: TableDefinition<&str, &[u8]> = TableDefinition::new("images");
 /// Profile number to [`Header`] as JSON.
 const PROFILES: TableDefinition<u32, &[u8]> = TableDefinition::new("profiles");
-/// Behaviour to number of windows, and whether it is accepted (always in the main section).
-const BEHAVIOURS: TableDefinition<BehaviourRow, (u64, bool)> = TableDefinition::new("behaviours");
+/// Programs.
+const BEHAVIOURS: TableDefinition<ExecRow, SupportRow> = TableDefinition::new("behaviours");
+/// Uses of files.
+const FILES: TableDefinition<FileRow, SupportRow> = TableDefinition::new("files");
+/// Uses of capabilities.
+const CAPABILITIES: TableDefinition<CapRow, SupportRow> = TableDefinition::new("capabilities");
 /// Profile number, layer and path to [`AcceptedDrift`] as JSON.
 const DRIFT: TableDefinition<(u32, u8, &[u8]), &[u8]> = TableDefinition::new("drift");
 /// [`Scope`] as JSON and domain ([`ALL_DOMAINS`] for the general setting) to mode.
@@ -46,6 +57,8 @@ pub(super) const FORMAT_KEY: &str = "format";
 const NEXT_ID: &str = "next_profile_id";
 /// Stands for "no particular domain" in [`MODES`].
 const ALL_DOMAINS: u8 = u8::MAX;
+/// Kind of pattern: one path.
+const EXACT: u8 = 0;
 
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -83,8 +96,8 @@ pub(super) enum Change {
     Image(ImageDigest, Option<ImageRecord>),
     /// Creates the profile if it does not exist; `None` removes it with all its rows.
     Profile(u32, Option<Header>),
-    Exec(u32, ExecBehaviour, Option<Evidence>),
-    ExecIn(u32, ExecBehaviour, Option<ExecInEntry>),
+    Main(u32, Behaviour, Option<Evidence>),
+    ExecIn(u32, Behaviour, Option<ExecInEntry>),
     Drift(u32, (Layer, ByteText), Option<AcceptedDrift>),
     Mode((Scope, Option<Domain>), Option<Mode>),
     ExecInto(Scope, Option<ExecInto>),
@@ -154,9 +167,9 @@ impl State {
                     self.profiles.remove(&key);
                 }
             }
-            Change::Exec(id, behaviour, evidence) => {
+            Change::Main(id, behaviour, evidence) => {
                 if let Some(profile) = self.profile_mut(id) {
-                    put(&mut profile.exec, behaviour, evidence);
+                    put(&mut profile.main, behaviour, evidence);
                 }
             }
             Change::ExecIn(id, behaviour, entry) => {
@@ -203,12 +216,7 @@ impl State {
                 Some(from_json("profiles", header.value())?),
             ));
         }
-        for row in open(transaction, BEHAVIOURS)?.iter().map_err(storage)? {
-            let (key, value) = row.map_err(storage)?;
-            let (change, id) = behaviour_change(key.value(), value.value())?;
-            state.check_owner("behaviours", id)?;
-            state.apply(change);
-        }
+        state.load_behaviours(transaction)?;
         for row in open(transaction, DRIFT)?.iter().map_err(storage)? {
             let (key, value) = row.map_err(storage)?;
             let (id, layer, path) = key.value();
@@ -241,6 +249,59 @@ impl State {
         Ok(state)
     }
 
+    fn load_behaviours(&mut self, transaction: &ReadTransaction) -> Result<(), LoadError> {
+        let storage = |error: redb::StorageError| LoadError::Storage(error.into());
+        for row in open(transaction, BEHAVIOURS)?.iter().map_err(storage)? {
+            let (key, support) = row.map_err(storage)?;
+            let (id, section, layer, path, applet) = key.value();
+            let behaviour = ExecBehaviour {
+                layer: layer_of("behaviours", layer)?,
+                path: path.into(),
+                applet: applet.map(Into::into),
+            };
+            self.load_behaviour("behaviours", (id, section), behaviour.into(), support.value())?;
+        }
+        for row in open(transaction, FILES)?.iter().map_err(storage)? {
+            let (key, support) = row.map_err(storage)?;
+            let (id, section, layer, kind, text, operation) = key.value();
+            let behaviour = FileBehaviour {
+                layer: layer_of("files", layer)?,
+                pattern: match kind {
+                    EXACT => FilePattern::Exact(text.into()),
+                    _ => return Err(row_error("files", "no such kind of pattern").into()),
+                },
+                operation: FileOperation::from_raw(operation)
+                    .ok_or_else(|| row_error("files", "no such operation"))?,
+            };
+            self.load_behaviour("files", (id, section), behaviour.into(), support.value())?;
+        }
+        for row in open(transaction, CAPABILITIES)?.iter().map_err(storage)? {
+            let (key, support) = row.map_err(storage)?;
+            let (id, section, capability, namespace, outcome) = key.value();
+            let behaviour = cap_of(capability, namespace, outcome)
+                .ok_or_else(|| row_error("capabilities", "no such capability, user namespace or outcome"))?;
+            self.load_behaviour("capabilities", (id, section), behaviour.into(), support.value())?;
+        }
+        Ok(())
+    }
+
+    fn load_behaviour(
+        &mut self,
+        table: &'static str,
+        (id, section): (u32, u8),
+        behaviour: Behaviour,
+        (windows, accepted): SupportRow,
+    ) -> Result<(), RowError> {
+        self.check_owner(table, id)?;
+        let evidence = Evidence { windows };
+        self.apply(match Section::from_raw(section) {
+            Some(Section::Main) => Change::Main(id, behaviour, Some(evidence)),
+            Some(Section::ExecIn) => Change::ExecIn(id, behaviour, Some(ExecInEntry { evidence, accepted })),
+            None => return Err(row_error(table, "no such section")),
+        });
+        Ok(())
+    }
+
     fn check_owner(&self, table: &'static str, id: u32) -> Result<(), RowError> {
         if self.keys.contains_key(&id) {
             Ok(())
@@ -259,6 +320,8 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::
     transaction.open_table(IMAGES)?;
     transaction.open_table(PROFILES)?;
     transaction.open_table(BEHAVIOURS)?;
+    transaction.open_table(FILES)?;
+    transaction.open_table(CAPABILITIES)?;
     transaction.open_table(DRIFT)?;
     transaction.open_table(MODES)?;
     transaction.open_table(EXEC_INTO)?;
@@ -270,7 +333,9 @@ pub(super) struct Writer<'txn> {
     meta: redb::Table<'txn, &'static str, u64>,
     images: redb::Table<'txn, &'static str, &'static [u8]>,
     profiles: redb::Table<'txn, u32, &'static [u8]>,
-    behaviours: redb::Table<'txn, BehaviourRow, (u64, bool)>,
+    behaviours: redb::Table<'txn, ExecRow, SupportRow>,
+    files: redb::Table<'txn, FileRow, SupportRow>,
+    capabilities: redb::Table<'txn, CapRow, SupportRow>,
     drift: redb::Table<'txn, (u32, u8, &'static [u8]), &'static [u8]>,
     modes: redb::Table<'txn, (&'static [u8], u8), u8>,
     exec_into: redb::Table<'txn, &'static [u8], bool>,
@@ -283,6 +348,8 @@ impl<'txn> Writer<'txn> {
             images: transaction.open_table(IMAGES)?,
             profiles: transaction.open_table(PROFILES)?,
             behaviours: transaction.open_table(BEHAVIOURS)?,
+            files: transaction.open_table(FILES)?,
+            capabilities: transaction.open_table(CAPABILITIES)?,
             drift: transaction.open_table(DRIFT)?,
             modes: transaction.open_table(MODES)?,
             exec_into: transaction.open_table(EXEC_INTO)?,
@@ -299,7 +366,7 @@ impl<'txn> Writer<'txn> {
             Change::Image(digest, None) => drop(self.images.remove(digest.as_str())?),
             Change::Profile(id, Some(header)) => drop(self.profiles.insert(id, to_json(header).as_slice())?),
             Change::Profile(id, None) => self.remove_profile(*id)?,
-            Change::Exec(id, behaviour, evidence) => {
+            Change::Main(id, behaviour, evidence) => {
                 let row = evidence.map(|evidence| (evidence.windows, true));
                 self.write_behaviour(*id, Section::Main, behaviour, row)?;
             }
@@ -345,19 +412,37 @@ impl<'txn> Writer<'txn> {
         &mut self,
         id: u32,
         section: Section,
-        behaviour: &ExecBehaviour,
-        row: Option<(u64, bool)>,
+        behaviour: &Behaviour,
+        row: Option<SupportRow>,
     ) -> Result<(), redb::Error> {
-        let key = (
-            id,
-            section as u8,
-            behaviour.layer as u8,
-            behaviour.path.as_bytes(),
-            behaviour.applet.as_ref().map(ByteText::as_bytes),
-        );
-        match row {
-            Some(row) => drop(self.behaviours.insert(key, row)?),
-            None => drop(self.behaviours.remove(key)?),
+        let section = section as u8;
+        match behaviour {
+            Behaviour::Exec(exec) => {
+                let applet = exec.applet.as_ref().map(ByteText::as_bytes);
+                let key = (id, section, exec.layer as u8, exec.path.as_bytes(), applet);
+                match row {
+                    Some(row) => drop(self.behaviours.insert(key, row)?),
+                    None => drop(self.behaviours.remove(key)?),
+                }
+            }
+            Behaviour::File(file) => {
+                let (kind, text) = match &file.pattern {
+                    FilePattern::Exact(path) => (EXACT, path.as_bytes()),
+                };
+                let key = (id, section, file.layer as u8, kind, text, file.operation as u8);
+                match row {
+                    Some(row) => drop(self.files.insert(key, row)?),
+                    None => drop(self.files.remove(key)?),
+                }
+            }
+            Behaviour::Cap(cap) => {
+                let capability = cap.capability.number();
+                let key = (id, section, capability, cap.namespace as u8, cap.outcome as u8);
+                match row {
+                    Some(row) => drop(self.capabilities.insert(key, row)?),
+                    None => drop(self.capabilities.remove(key)?),
+                }
+            }
         }
         Ok(())
     }
@@ -368,28 +453,24 @@ impl<'txn> Writer<'txn> {
             (id, 0, 0, &b""[..], None)..(id + 1, 0, 0, &b""[..], None),
             |_, _| false,
         )?;
+        self.files.retain_in(
+            (id, 0, 0, 0, &b""[..], 0)..(id + 1, 0, 0, 0, &b""[..], 0),
+            |_, _| false,
+        )?;
+        self.capabilities
+            .retain_in((id, 0, 0, 0, 0)..(id + 1, 0, 0, 0, 0), |_, _| false)?;
         self.drift
             .retain_in((id, 0, &b""[..])..(id + 1, 0, &b""[..]), |_, _| false)?;
         Ok(())
     }
 }
 
-fn behaviour_change(
-    (id, section, layer, path, applet): (u32, u8, u8, &[u8], Option<&[u8]>),
-    (windows, accepted): (u64, bool),
-) -> Result<(Change, u32), RowError> {
-    let behaviour = ExecBehaviour {
-        layer: layer_of("behaviours", layer)?,
-        path: path.into(),
-        applet: applet.map(Into::into),
-    };
-    let evidence = Evidence { windows };
-    let change = match Section::from_raw(section) {
-        Some(Section::Main) => Change::Exec(id, behaviour, Some(evidence)),
-        Some(Section::ExecIn) => Change::ExecIn(id, behaviour, Some(ExecInEntry { evidence, accepted })),
-        None => return Err(row_error("behaviours", "no such section")),
-    };
-    Ok((change, id))
+fn cap_of(capability: u8, namespace: u8, outcome: u8) -> Option<CapBehaviour> {
+    Some(CapBehaviour {
+        capability: Capability::from_raw(capability)?,
+        namespace: UserNamespace::from_raw(namespace)?,
+        outcome: CapOutcome::from_raw(outcome)?,
+    })
 }
 
 fn open<K: redb::Key + 'static, V: redb::Value + 'static>(

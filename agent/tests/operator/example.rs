@@ -1,7 +1,9 @@
 //! Views as an agent with a few containers would give them.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
+use driftlock::behaviour::BehaviourParts;
 use driftlock::control::view::*;
 use driftlock::image::ImageDigest;
 use driftlock::text::ByteText;
@@ -205,6 +207,24 @@ pub fn summary() -> ProfileSummary {
         windows: 40,
         windows_lost: 2,
         coverage: Some(0.987),
+        domains: vec![
+            DomainProfileView {
+                domain: Domain::Exec,
+                rules: 2,
+                proposals: 1,
+                windows: 40,
+                windows_lost: 2,
+                coverage: Some(0.987),
+            },
+            DomainProfileView {
+                domain: Domain::File,
+                rules: 1,
+                proposals: 0,
+                windows: 42,
+                windows_lost: 0,
+                coverage: Some(0.9),
+            },
+        ],
         changed: Some("2026-03-01T12:00:00Z".parse().expect("a date")),
     }
 }
@@ -212,10 +232,7 @@ pub fn summary() -> ProfileSummary {
 pub fn behaviour(section: Section, path: &str, state: BehaviourState) -> BehaviourView {
     BehaviourView {
         section: Some(section),
-        domain: Domain::Exec,
-        layer: Layer::Image,
-        path: path.into(),
-        applet: None,
+        parts: BehaviourParts::of_program(Layer::Image, path.into()),
         sha256: vec![],
         state,
         windows: 40,
@@ -226,20 +243,43 @@ pub fn behaviour(section: Section, path: &str, state: BehaviourState) -> Behavio
 pub fn profile() -> ProfileView {
     let drift = BehaviourView {
         section: None,
-        layer: Layer::Volume,
+        parts: BehaviourParts::of_program(Layer::Volume, "/sbin/docker-init".into()),
         sha256: vec!["ab".repeat(32)],
         windows: 0,
         note: Some("the runtime's init".to_owned()),
         ..behaviour(Section::Main, "/sbin/docker-init", BehaviourState::Accepted)
     };
     let applet = BehaviourView {
-        applet: Some("sh".into()),
+        parts: BehaviourParts {
+            applet: Some("sh".into()),
+            ..BehaviourParts::of_program(Layer::Image, "/bin/busybox".into())
+        },
         ..behaviour(Section::ExecIn, "/bin/busybox", BehaviourState::Proposed)
+    };
+    let config = BehaviourView {
+        parts: BehaviourParts {
+            layer: Some(Layer::Volume),
+            path: Some("/etc/shop.conf".into()),
+            operation: Some(FileOperation::Read),
+            ..BehaviourParts::of(Domain::File)
+        },
+        ..behaviour(Section::Main, "", BehaviourState::Learned)
+    };
+    let port = BehaviourView {
+        parts: BehaviourParts {
+            capability: Some("CAP_NET_BIND_SERVICE".parse().expect("a capability")),
+            namespace: Some(UserNamespace::Initial),
+            outcome: Some(CapOutcome::Granted),
+            ..BehaviourParts::of(Domain::Cap)
+        },
+        ..behaviour(Section::Main, "", BehaviourState::Learned)
     };
     ProfileView {
         summary: summary(),
         behaviours: vec![
             behaviour(Section::Main, "/bin/shop", BehaviourState::Learned),
+            config,
+            port,
             applet,
             drift,
         ],

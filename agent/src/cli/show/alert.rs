@@ -5,6 +5,7 @@ use agent_common::rule::Action;
 use super::short_id;
 use crate::alert::model::{Alert, AlertBehaviour};
 use crate::alert::severity::Severity;
+use crate::behaviour::CapBehaviour;
 use crate::cli::screen::{Screen, Tone, shorten};
 use crate::control::protocol::MISSED_SCHEMA;
 use crate::event::ExecPart;
@@ -117,6 +118,15 @@ pub fn behaviour(alert: &Alert) -> String {
             let program = program.unwrap_or_default();
             format!("{} {}{program}", library.file.layer, library.file.path)
         }
+        AlertBehaviour::File(used) => format!("{} {} {}", used.operation, used.file.layer, used.file.path),
+        AlertBehaviour::Cap(cap) => {
+            let behaviour = CapBehaviour {
+                capability: cap.capability,
+                namespace: cap.namespace,
+                outcome: cap.outcome,
+            };
+            behaviour.to_string()
+        }
         AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
         AlertBehaviour::CgroupLimit(limit) => format!("more than {} cgroups", limit.entered_cgroups),
     }
@@ -176,6 +186,8 @@ mod tests {
         });
         lines.push(text(&alert.to_line(), SCREEN));
         lines.push(text(&example::library(time).to_line(), SCREEN));
+        lines.push(text(&example::file_use(time).to_line(), SCREEN));
+        lines.push(text(&example::cap(time).to_line(), SCREEN));
         lines.push(text(missed_line(7).trim_end(), SCREEN));
         lines.push(text(r#"{"schema":"driftlock.alert/v9"}"#, SCREEN));
         insta::assert_snapshot!(lines.join("\n"));

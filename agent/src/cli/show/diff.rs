@@ -42,7 +42,7 @@ fn role(role: &RoleDiff, screen: Screen) -> String {
         let (from, to) = (or_dash(setting.from), or_dash(setting.to));
         text += &screen.paint(&format!("~ {}: {from} -> {to}\n", setting.name), Tone::Notable);
     }
-    let mut table = screen.table(&["", "DOMAIN", "FOR", "LAYER", "PATH", "APPLET", "HOW"]);
+    let mut table = screen.table(&["", "DOMAIN", "FOR", "LAYER", "SUBJECT", "MANNER", "HOW"]);
     keep_whole(&mut table, &[0, 1, 2, 3]);
     for one in &role.behaviours {
         let (sign, tone) = match one.change {
@@ -52,11 +52,11 @@ fn role(role: &RoleDiff, screen: Screen) -> String {
         };
         table.add_row([
             screen.cell(sign, tone),
-            screen.cell(one.domain, tone),
+            screen.cell(one.parts.domain, tone),
             screen.cell(one.section.map_or("all", Section::as_str), tone),
-            screen.cell(one.layer, tone),
-            screen.cell(&one.path, tone),
-            screen.cell(or_dash(one.applet.as_ref()), tone),
+            screen.cell(or_dash(one.parts.layer), tone),
+            screen.cell(one.parts.subject(), tone),
+            screen.cell(or_dash(one.parts.manner()), tone),
             screen.cell(how(one), tone),
         ]);
     }

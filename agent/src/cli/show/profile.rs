@@ -1,5 +1,7 @@
 //! `driftlock profile list`, `show`, `accept`.
 
+use agent_common::domain::Domain;
+
 use super::{count, image, mode_tone, or_dash};
 use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
 use crate::control::view::{AcceptView, BehaviourState, BehaviourView, ProfileSummary, ProfileView};
@@ -46,12 +48,12 @@ pub fn list(profiles: &[ProfileSummary], screen: Screen) -> String {
             screen.cell(or_dash(profile.mode), profile.mode.map_or(Tone::Plain, mode_tone)),
             screen.cell(profile.rules, Tone::Plain),
             screen.cell(profile.proposals, proposals),
-            screen.cell(coverage(profile), Tone::Plain),
+            screen.cell(coverage(profile.coverage), Tone::Plain),
         ];
         if !is_narrow {
             let approved = if profile.approved { "yes" } else { "no" };
             cells.push(screen.cell(approved, Tone::Plain));
-            cells.push(screen.cell(windows(profile), Tone::Plain));
+            cells.push(screen.cell(windows(profile.windows, profile.windows_lost), Tone::Plain));
         }
         table.add_row(cells);
     }
@@ -92,10 +94,22 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
         format!(
             "{}, {} windows, coverage {}",
             count(summary.instances, "instance"),
-            windows(summary),
-            coverage(summary)
+            windows(summary.windows, summary.windows_lost),
+            coverage(summary.coverage)
         ),
     );
+    for domain in summary.domains.iter().filter(|held| held.domain != Domain::Exec) {
+        row(
+            domain.domain.as_str(),
+            format!(
+                "{}, {}, {} windows, coverage {}",
+                count(domain.rules, "rule"),
+                count(domain.proposals, "proposal"),
+                windows(domain.windows, domain.windows_lost),
+                coverage(domain.coverage)
+            ),
+        );
+    }
     let scripts = if summary.scripts {
         "compared with the profile"
     } else {
@@ -131,7 +145,7 @@ fn behaviours(behaviours: &[BehaviourView], screen: Screen) -> String {
         return "holds nothing\n".to_owned();
     }
     let mut table = screen.table(&[
-        "FOR", "DOMAIN", "LAYER", "PATH", "APPLET", "STATE", "WINDOWS", "CONTENT",
+        "FOR", "DOMAIN", "LAYER", "SUBJECT", "MANNER", "STATE", "WINDOWS", "CONTENT",
     ]);
     keep_whole(&mut table, &[0, 1, 2, 5, 6]);
     for behaviour in behaviours {
@@ -152,10 +166,10 @@ fn behaviours(behaviours: &[BehaviourView], screen: Screen) -> String {
                     .map_or("all", agent_common::domain::Section::as_str),
                 Tone::Plain,
             ),
-            screen.cell(behaviour.domain, Tone::Plain),
-            screen.cell(behaviour.layer, Tone::Plain),
-            screen.cell(&behaviour.path, Tone::Plain),
-            screen.cell(or_dash(behaviour.applet.as_ref()), Tone::Plain),
+            screen.cell(behaviour.parts.domain, Tone::Plain),
+            screen.cell(or_dash(behaviour.parts.layer), Tone::Plain),
+            screen.cell(behaviour.parts.subject(), Tone::Plain),
+            screen.cell(or_dash(behaviour.parts.manner()), Tone::Plain),
             screen.cell(state, tone),
             screen.cell(behaviour.windows, Tone::Plain),
             screen.cell(
@@ -171,13 +185,13 @@ fn behaviours(behaviours: &[BehaviourView], screen: Screen) -> String {
     lines(&table)
 }
 
-fn windows(profile: &ProfileSummary) -> String {
-    match profile.windows_lost {
-        0 => profile.windows.to_string(),
-        lost => format!("{} (+{lost} lost)", profile.windows),
+fn windows(counted: u64, lost: u64) -> String {
+    match lost {
+        0 => counted.to_string(),
+        lost => format!("{counted} (+{lost} lost)"),
     }
 }
 
-fn coverage(profile: &ProfileSummary) -> String {
-    or_dash(profile.coverage.map(|share| format!("{:.1} %", share * 100.0)))
+fn coverage(share: Option<f64>) -> String {
+    or_dash(share.map(|share| format!("{:.1} %", share * 100.0)))
 }

@@ -3,10 +3,10 @@
 //! Input, output and failure are those of the other answers ([`super`]).
 
 use agent_common::domain::{Domain, Mode, Section};
-use agent_common::file::Layer;
 use serde::{Deserialize, Serialize};
 
 use crate::alert::time::Time;
+use crate::behaviour::BehaviourParts;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -38,14 +38,36 @@ pub struct ProfileSummary {
     pub proposals: u64,
     /// Container instances that it was learned from.
     pub instances: u64,
+    /// Observation windows of domain exec that count.
+    pub windows: u64,
+    /// Observation windows of domain exec that lost records and do not count.
+    pub windows_lost: u64,
+    /// Estimated share of future behaviour in domain exec that is in the profile, 0 to 1; null while there is too little to
+    /// tell.
+    pub coverage: Option<f64>,
+    /// The same for each domain that is learned.
+    #[serde(default)]
+    pub domains: Vec<DomainProfileView>,
+    /// When it last changed.
+    pub changed: Option<Time>,
+}
+
+/// What a profile holds of one domain, and what it was learned from.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct DomainProfileView {
+    /// The domain.
+    #[serde(with = "crate::tag")]
+    pub domain: Domain,
+    /// Behaviours in the rules.
+    pub rules: u64,
+    /// Behaviours that wait for an operator's word.
+    pub proposals: u64,
     /// Observation windows that count.
     pub windows: u64,
     /// Observation windows that lost records and do not count.
     pub windows_lost: u64,
     /// Estimated share of future behaviour that is in the profile, 0 to 1; null while there is too little to tell.
     pub coverage: Option<f64>,
-    /// When it last changed.
-    pub changed: Option<Time>,
 }
 
 /// `driftlock profile show`.
@@ -63,16 +85,9 @@ pub struct BehaviourView {
     /// For whom; null for accepted drift, which counts for all.
     #[serde(with = "crate::tag::option")]
     pub section: Option<Section>,
-    /// The domain.
-    #[serde(with = "crate::tag")]
-    pub domain: Domain,
-    /// Where the file comes from.
-    #[serde(with = "crate::tag")]
-    pub layer: Layer,
-    /// Its path.
-    pub path: ByteText,
-    /// For a multi-call binary, the applet.
-    pub applet: Option<ByteText>,
+    /// What it consists of.
+    #[serde(flatten)]
+    pub parts: BehaviourParts,
     /// The contents that are accepted, SHA-256 in hexadecimal; empty where the content does not matter.
     pub sha256: Vec<String>,
     /// How it came in.

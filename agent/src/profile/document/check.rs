@@ -5,13 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_common::file::Layer;
+use agent_common::cap::{CapOutcome, UserNamespace};
+use agent_common::domain::Domain;
+use agent_common::file::{FileOperation, Layer};
 use serde_saphyr::{Location, Spanned};
 
 use super::{ProfileDocument, RoleProfile, wire};
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
 use crate::profile::model::{
-    self, AcceptedDrift, BEHAVIOURS_MAX, DRIFT_MAX, Evidence, ExecInEntry, ImageRecord, REFERENCES_MAX, Role,
+    self, AcceptedDrift, DRIFT_MAX, Evidence, ExecInEntry, ImageRecord, REFERENCES_MAX, Role,
 };
 use crate::text::ByteText;
 
@@ -82,28 +84,56 @@ impl RoleProfile {
             counts: entry.observation.into(),
             ..Self::default()
         };
+        let mut own = Section::new(&mut profile.main);
         for Spanned {
             value, referenced, ..
         } in entry.exec
         {
-            let behaviour = behaviour("exec", referenced, value.layer, value.path, value.applet)?;
-            let evidence = Evidence {
-                windows: value.windows,
-            };
-            insert("exec", referenced, &mut profile.exec, behaviour, evidence)?;
+            let behaviour = program(value.layer, value.path, value.applet);
+            own.insert("exec", referenced, behaviour, seen_in(value.windows))?;
         }
+        for Spanned {
+            value, referenced, ..
+        } in entry.files
+        {
+            let behaviour = file(value.layer, value.path, value.operation);
+            own.insert("files", referenced, behaviour, seen_in(value.windows))?;
+        }
+        for Spanned {
+            value, referenced, ..
+        } in entry.capabilities
+        {
+            let behaviour = cap(value.capability, value.namespace, value.outcome);
+            own.insert("capabilities", referenced, behaviour, seen_in(value.windows))?;
+        }
+        let mut entered = Section::new(&mut profile.exec_in);
+        let proposal = |windows, accepted| ExecInEntry {
+            evidence: seen_in(windows),
+            accepted,
+        };
         for Spanned {
             value, referenced, ..
         } in entry.exec_in
         {
-            let behaviour = behaviour("execIn", referenced, value.layer, value.path, value.applet)?;
-            let entry = ExecInEntry {
-                evidence: Evidence {
-                    windows: value.windows,
-                },
-                accepted: value.accepted,
-            };
-            insert("execIn", referenced, &mut profile.exec_in, behaviour, entry)?;
+            let behaviour = program(value.layer, value.path, value.applet);
+            let entry = proposal(value.windows, value.accepted);
+            entered.insert("execIn", referenced, behaviour, entry)?;
+        }
+        for Spanned {
+            value, referenced, ..
+        } in entry.files_in
+        {
+            let behaviour = file(value.layer, value.path, value.operation);
+            let entry = proposal(value.windows, value.accepted);
+            entered.insert("filesIn", referenced, behaviour, entry)?;
+        }
+        for Spanned {
+            value, referenced, ..
+        } in entry.capabilities_in
+        {
+            let behaviour = cap(value.capability, value.namespace, value.outcome);
+            let entry = proposal(value.windows, value.accepted);
+            entered.insert("capabilitiesIn", referenced, behaviour, entry)?;
         }
         let mut contents = 0;
         for Spanned {
@@ -143,23 +173,68 @@ impl RoleProfile {
     }
 
     fn wire(&self, role: &Role) -> Option<wire::RoleEntry> {
-        let exec = self.exec.iter().map(|(behaviour, evidence)| {
-            Some(wire::unplaced(wire::ExecEntry {
-                layer: wire::LearnedLayer::of(behaviour.layer)?,
-                path: behaviour.path.clone(),
-                applet: behaviour.applet.clone(),
-                windows: evidence.windows,
-            }))
-        });
-        let exec_in = self.exec_in.iter().map(|(behaviour, entry)| {
-            Some(wire::unplaced(wire::ExecInEntry {
-                layer: wire::LearnedLayer::of(behaviour.layer)?,
-                path: behaviour.path.clone(),
-                applet: behaviour.applet.clone(),
-                windows: entry.evidence.windows,
-                accepted: entry.accepted,
-            }))
-        });
+        let mut entry = wire::RoleEntry {
+            role: role.clone(),
+            approved: self.approved,
+            scripts: self.scripts,
+            exec: Vec::new(),
+            files: Vec::new(),
+            capabilities: Vec::new(),
+            exec_in: Vec::new(),
+            files_in: Vec::new(),
+            capabilities_in: Vec::new(),
+            accepted_drift: Vec::new(),
+            observation: self.counts.into(),
+        };
+        for (behaviour, evidence) in &self.main {
+            let windows = evidence.windows;
+            match behaviour {
+                Behaviour::Exec(exec) => entry.exec.push(wire::unplaced(wire::ExecEntry {
+                    layer: wire::LearnedLayer::of(exec.layer)?,
+                    path: exec.path.clone(),
+                    applet: exec.applet.clone(),
+                    windows,
+                })),
+                Behaviour::File(file) => entry.files.push(wire::unplaced(wire::FileEntry {
+                    layer: file.layer,
+                    path: file.pattern.text().clone(),
+                    operation: file.operation,
+                    windows,
+                })),
+                Behaviour::Cap(cap) => entry.capabilities.push(wire::unplaced(wire::CapEntry {
+                    capability: cap.capability,
+                    namespace: cap.namespace,
+                    outcome: cap.outcome,
+                    windows,
+                })),
+            }
+        }
+        for (behaviour, held) in &self.exec_in {
+            let (windows, accepted) = (held.evidence.windows, held.accepted);
+            match behaviour {
+                Behaviour::Exec(exec) => entry.exec_in.push(wire::unplaced(wire::ExecInEntry {
+                    layer: wire::LearnedLayer::of(exec.layer)?,
+                    path: exec.path.clone(),
+                    applet: exec.applet.clone(),
+                    windows,
+                    accepted,
+                })),
+                Behaviour::File(file) => entry.files_in.push(wire::unplaced(wire::FileInEntry {
+                    layer: file.layer,
+                    path: file.pattern.text().clone(),
+                    operation: file.operation,
+                    windows,
+                    accepted,
+                })),
+                Behaviour::Cap(cap) => entry.capabilities_in.push(wire::unplaced(wire::CapInEntry {
+                    capability: cap.capability,
+                    namespace: cap.namespace,
+                    outcome: cap.outcome,
+                    windows,
+                    accepted,
+                })),
+            }
+        }
         let accepted_drift = self.drift.iter().map(|((layer, path), accepted)| {
             Some(wire::unplaced(wire::DriftEntry {
                 layer: wire::DriftLayer::of(*layer)?,
@@ -168,54 +243,75 @@ impl RoleProfile {
                 note: accepted.note.clone(),
             }))
         });
-        Some(wire::RoleEntry {
-            role: role.clone(),
-            approved: self.approved,
-            scripts: self.scripts,
-            exec: exec.collect::<Option<_>>()?,
-            exec_in: exec_in.collect::<Option<_>>()?,
-            accepted_drift: accepted_drift.collect::<Option<_>>()?,
-            observation: self.counts.into(),
-        })
+        entry.accepted_drift = accepted_drift.collect::<Option<_>>()?;
+        Some(entry)
     }
 }
 
-fn behaviour(
-    field: &str,
-    location: Location,
-    layer: wire::LearnedLayer,
-    path: ByteText,
-    applet: Option<ByteText>,
-) -> Result<ExecBehaviour, Problem> {
-    let behaviour = ExecBehaviour {
-        layer: layer.into(),
-        path,
-        applet,
-    };
-    match model::check_learnable(&behaviour) {
-        Ok(()) => Ok(behaviour),
-        Err(error) => Err(problem(location, format!("{field}: {error}"))),
+/// A section of a profile that is being read.
+struct Section<'a, T> {
+    map: &'a mut BTreeMap<Behaviour, T>,
+    /// The domain of the entries that are being read, and how many there were.
+    read: (Option<Domain>, usize),
+}
+
+impl<'a, T> Section<'a, T> {
+    fn new(map: &'a mut BTreeMap<Behaviour, T>) -> Self {
+        Self { map, read: (None, 0) }
+    }
+
+    /// Takes in what an entry of the list `field` says; each list is read in one go.
+    fn insert(
+        &mut self,
+        field: &str,
+        location: Location,
+        behaviour: Behaviour,
+        value: T,
+    ) -> Result<(), Problem> {
+        model::check_learnable(&behaviour).map_err(|error| problem(location, format!("{field}: {error}")))?;
+        if self.map.contains_key(&behaviour) {
+            return Err(problem(location, format!("{field}: `{behaviour}` occurs twice")));
+        }
+        let domain = behaviour.domain();
+        if self.read.0 != Some(domain) {
+            self.read = (Some(domain), 0);
+        }
+        self.read.1 += 1;
+        let limit = model::behaviours_max(domain);
+        if self.read.1 > limit {
+            return Err(problem(
+                location,
+                format!("{field}: more than {limit} behaviours in one role"),
+            ));
+        }
+        self.map.insert(behaviour, value);
+        Ok(())
     }
 }
 
-fn insert<T>(
-    field: &str,
-    location: Location,
-    map: &mut BTreeMap<ExecBehaviour, T>,
-    behaviour: ExecBehaviour,
-    value: T,
-) -> Result<(), Problem> {
-    if map.contains_key(&behaviour) {
-        return Err(problem(location, format!("{field}: `{behaviour}` occurs twice")));
-    }
-    if map.len() >= BEHAVIOURS_MAX {
-        return Err(problem(
-            location,
-            format!("{field}: more than {BEHAVIOURS_MAX} behaviours in one role"),
-        ));
-    }
-    map.insert(behaviour, value);
-    Ok(())
+fn seen_in(windows: u64) -> Evidence {
+    Evidence { windows }
+}
+
+fn program(layer: wire::LearnedLayer, path: ByteText, applet: Option<ByteText>) -> Behaviour {
+    let layer = layer.into();
+    Behaviour::Exec(ExecBehaviour { layer, path, applet })
+}
+
+fn file(layer: Layer, path: ByteText, operation: FileOperation) -> Behaviour {
+    Behaviour::File(FileBehaviour {
+        layer,
+        pattern: FilePattern::Exact(path),
+        operation,
+    })
+}
+
+fn cap(capability: Capability, namespace: UserNamespace, outcome: CapOutcome) -> Behaviour {
+    Behaviour::Cap(CapBehaviour {
+        capability,
+        namespace,
+        outcome,
+    })
 }
 
 fn unique<T: Ord + std::fmt::Display>(

@@ -1,5 +1,7 @@
 //! The published JSON schema, made from the types of the document.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
+use agent_common::file::{FileOperation, Layer};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// Where the schema is published, from this crate's directory.
@@ -31,7 +33,33 @@ text! {
     Digest, "^sha256:[0-9a-f]{64}$", "Digest of a JSON document in an image.";
     Sha256, "^[0-9a-f]{64}$", "SHA-256 of a file's content.";
     FilePath, "^(/[^/]+)+$", "Absolute path without empty, `.` or `..` components.";
+    CapabilityName, "^CAP_[A-Z0-9_]+$", "Name of a capability, as `linux/capability.h` has it.";
     RolePath, "^.+$", "Path of an entrypoint.";
+}
+
+/// A tag of the ABI, which is written as one of its words.
+macro_rules! words {
+    ($($name:ident, $tag:ty, $description:literal;)+) => {$(
+        pub(super) struct $name;
+
+        impl JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                let words: Vec<_> = <$tag>::ALL.iter().map(|value| value.as_str()).collect();
+                json_schema!({"type": "string", "enum": words, "description": $description})
+            }
+        }
+    )+};
+}
+
+words! {
+    AnyLayer, Layer, "Where a file came from.";
+    Operation, FileOperation, "What is done with a file.";
+    Namespace, UserNamespace, "The user namespace that a capability is for.";
+    Outcome, CapOutcome, "What the kernel answers to the use of a capability.";
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use proptest::prelude::*;
 
 use super::*;
-use crate::profile::model::{self, BEHAVIOURS_MAX, ContentHash};
+use crate::behaviour::ExecBehaviour;
+use crate::profile::model::{self, BEHAVIOURS_MAX, ContentHash, WindowCounts};
 use strategy::HOSTILE_NAMES;
 
 mod strategy;
@@ -36,7 +37,7 @@ fn every_hostile_name_survives_as_applet_role_note_and_reference() {
             path: "/bin/busybox".into(),
             applet: Some(name.to_vec().into()),
         };
-        profile.exec.insert(behaviour, Evidence::default());
+        profile.main.insert(behaviour.into(), Evidence::default());
         let note = String::from_utf8_lossy(name).into_owned();
         let mut document = ProfileDocument {
             digest: format!("sha256:{}", "0".repeat(64)).parse().expect("a digest"),
@@ -90,10 +91,17 @@ fn one_document_in_full() {
     profile.approved = true;
     profile.scripts = true;
     profile.counts = ObservationCounts {
-        windows: 60,
-        lost_windows: 1,
         instances: 3,
-        lost_records: 12,
+        exec: WindowCounts {
+            windows: 60,
+            lost_windows: 1,
+            lost_records: 12,
+        },
+        file: WindowCounts {
+            windows: 59,
+            ..WindowCounts::default()
+        },
+        cap: WindowCounts::default(),
     };
     for (path, applet) in [
         (&b"/opt/two\nlines"[..], None),
@@ -108,7 +116,7 @@ fn one_document_in_full() {
             path: path.into(),
             applet: applet.map(ByteText::from),
         };
-        profile.exec.insert(behaviour, Evidence { windows: 7 });
+        profile.main.insert(behaviour.into(), Evidence { windows: 7 });
     }
     insta::assert_snapshot!(document.render().expect("renders"));
 }
@@ -308,7 +316,7 @@ fn bombs_are_refused_before_they_go_off() {
 fn a_full_profile_is_written_and_read() {
     let mut document = ProfileDocument::parse(MINIMAL.as_bytes(), "test").expect("reads");
     let profile = document.roles.values_mut().next().expect("one role");
-    profile.exec = (0..BEHAVIOURS_MAX)
+    profile.main = (0..BEHAVIOURS_MAX)
         .map(|number| {
             let behaviour = ExecBehaviour {
                 layer: Layer::Image,
@@ -317,7 +325,7 @@ fn a_full_profile_is_written_and_read() {
                     .into(),
                 applet: None,
             };
-            (behaviour, Evidence::default())
+            (behaviour.into(), Evidence::default())
         })
         .collect();
     let text = document.render().expect("renders");
@@ -331,7 +339,7 @@ fn a_full_profile_is_written_and_read() {
     assert!(error.to_string().contains("more than 8192 behaviours"), "{error}");
 
     let profile = document.roles.values_mut().next().expect("one role");
-    profile.exec = (0..BEHAVIOURS_MAX)
+    profile.main = (0..BEHAVIOURS_MAX)
         .map(|number| {
             let path = format!("/{number:08}{}", format!("/{}", "x".repeat(255)).repeat(8));
             let behaviour = ExecBehaviour {
@@ -339,7 +347,7 @@ fn a_full_profile_is_written_and_read() {
                 path: path.as_str().into(),
                 applet: None,
             };
-            (behaviour, Evidence::default())
+            (behaviour.into(), Evidence::default())
         })
         .collect();
     assert!(matches!(document.render(), Err(DocumentError::TooLarge { .. })));

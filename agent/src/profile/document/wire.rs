@@ -3,12 +3,14 @@
 //! Purpose: the types that serde and the published schema see. Every struct refuses fields that it does not know.
 //! Lists hold places ([`Spanned`]), so that what is wrong with an entry can be told with its line and column.
 
-use agent_common::file::Layer;
+use agent_common::cap::{CapOutcome, UserNamespace};
+use agent_common::file::{FileOperation, Layer};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::{Location, Spanned};
 
+use crate::behaviour::Capability;
 use crate::image::ImageDigest;
-use crate::profile::model::{ContentHash, ObservationCounts, Role};
+use crate::profile::model::{ContentHash, ObservationCounts, Role, WindowCounts};
 use crate::text::ByteText;
 
 /// Version of the document's format.
@@ -89,10 +91,26 @@ pub(super) struct RoleEntry {
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<ExecEntry>"))]
     pub(super) exec: Vec<Spanned<ExecEntry>>,
+    /// Files that the container's own processes may use.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<FileEntry>"))]
+    pub(super) files: Vec<Spanned<FileEntry>>,
+    /// Capabilities that the container's own processes may use, and those they may be refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<CapEntry>"))]
+    pub(super) capabilities: Vec<Spanned<CapEntry>>,
     /// Programs that processes from outside executed in a running container.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<ExecInEntry>"))]
     pub(super) exec_in: Vec<Spanned<ExecInEntry>>,
+    /// Files that processes from outside used in a running container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<FileInEntry>"))]
+    pub(super) files_in: Vec<Spanned<FileInEntry>>,
+    /// Capabilities that processes from outside used in a running container, or were refused.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<CapInEntry>"))]
+    pub(super) capabilities_in: Vec<Spanned<CapInEntry>>,
     /// Files that did not come with the image and may run while they have this content.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<DriftEntry>"))]
@@ -152,6 +170,98 @@ pub(super) struct ExecInEntry {
     pub(super) accepted: bool,
 }
 
+/// A use of a file.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "File"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct FileEntry {
+    /// Where the file is.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::AnyLayer"))]
+    pub(super) layer: Layer,
+    /// Its path.
+    #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
+    pub(super) path: ByteText,
+    /// What is done with it.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Operation"))]
+    pub(super) operation: FileOperation,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+}
+
+/// A use of a file by a process from outside.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "FileIn"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct FileInEntry {
+    /// Where the file is.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::AnyLayer"))]
+    pub(super) layer: Layer,
+    /// Its path.
+    #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
+    pub(super) path: ByteText,
+    /// What is done with it.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Operation"))]
+    pub(super) operation: FileOperation,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+    /// It is permitted; otherwise it is a proposal.
+    pub(super) accepted: bool,
+}
+
+/// A use of a capability.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "Capability"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CapEntry {
+    /// Its name.
+    #[cfg_attr(test, schemars(with = "super::schema::CapabilityName"))]
+    pub(super) capability: Capability,
+    /// The user namespace that it is for: the node's first one, or another.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Namespace"))]
+    pub(super) namespace: UserNamespace,
+    /// What the kernel answers.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Outcome"))]
+    pub(super) outcome: CapOutcome,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+}
+
+/// A use of a capability by a process from outside.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "CapabilityIn"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct CapInEntry {
+    /// Its name.
+    #[cfg_attr(test, schemars(with = "super::schema::CapabilityName"))]
+    pub(super) capability: Capability,
+    /// The user namespace that it is for: the node's first one, or another.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Namespace"))]
+    pub(super) namespace: UserNamespace,
+    /// What the kernel answers.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Outcome"))]
+    pub(super) outcome: CapOutcome,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+    /// It is permitted; otherwise it is a proposal.
+    pub(super) accepted: bool,
+}
+
 /// A file that did not come with the image.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -199,12 +309,31 @@ pub(super) enum DriftLayer {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Observation {
+    /// For programs: observation windows without a lost record: one container, one minute.
+    pub(super) windows: u64,
+    /// For programs: observation windows in which records were lost.
+    pub(super) lost_windows: u64,
+    /// Container instances.
+    pub(super) instances: u64,
+    /// For programs: records that were lost.
+    pub(super) lost_records: u64,
+    /// The same for files.
+    #[serde(skip_serializing_if = "Observed::is_none")]
+    pub(super) files: Observed,
+    /// The same for capabilities.
+    #[serde(skip_serializing_if = "Observed::is_none")]
+    pub(super) capabilities: Observed,
+}
+
+/// The observation windows of one domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub(super) struct Observed {
     /// Observation windows without a lost record: one container, one minute.
     pub(super) windows: u64,
     /// Observation windows in which records were lost.
     pub(super) lost_windows: u64,
-    /// Container instances.
-    pub(super) instances: u64,
     /// Records that were lost.
     pub(super) lost_records: u64,
 }
@@ -264,13 +393,41 @@ impl DriftLayer {
     }
 }
 
-impl From<ObservationCounts> for Observation {
-    fn from(counts: ObservationCounts) -> Self {
+impl Observed {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<WindowCounts> for Observed {
+    fn from(counts: WindowCounts) -> Self {
         Self {
             windows: counts.windows,
             lost_windows: counts.lost_windows,
-            instances: counts.instances,
             lost_records: counts.lost_records,
+        }
+    }
+}
+
+impl From<Observed> for WindowCounts {
+    fn from(windows: Observed) -> Self {
+        Self {
+            windows: windows.windows,
+            lost_windows: windows.lost_windows,
+            lost_records: windows.lost_records,
+        }
+    }
+}
+
+impl From<ObservationCounts> for Observation {
+    fn from(counts: ObservationCounts) -> Self {
+        Self {
+            windows: counts.exec.windows,
+            lost_windows: counts.exec.lost_windows,
+            instances: counts.instances,
+            lost_records: counts.exec.lost_records,
+            files: counts.file.into(),
+            capabilities: counts.cap.into(),
         }
     }
 }
@@ -278,10 +435,14 @@ impl From<ObservationCounts> for Observation {
 impl From<Observation> for ObservationCounts {
     fn from(observation: Observation) -> Self {
         Self {
-            windows: observation.windows,
-            lost_windows: observation.lost_windows,
             instances: observation.instances,
-            lost_records: observation.lost_records,
+            exec: WindowCounts {
+                windows: observation.windows,
+                lost_windows: observation.lost_windows,
+                lost_records: observation.lost_records,
+            },
+            file: observation.files.into(),
+            cap: observation.capabilities.into(),
         }
     }
 }

@@ -7,9 +7,9 @@ use agent_common::domain::Section;
 use agent_common::file::Layer;
 
 use super::{ProfileStore, Result, StoreError, full};
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::Behaviour;
 use crate::profile::model::{
-    self, BEHAVIOURS_MAX, BehaviourError, ContentHash, DRIFT_MAX, Evidence, ExecInEntry, Profile, ProfileKey,
+    self, BehaviourError, ContentHash, DRIFT_MAX, Evidence, ExecInEntry, Profile, ProfileKey,
 };
 use crate::profile::rows::{Change, Header};
 use crate::text::ByteText;
@@ -17,7 +17,7 @@ use crate::text::ByteText;
 impl ProfileStore {
     /// Permits `behaviour` to processes that enter the container from outside, whether it was proposed or not. Says
     /// whether that changed anything.
-    pub fn accept_exec_in(&mut self, key: &ProfileKey, behaviour: &ExecBehaviour) -> Result<bool> {
+    pub fn accept_exec_in(&mut self, key: &ProfileKey, behaviour: &Behaviour) -> Result<bool> {
         self.recover()?;
         let profile = self.existing(key)?;
         let held = profile.exec_in.get(behaviour);
@@ -25,8 +25,8 @@ impl ProfileStore {
             return Ok(false);
         }
         check(key, model::check_learnable(behaviour))?;
-        if held.is_none() && profile.exec_in.len() >= BEHAVIOURS_MAX {
-            return Err(full("behaviours of one section", BEHAVIOURS_MAX));
+        if held.is_none() {
+            check_room(profile, Section::ExecIn, behaviour)?;
         }
         let entry = ExecInEntry {
             evidence: held.map(|entry| entry.evidence).unwrap_or_default(),
@@ -38,17 +38,15 @@ impl ProfileStore {
     }
 
     /// Permits `behaviour` to the container's own processes. Says whether that changed anything.
-    pub fn accept_exec(&mut self, key: &ProfileKey, behaviour: &ExecBehaviour) -> Result<bool> {
+    pub fn accept_main(&mut self, key: &ProfileKey, behaviour: &Behaviour) -> Result<bool> {
         self.recover()?;
         let profile = self.existing(key)?;
-        if profile.exec.contains_key(behaviour) {
+        if profile.main.contains_key(behaviour) {
             return Ok(false);
         }
         check(key, model::check_learnable(behaviour))?;
-        if profile.exec.len() >= BEHAVIOURS_MAX {
-            return Err(full("behaviours of one section", BEHAVIOURS_MAX));
-        }
-        let change = Change::Exec(profile.id, behaviour.clone(), Some(Evidence::default()));
+        check_room(profile, Section::Main, behaviour)?;
+        let change = Change::Main(profile.id, behaviour.clone(), Some(Evidence::default()));
         self.commit("accept", vec![change])?;
         Ok(true)
     }
@@ -87,22 +85,15 @@ impl ProfileStore {
     }
 
     /// Takes a behaviour, or a proposal, out of a profile. Says whether it was there.
-    pub fn forget_exec(
-        &mut self,
-        key: &ProfileKey,
-        section: Section,
-        behaviour: &ExecBehaviour,
-    ) -> Result<bool> {
+    pub fn forget(&mut self, key: &ProfileKey, section: Section, behaviour: &Behaviour) -> Result<bool> {
         self.recover()?;
         let profile = self.existing(key)?;
+        if !profile.contains(section, behaviour) {
+            return Ok(false);
+        }
         let change = match section {
-            Section::Main if profile.exec.contains_key(behaviour) => {
-                Change::Exec(profile.id, behaviour.clone(), None)
-            }
-            Section::ExecIn if profile.exec_in.contains_key(behaviour) => {
-                Change::ExecIn(profile.id, behaviour.clone(), None)
-            }
-            _ => return Ok(false),
+            Section::Main => Change::Main(profile.id, behaviour.clone(), None),
+            Section::ExecIn => Change::ExecIn(profile.id, behaviour.clone(), None),
         };
         self.commit("forget", vec![change])?;
         Ok(true)
@@ -149,6 +140,15 @@ impl ProfileStore {
         self.profile(key)
             .ok_or_else(|| StoreError::NoProfile { key: key.clone() })
     }
+}
+
+fn check_room(profile: &Profile, section: Section, behaviour: &Behaviour) -> Result<()> {
+    let domain = behaviour.domain();
+    let limit = model::behaviours_max(domain);
+    if profile.len(section, domain) >= limit {
+        return Err(full("behaviours of one section and domain", limit));
+    }
+    Ok(())
 }
 
 pub(super) fn check(key: &ProfileKey, result: std::result::Result<(), BehaviourError>) -> Result<()> {

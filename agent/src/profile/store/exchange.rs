@@ -99,7 +99,7 @@ fn check_content(document: &ProfileDocument) -> Result<()> {
             digest: document.digest.clone(),
             role: role.clone(),
         };
-        for behaviour in profile.exec.keys().chain(profile.exec_in.keys()) {
+        for behaviour in profile.main.keys().chain(profile.exec_in.keys()) {
             check(&key, model::check_learnable(behaviour))?;
         }
         for (layer, path) in profile.drift.keys() {
@@ -118,8 +118,8 @@ fn rows(id: u32, key: ProfileKey, role: &RoleProfile, changes: &mut Vec<Change>)
         ..Header::of(&Profile::new(id, key))
     };
     changes.push(Change::Profile(id, Some(header)));
-    for (behaviour, evidence) in &role.exec {
-        changes.push(Change::Exec(id, behaviour.clone(), Some(*evidence)));
+    for (behaviour, evidence) in &role.main {
+        changes.push(Change::Main(id, behaviour.clone(), Some(*evidence)));
     }
     for (behaviour, entry) in &role.exec_in {
         changes.push(Change::ExecIn(id, behaviour.clone(), Some(*entry)));

@@ -93,7 +93,8 @@ fn open_file(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Refuses a later format, and writes the format and all tables into a new file.
+/// Refuses a later format; writes the format and all tables into a new file, and those that are missing into one of an
+/// earlier format.
 fn check_format(path: &Path, database: &Database) -> Result<()> {
     let found = write_format(database).map_err(|error| StoreError::Storage {
         path: path.to_owned(),
@@ -113,8 +114,9 @@ fn check_format(path: &Path, database: &Database) -> Result<()> {
 fn write_format(database: &Database) -> std::result::Result<u64, redb::Error> {
     match database.begin_read()?.open_table(rows::META) {
         Ok(meta) => {
-            if let Some(found) = meta.get(rows::FORMAT_KEY)? {
-                return Ok(found.value());
+            let found = meta.get(rows::FORMAT_KEY)?.map(|found| found.value());
+            if let Some(found) = found.filter(|found| *found >= rows::FORMAT) {
+                return Ok(found);
             }
         }
         Err(redb::TableError::TableDoesNotExist(_)) => {}

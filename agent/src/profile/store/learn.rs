@@ -5,14 +5,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_common::domain::Section;
+use agent_common::domain::{Domain, Section};
 
 use super::{PROFILES_MAX, ProfileStore, Result, full};
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::Behaviour;
 use crate::image::ImageDigest;
 use crate::profile::model::{
-    self, BEHAVIOURS_MAX, BehaviourError, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile,
-    ProfileKey, REFERENCES_MAX,
+    self, BehaviourError, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey,
+    REFERENCES_MAX,
 };
 use crate::profile::rows::{Change, Header, State};
 
@@ -24,7 +24,7 @@ pub struct Observation {
     /// Whose process did it.
     pub section: Section,
     /// What it did.
-    pub behaviour: ExecBehaviour,
+    pub behaviour: Behaviour,
 }
 
 /// What became of an [`Observation`].
@@ -34,7 +34,7 @@ pub enum Learned {
     New,
     /// The profile held it already.
     Known,
-    /// The section is full ([`BEHAVIOURS_MAX`]).
+    /// The section is full ([`model::behaviours_max`]).
     Full,
     /// It is never learned.
     Refused(BehaviourError),
@@ -48,7 +48,7 @@ pub struct EvidenceGain {
     /// In which section.
     pub section: Section,
     /// What was seen.
-    pub behaviour: ExecBehaviour,
+    pub behaviour: Behaviour,
     /// In how many further windows.
     pub windows: u64,
 }
@@ -62,7 +62,7 @@ impl ProfileStore {
         let mut plan = Plan::new(&self.state);
         let id = plan.profile(key)?;
         let begun = match self.state.by_id(id) {
-            Some(profile) if !profile.exec.is_empty() || profile.scripts == scripts => None,
+            Some(profile) if !profile.main.is_empty() || profile.scripts == scripts => None,
             Some(profile) => Some(Header::of(profile)),
             None => Some(Header::of(&Profile::new(id, key.clone()))),
         };
@@ -103,7 +103,7 @@ impl ProfileStore {
                 header.counts.add(gain);
             }
         }
-        let mut gains: BTreeMap<(u32, Section, &ExecBehaviour), u64> = BTreeMap::new();
+        let mut gains: BTreeMap<(u32, Section, &Behaviour), u64> = BTreeMap::new();
         for gain in evidence {
             if let Some(profile) = self.profile(&gain.key) {
                 let windows = gains
@@ -122,9 +122,9 @@ impl ProfileStore {
             };
             match section {
                 Section::Main => {
-                    if let Some(held) = profile.exec.get(behaviour) {
+                    if let Some(held) = profile.main.get(behaviour) {
                         let evidence = held.plus(windows);
-                        changes.push(Change::Exec(id, behaviour.clone(), Some(evidence)));
+                        changes.push(Change::Main(id, behaviour.clone(), Some(evidence)));
                     }
                 }
                 Section::ExecIn => {
@@ -184,8 +184,15 @@ pub(super) struct Plan<'a> {
     /// Profiles that the plan creates.
     created: BTreeMap<ProfileKey, u32>,
     /// Behaviours that the plan adds.
-    added: BTreeMap<(u32, Section), BTreeSet<ExecBehaviour>>,
+    added: BTreeMap<(u32, Section, Domain), Added>,
     pub(super) changes: Vec<Change>,
+}
+
+/// What a plan adds to one domain of one section.
+struct Added {
+    /// How many behaviours there were.
+    held: usize,
+    behaviours: BTreeSet<Behaviour>,
 }
 
 impl<'a> Plan<'a> {
@@ -238,21 +245,22 @@ impl<'a> Plan<'a> {
         }
         let id = self.profile(key)?;
         let held = self.state.by_id(id);
-        let is_held = held.is_some_and(|profile| match section {
-            Section::Main => profile.exec.contains_key(behaviour),
-            Section::ExecIn => profile.exec_in.contains_key(behaviour),
+        let domain = behaviour.domain();
+        let is_held = held.is_some_and(|profile| profile.contains(*section, behaviour));
+        let added = self.added.entry((id, *section, domain)).or_insert_with(|| Added {
+            held: held.map_or(0, |profile| profile.len(*section, domain)),
+            behaviours: BTreeSet::new(),
         });
-        let added = self.added.entry((id, *section)).or_default();
-        if is_held || added.contains(behaviour) {
+        if is_held || added.behaviours.contains(behaviour) {
             return Ok(Learned::Known);
         }
-        if held.map_or(0, |profile| profile.len(*section)) + added.len() >= BEHAVIOURS_MAX {
+        if added.held + added.behaviours.len() >= model::behaviours_max(domain) {
             return Ok(Learned::Full);
         }
-        let is_first = added.is_empty();
-        added.insert(behaviour.clone());
+        let is_first = added.behaviours.is_empty();
+        added.behaviours.insert(behaviour.clone());
         self.changes.push(match section {
-            Section::Main => Change::Exec(id, behaviour.clone(), Some(Evidence::default())),
+            Section::Main => Change::Main(id, behaviour.clone(), Some(Evidence::default())),
             Section::ExecIn => Change::ExecIn(id, behaviour.clone(), Some(ExecInEntry::default())),
         });
         // An approval covers what the operator saw.

@@ -4,7 +4,7 @@ use agent_common::domain::Section;
 use agent_common::file::Layer;
 
 use super::*;
-use crate::behaviour::ExecBehaviour;
+use crate::behaviour::{Behaviour, ExecBehaviour};
 use crate::profile::model::Role;
 
 mod accept;
@@ -31,12 +31,16 @@ pub(crate) fn key(number: u8, role: &str) -> ProfileKey {
     }
 }
 
-pub(crate) fn behaviour(path: &str) -> ExecBehaviour {
-    ExecBehaviour {
-        layer: Layer::Image,
+pub(crate) fn behaviour(path: &str) -> Behaviour {
+    program(Layer::Image, path)
+}
+
+fn program(layer: Layer, path: &str) -> Behaviour {
+    Behaviour::Exec(ExecBehaviour {
+        layer,
         path: path.into(),
         applet: None,
-    }
+    })
 }
 
 fn observation(path: &str, section: Section) -> Observation {

@@ -2,8 +2,12 @@
 
 use proptest::prelude::*;
 
+use agent_common::cap::{CAPABILITIES_MAX, CapOutcome, UserNamespace};
+use agent_common::file::FileOperation;
+
 use super::super::*;
-use crate::profile::model::{self, ContentHash, PATH_BYTES_MAX};
+use crate::behaviour::{CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::profile::model::{self, ContentHash, PATH_BYTES_MAX, WindowCounts};
 
 /// Names that a YAML reader could take for something else, and names that attack a terminal or a parser.
 pub(super) const HOSTILE_NAMES: &[&[u8]] = &[
@@ -107,13 +111,51 @@ fn path() -> impl Strategy<Value = ByteText> {
     })
 }
 
-fn behaviour() -> impl Strategy<Value = ExecBehaviour> {
+fn program() -> impl Strategy<Value = Behaviour> {
     let layer = prop_oneof![Just(Layer::Image), Just(Layer::Unknown)];
     let applet = prop_oneof![Just(None), Just(Some(Vec::new())), name().prop_map(Some)];
-    (layer, path(), applet).prop_map(|(layer, path, applet)| ExecBehaviour {
-        layer,
-        path,
-        applet: applet.map(ByteText::from),
+    (layer, path(), applet).prop_map(|(layer, path, applet)| {
+        Behaviour::Exec(ExecBehaviour {
+            layer,
+            path,
+            applet: applet.map(ByteText::from),
+        })
+    })
+}
+
+fn file() -> impl Strategy<Value = Behaviour> {
+    let layer = prop::sample::select(Layer::ALL);
+    let operation = prop::sample::select(FileOperation::ALL);
+    (layer, path(), operation).prop_map(|(layer, path, operation)| {
+        Behaviour::File(FileBehaviour {
+            layer,
+            pattern: FilePattern::Exact(path),
+            operation,
+        })
+    })
+}
+
+fn cap() -> impl Strategy<Value = Behaviour> {
+    let namespace = prop::sample::select(UserNamespace::ALL);
+    let outcome = prop::sample::select(CapOutcome::ALL);
+    (0..CAPABILITIES_MAX, namespace, outcome).prop_map(|(number, namespace, outcome)| {
+        Behaviour::Cap(CapBehaviour {
+            capability: Capability::from_raw(number).expect("below the bound"),
+            namespace,
+            outcome,
+        })
+    })
+}
+
+fn behaviour() -> impl Strategy<Value = Behaviour> {
+    prop_oneof![program(), file(), cap()]
+}
+
+fn windows() -> impl Strategy<Value = WindowCounts> {
+    any::<[u64; 3]>().prop_map(|[windows, lost_windows, lost_records]| WindowCounts {
+        windows,
+        lost_windows,
+        lost_records,
     })
 }
 
@@ -130,15 +172,14 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn role() -> impl Strategy<Value = RoleProfile> {
-    let counts =
-        any::<[u64; 4]>().prop_map(
-            |[windows, lost_windows, instances, lost_records]| ObservationCounts {
-                windows,
-                lost_windows,
-                instances,
-                lost_records,
-            },
-        );
+    let counts = (any::<u64>(), windows(), windows(), windows()).prop_map(|(instances, exec, file, cap)| {
+        ObservationCounts {
+            instances,
+            exec,
+            file,
+            cap,
+        }
+    });
     let hash = prop_oneof![
         any::<[u8; 32]>(),
         Just([0; 32]),
@@ -166,11 +207,11 @@ fn role() -> impl Strategy<Value = RoleProfile> {
         prop::collection::btree_map((drift_layer, path()), accepted, 0..3),
     )
         .prop_map(
-            |([approved, scripts], counts, exec, exec_in, drift)| RoleProfile {
+            |([approved, scripts], counts, main, exec_in, drift)| RoleProfile {
                 approved,
                 scripts,
                 counts,
-                exec,
+                main,
                 exec_in,
                 drift,
             },

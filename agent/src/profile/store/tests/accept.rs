@@ -33,7 +33,7 @@ fn removing_a_profile_leaves_its_neighbours_alone() {
     assert_eq!(left, [1, 3]);
     for profile in store.profiles() {
         assert_eq!(
-            (profile.exec.len(), profile.exec_in.len(), profile.drift.len()),
+            (profile.main.len(), profile.exec_in.len(), profile.drift.len()),
             (1, 1, 1)
         );
     }
@@ -44,12 +44,12 @@ fn accepting_is_by_path_or_by_path_and_content() {
     let (mut store, _directory) = store();
     let key = key(1, "/init");
     assert!(matches!(
-        store.accept_exec(&key, &behaviour("/bin/a")),
+        store.accept_main(&key, &behaviour("/bin/a")),
         Err(StoreError::NoProfile { .. })
     ));
     store.ensure(&key, false).expect("creates");
-    assert!(store.accept_exec(&key, &behaviour("/bin/a")).expect("accepts"));
-    assert!(!store.accept_exec(&key, &behaviour("/bin/a")).expect("answers"));
+    assert!(store.accept_main(&key, &behaviour("/bin/a")).expect("accepts"));
+    assert!(!store.accept_main(&key, &behaviour("/bin/a")).expect("answers"));
     assert!(
         store
             .accept_exec_in(&key, &behaviour("/bin/sh"))
@@ -97,16 +97,8 @@ fn accepting_is_by_path_or_by_path_and_content() {
         } else {
             "/bin/sh"
         };
-        assert!(
-            store
-                .forget_exec(&key, section, &behaviour(path))
-                .expect("forgets")
-        );
-        assert!(
-            !store
-                .forget_exec(&key, section, &behaviour(path))
-                .expect("answers")
-        );
+        assert!(store.forget(&key, section, &behaviour(path)).expect("forgets"));
+        assert!(!store.forget(&key, section, &behaviour(path)).expect("answers"));
     }
     assert!(reopen(store).profile(&key).expect("there").is_empty());
 }

@@ -67,9 +67,8 @@ fn what_may_not_be_learned_cannot_be_imported_either() {
     store.ensure(&key(1, "/init"), false).expect("creates");
     let mut document = store.export(&digest(1)).expect("is known");
     let profile = document.roles.values_mut().next().expect("a role");
-    let mut drift = behaviour("/bin/a");
-    drift.layer = Layer::Upper;
-    profile.exec.insert(drift, Evidence::default());
+    let drift = program(Layer::Upper, "/bin/a");
+    profile.main.insert(drift, Evidence::default());
     assert!(matches!(
         store.import(&document),
         Err(StoreError::Behaviour {

@@ -45,7 +45,7 @@ fn learns_until_nothing_fits() {
         "{error:?}"
     );
     assert!(failed > 1, "something fits");
-    let held = |store: &ProfileStore| store.profile(&key(1, "/init")).expect("there").exec.len();
+    let held = |store: &ProfileStore| store.profile(&key(1, "/init")).expect("there").main.len();
     assert_eq!(held(&store), failed * 20, "what failed is not shown");
 
     let _ = store

@@ -52,7 +52,7 @@ fn role(number: u8) -> ProfileKey {
     key(1, &format!("/role{number}"))
 }
 
-fn program(number: u8) -> ExecBehaviour {
+fn program(number: u8) -> Behaviour {
     behaviour(&format!("/bin/{number}"))
 }
 
@@ -88,14 +88,14 @@ fn say(store: &mut ProfileStore, model: &mut BTreeMap<u8, Model>, word: &Word) {
             }
         }
         Word::AcceptExec(number, path) => {
-            let result = store.accept_exec(&role(*number), &program(*path));
+            let result = store.accept_main(&role(*number), &program(*path));
             assert_eq!(result.is_ok(), model.contains_key(number));
             if let Some(profile) = model.get_mut(number) {
                 profile.held.entry((Section::Main, *path)).or_insert((0, true));
             }
         }
         Word::Forget(number, section, path) => {
-            let result = store.forget_exec(&role(*number), *section, &program(*path)).ok();
+            let result = store.forget(&role(*number), *section, &program(*path)).ok();
             let expected = model
                 .get_mut(number)
                 .map(|profile| profile.held.remove(&(*section, *path)).is_some());
@@ -154,7 +154,7 @@ fn compare(store: &ProfileStore, model: &BTreeMap<u8, Model>) {
         for ((section, path), windows) in windows {
             let behaviour = program(path);
             let found = match section {
-                Section::Main => profile.exec[&behaviour].windows,
+                Section::Main => profile.main[&behaviour].windows,
                 Section::ExecIn => profile.exec_in[&behaviour].evidence.windows,
             };
             assert_eq!(found, windows);

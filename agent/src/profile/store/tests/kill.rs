@@ -31,7 +31,7 @@ fn learns_until_it_is_killed() {
     let mut store = ProfileStore::open(Path::new(&directory)).expect("opens after a kill");
     let first = store
         .profiles()
-        .map(|profile| profile.exec.len() as u64)
+        .map(|profile| profile.main.len() as u64)
         .sum::<u64>();
     for batch in first.. {
         store.learn(&observations(batch)).expect("learns");
@@ -84,14 +84,14 @@ fn what_was_told_survives_kill() {
             {
                 let profile = store.profile(&key).expect("was told");
                 let is_held = match section {
-                    Section::Main => profile.exec.contains_key(&behaviour),
+                    Section::Main => profile.main.contains_key(&behaviour),
                     Section::ExecIn => profile.exec_in.contains_key(&behaviour),
                 };
                 assert!(is_held, "kill {kill}: {behaviour} was told as learned");
             }
         }
         // A batch is there as a whole or not at all.
-        let main: usize = store.profiles().map(|profile| profile.exec.len()).sum();
+        let main: usize = store.profiles().map(|profile| profile.main.len()).sum();
         let exec_in: usize = store.profiles().map(|profile| profile.exec_in.len()).sum();
         assert_eq!(main, exec_in * 2, "kill {kill}");
     }

@@ -2,7 +2,9 @@ use agent_common::domain::Section;
 use agent_common::file::Layer;
 
 use super::*;
-use crate::profile::model::{BEHAVIOURS_MAX, BehaviourError, Holding, ObservationCounts, REFERENCES_MAX};
+use crate::profile::model::{
+    BEHAVIOURS_MAX, BehaviourError, Holding, ObservationCounts, REFERENCES_MAX, WindowCounts,
+};
 
 #[test]
 fn learns_a_batch_once_and_keeps_it() {
@@ -40,7 +42,7 @@ fn never_learns_drift_nor_paths_that_no_kernel_walks() {
     let (mut store, _directory) = store();
     for layer in [Layer::Upper, Layer::Volume, Layer::Foreign, Layer::Anonymous] {
         let mut drift = observation("/bin/a", Section::Main);
-        drift.behaviour.layer = layer;
+        drift.behaviour = program(layer, "/bin/a");
         let learned = store.learn(&[drift]).expect("answers");
         assert_eq!(learned, [Learned::Refused(BehaviourError::Drift { layer })]);
     }
@@ -114,10 +116,13 @@ fn a_window_brings_evidence_and_counts_together() {
         windows,
     };
     let counts = ObservationCounts {
-        windows: 3,
-        lost_windows: 1,
         instances: 1,
-        lost_records: 9,
+        exec: WindowCounts {
+            windows: 3,
+            lost_windows: 1,
+            lost_records: 9,
+        },
+        ..ObservationCounts::default()
     };
     let evidence = [
         gain("/bin/a", Section::Main, 2),
@@ -131,11 +136,14 @@ fn a_window_brings_evidence_and_counts_together() {
     store.count_windows(&key(1, "/init"), counts).expect("adds");
     let store = reopen(store);
     let profile = store.profile(&key(1, "/init")).expect("there");
-    assert_eq!(profile.exec[&behaviour("/bin/a")].windows, 3);
+    assert_eq!(profile.main[&behaviour("/bin/a")].windows, 3);
     assert_eq!(profile.exec_in[&behaviour("/bin/b")].evidence.windows, 5);
     assert!(!profile.exec_in[&behaviour("/bin/b")].accepted);
-    assert_eq!(profile.exec.len(), 1);
-    assert_eq!((profile.counts.windows, profile.counts.lost_records), (6, 18));
+    assert_eq!(profile.main.len(), 1);
+    assert_eq!(
+        (profile.counts.exec.windows, profile.counts.exec.lost_records),
+        (6, 18)
+    );
     assert_eq!(store.profiles().count(), 1);
 }
 
