@@ -2,9 +2,9 @@
 //! v1 hierarchy in which they are. The ids of two hierarchies overlap, so exactly one is used.
 //!
 //! That v2 is mounted somewhere says little: a runtime that does not see it there leaves all its containers in v2's
-//! root. What counts, in this order: where containers that run now stand, what the runtimes' own mount tables
-//! show, what the agent's own shows. [`Evidence`] is gathered first and [`decide`] is a plain function of it; the
-//! result says what it rests on.
+//! root. What counts, in this order: where containers that run now stand, if one of the runtimes that run now places any
+//! there; what the runtimes' own mount tables show; what the agent's own shows. [`Evidence`] is gathered first and
+//! [`decide`] is a plain function of it; the result says what it rests on.
 //!
 //! Failure: [`LayoutError`]. Without a readable cgroup mount of the chosen hierarchy there is no layout.
 
@@ -87,12 +87,14 @@ pub enum Reason {
         /// Containers at all.
         total: usize,
     },
-    /// No container runs: so many of so many runtimes see a mount table that leads them to the chosen hierarchy.
+    /// No container of theirs runs: so many of so many runtimes see a mount table that leads them to the chosen hierarchy.
     Runtimes {
         /// Runtimes that would place containers in it.
         agreeing: usize,
         /// Runtimes at all.
         total: usize,
+        /// Containers that stand where none of the runtimes places any: what somebody left behind. They are not covered.
+        stray: usize,
     },
     /// Neither container nor runtime runs: a runtime that sees what the agent sees would place containers in it.
     OwnMounts,
@@ -225,15 +227,15 @@ struct Placement {
 
 impl Evidence {
     fn choose(&self) -> Result<(Hierarchy, Reason), LayoutError> {
-        let total = self.containers(|_| true).len();
-        if total > 0 {
-            return Ok(self.choose_by_containers(total));
-        }
         let placements: Vec<Placement> = self
             .runtimes
             .iter()
             .filter_map(|(_, table)| placement(table))
             .collect();
+        let total = self.containers(|_| true).len();
+        if let Some(found) = self.choose_by_containers(&placements, total) {
+            return Ok(found);
+        }
         if placements.is_empty() {
             let hierarchy = match placement(&self.own_mounts) {
                 Some(Placement { v2: false, .. }) => self.first_controller(None)?,
@@ -250,14 +252,26 @@ impl Evidence {
         } else {
             (self.first_controller(None)?, in_v1)
         };
-        let total = placements.len();
-        Ok((hierarchy, Reason::Runtimes { agreeing, total }))
+        let reason = Reason::Runtimes {
+            agreeing,
+            total: placements.len(),
+            stray: total,
+        };
+        Ok((hierarchy, reason))
     }
 
-    /// The hierarchy in which most containers stand; v2 before v1, then by the order of [`CONTROLLERS`].
-    fn choose_by_containers(&self, total: usize) -> (Hierarchy, Reason) {
-        let mut best = (Hierarchy::V2, self.containers(Membership::is_v2).len());
-        for hierarchy in CONTROLLERS.iter().filter_map(|name| self.hierarchy_of(name)) {
+    /// The hierarchy in which most containers stand, of `total`; v2 before v1, then by the order of [`CONTROLLERS`]. A hierarchy in
+    /// which no runtime that runs places any is left out: a process that was left there would lead away from all that come.
+    /// `None` if no container stands in another.
+    fn choose_by_containers(&self, placements: &[Placement], total: usize) -> Option<(Hierarchy, Reason)> {
+        let serves =
+            |is_served: fn(&Placement) -> bool| placements.is_empty() || placements.iter().any(is_served);
+        let mut best = (Hierarchy::V2, 0);
+        if serves(|placement| placement.v2) {
+            best.1 = self.containers(Membership::is_v2).len();
+        }
+        let v1 = CONTROLLERS.iter().filter(|_| serves(|placement| placement.v1));
+        for hierarchy in v1.filter_map(|name| self.hierarchy_of(name)) {
             let Hierarchy::V1 { hierarchy_id, .. } = &hierarchy else {
                 continue;
             };
@@ -267,7 +281,8 @@ impl Evidence {
             }
         }
         let (hierarchy, placed) = best;
-        (hierarchy, Reason::Containers { placed, total })
+        let is_found = placed > 0 || (placements.is_empty() && total > 0);
+        is_found.then_some((hierarchy, Reason::Containers { placed, total }))
     }
 
     /// The containers that stand in one of the hierarchies that `wanted` names.
@@ -443,10 +458,23 @@ impl std::fmt::Display for Reason {
             Self::Containers { placed, total } => {
                 write!(formatter, "{placed} of {total} running containers stand in it")
             }
-            Self::Runtimes { agreeing, total } => write!(
-                formatter,
-                "no container runs, and {agreeing} of {total} runtimes would place one in it by the mounts they see"
-            ),
+            Self::Runtimes {
+                agreeing,
+                total,
+                stray,
+            } => {
+                match stray {
+                    0 => formatter.write_str("no container runs")?,
+                    _ => write!(
+                        formatter,
+                        "no container stands where a runtime places any ({stray} elsewhere)"
+                    )?,
+                }
+                write!(
+                    formatter,
+                    ", and {agreeing} of {total} runtimes would place one in it by the mounts they see"
+                )
+            }
             Self::OwnMounts => formatter.write_str(
                 "neither container nor runtime runs, and a runtime that sees the agent's mounts would use it",
             ),

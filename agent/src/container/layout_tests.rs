@@ -107,6 +107,36 @@ fn the_hierarchy_with_most_containers_wins_and_the_rest_is_told() {
     assert_eq!(detected.reason, Reason::Containers { placed: 1, total: 2 });
 }
 
+/// One that was left in v2 named as a container's had the agent look there, where it sees nothing on a host with v1 alone.
+#[test]
+fn what_stands_where_no_runtime_places_containers_decides_nothing() {
+    let left = membership::parse(format!("4:memory:/\n0::/docker/{ID}\n").as_bytes());
+    let evidence = |others: &[Vec<Membership>], mounts: &str| Evidence {
+        processes: [std::slice::from_ref(&left), others].concat(),
+        runtimes: vec![runtime(7, mounts)],
+        ..hybrid_host()
+    };
+    let alone = decide_auto(&evidence(&[], &v1_mounts()));
+    assert_eq!(alone.layout, memory());
+    let stray = Reason::Runtimes {
+        agreeing: 1,
+        total: 1,
+        stray: 1,
+    };
+    assert_eq!(alone.reason, stray);
+    assert!(stray.to_string().contains("(1 elsewhere)"), "{stray}");
+    let living = hybrid_lines(&format!("/docker/{OTHER}"), "/");
+    let beside_one = decide_auto(&evidence(&[living], &v1_mounts()));
+    assert_eq!(
+        (beside_one.layout, beside_one.reason),
+        (memory(), Reason::Containers { placed: 1, total: 2 })
+    );
+    // A runtime that places containers there may have placed it.
+    let seen = decide_auto(&evidence(&[], HYBRID_MOUNTS));
+    assert_eq!(seen.layout.hierarchy_id(), 0);
+    assert_eq!(seen.reason, Reason::Containers { placed: 1, total: 1 });
+}
+
 #[test]
 fn without_containers_the_runtimes_mounts_decide() {
     let evidence = Evidence {
@@ -119,7 +149,8 @@ fn without_containers_the_runtimes_mounts_decide() {
         detected.reason,
         Reason::Runtimes {
             agreeing: 1,
-            total: 1
+            total: 1,
+            stray: 0
         }
     );
 
@@ -149,7 +180,8 @@ fn the_hierarchy_that_serves_most_runtimes_wins() {
         v2.reason,
         Reason::Runtimes {
             agreeing: 2,
-            total: 2
+            total: 2,
+            stray: 0
         }
     );
     assert_ne!(v2.layout, memory());
@@ -160,7 +192,8 @@ fn the_hierarchy_that_serves_most_runtimes_wins() {
         v1.reason,
         Reason::Runtimes {
             agreeing: 3,
-            total: 3
+            total: 3,
+            stray: 0
         }
     );
 }
