@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use tests::image::{self, PAYLOAD, SCRIPT};
-use tests::runtime::{Container, Kind, Layout, Runtime};
+use tests::runtime::{self, Container, Kind, Layout, Runtime};
 use tests::service::Outcomes;
 
 const IMAGE: &str = "registry.example/harness:1";
@@ -60,7 +60,7 @@ fn containers_run_on_every_layout(kind: Kind) -> anyhow::Result<()> {
         assert!(service.start(&["/bin/sh", "-c", "kill -9 $$"])?.all_killed());
         let entered = runtime.exec(container, &["/bin/sh", "-c", "exit 7"])?;
         assert_eq!(entered.status.code(), Some(7), "{entered:?}");
-        is_in_its_cgroup(runtime, container, layout)?;
+        runtime::expect_in_its_cgroup(runtime, container)?;
 
         let again = runtime.restart(container)?;
         wait_for(
@@ -75,34 +75,6 @@ fn containers_run_on_every_layout(kind: Kind) -> anyhow::Result<()> {
         )?;
         runtime.remove(&again)?;
     }
-    Ok(())
-}
-
-fn is_in_its_cgroup(runtime: &dyn Runtime, container: &Container, layout: Layout) -> anyhow::Result<()> {
-    let process = runtime.process(container)?;
-    let cgroups = std::fs::read_to_string(format!("/proc/{process}/cgroup"))?;
-    let parent = match (runtime.kind(), layout) {
-        (Kind::Docker, Layout::Systemd) => "/system.slice/docker-",
-        (Kind::Containerd, Layout::Systemd) => ".slice/cri-containerd-",
-        (Kind::Podman, Layout::Systemd) => "/machine.slice/libpod-",
-        (Kind::Docker, _) => ":/docker/",
-        (Kind::Containerd, _) => ":/kubepods/burstable/pod",
-        (Kind::Podman, _) => ":/libpod_parent/libpod-",
-    };
-    let (in_v2, in_v1): (Vec<_>, Vec<_>) = cgroups
-        .lines()
-        .filter(|line| line.contains(parent) && line.contains(&container.id))
-        .partition(|line| line.starts_with("0::"));
-    let expected = match layout {
-        Layout::Hybrid => (true, true),
-        Layout::PureV2 | Layout::Systemd => (true, false),
-        Layout::V1 => (false, true),
-    };
-    assert_eq!(
-        (!in_v2.is_empty(), !in_v1.is_empty()),
-        expected,
-        "{layout:?}: {cgroups}"
-    );
     Ok(())
 }
 

@@ -17,6 +17,7 @@ fn learn_enforce_kill(kind: Kind, layout: Layout, ids_from: &str) -> anyhow::Res
 
     let mark = stage.agent.mark();
     let service = stage.service("attacked", &[])?;
+    tests::runtime::expect_in_its_cgroup(stage.runtime.as_ref(), &service.container)?;
     assert!(service.start(&["/bin/fetch", "/tmp/conforming"])?.all_succeeded());
     let again = stage.runtime.restart(&service.container)?;
     stage.agent.wait_until_resolved(&again.id)?;

@@ -16,7 +16,7 @@ use std::io::Read as _;
 use std::path::Path;
 use std::process::Output;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use rustix::fs::{Mode, OFlags, ResolveFlags};
 
 pub use self::containerd::{Containerd, POD_NAMESPACE};
@@ -156,6 +156,40 @@ impl Kind {
     pub fn keeps_files(self) -> bool {
         self != Self::Containerd
     }
+}
+
+/// Checks that a running container's cgroup is where its runtime and the cgroup layout have it.
+///
+/// # Errors
+/// It is elsewhere; the message holds where.
+pub fn expect_in_its_cgroup(runtime: &dyn Runtime, container: &Container) -> anyhow::Result<()> {
+    let layout = runtime.place().layout();
+    let process = runtime.process(container)?;
+    let cgroups = std::fs::read_to_string(format!("/proc/{process}/cgroup"))?;
+    let parent = match (runtime.kind(), layout) {
+        // Of the machine's own systemd, not of one in a cgroup of its own.
+        (Kind::Docker, Layout::Systemd) if layout.is_the_machines() => "::/system.slice/docker-",
+        (Kind::Docker, Layout::Systemd) => "/system.slice/docker-",
+        (Kind::Containerd, Layout::Systemd) => ".slice/cri-containerd-",
+        (Kind::Podman, Layout::Systemd) => "/machine.slice/libpod-",
+        (Kind::Docker, _) => ":/docker/",
+        (Kind::Containerd, _) => ":/kubepods/burstable/pod",
+        (Kind::Podman, _) => ":/libpod_parent/libpod-",
+    };
+    let (in_v2, in_v1): (Vec<_>, Vec<_>) = cgroups
+        .lines()
+        .filter(|line| line.contains(parent) && line.contains(&container.id))
+        .partition(|line| line.starts_with("0::"));
+    let expected = match layout {
+        Layout::Hybrid => (true, true),
+        Layout::PureV2 | Layout::Systemd => (true, false),
+        Layout::V1 => (false, true),
+    };
+    ensure!(
+        (!in_v2.is_empty(), !in_v1.is_empty()) == expected,
+        "{layout:?}: {cgroups}"
+    );
+    Ok(())
 }
 
 /// Opens a file as a process sees it, by its root and with symbolic links that lead nowhere else.

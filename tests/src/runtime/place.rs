@@ -1,8 +1,8 @@
 //! Where a runtime runs: its run directory, and what `/sys/fs/cgroup` looks like to it.
 //!
 //! For the layouts that this machine does not have, a mount namespace of its own shows the runtime, and the agent beside
-//! it, another `/sys/fs/cgroup`; the machine's own stays as it is. With a systemd that makes the containers' cgroups the runtime
-//! is in a cgroup of its own with a service manager of its own, and the agent looks at it from outside.
+//! it, another `/sys/fs/cgroup`; the machine's own stays as it is. Where systemd is to make the containers' cgroups and is not the
+//! machine's process 1, the runtime is in a cgroup of its own with a service manager of its own, and the agent looks at it from outside.
 
 use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
@@ -49,10 +49,19 @@ impl Layout {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Hybrid, Self::PureV2, Self::V1, Self::Systemd];
 
-    /// Whether it can be made here: a virtual machine has no systemd.
+    /// Whether it can be had here: most virtual machines have no systemd.
     #[must_use]
     pub fn is_here(self) -> bool {
         self != Self::Systemd || Path::new(MANAGER).exists()
+    }
+
+    /// Whether the machine has it already and nothing is to be made: systemd is its process 1, and version 2 is all there is.
+    #[must_use]
+    pub fn is_the_machines(self) -> bool {
+        // As sd_booted(3) finds it out.
+        self == Self::Systemd
+            && Path::new("/run/systemd/system").is_dir()
+            && Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
     }
 
     /// Whether version 1 is not there.
@@ -65,6 +74,7 @@ impl Layout {
     fn script(self) -> Option<&'static str> {
         match self {
             Self::Hybrid => None,
+            Self::Systemd if self.is_the_machines() => None,
             Self::PureV2 | Self::Systemd => {
                 Some("umount -R /sys/fs/cgroup && mount -t cgroup2 none /sys/fs/cgroup")
             }
@@ -77,7 +87,7 @@ impl Place {
     /// A new one for a runtime that creates containers' cgroups below `parents`, names at the top of each hierarchy.
     pub fn create(layout: Layout, parents: &[&str]) -> anyhow::Result<Self> {
         let directory = cleanup::run_directory()?;
-        let managed = (layout == Layout::Systemd)
+        let managed = (layout == Layout::Systemd && !layout.is_the_machines())
             .then(|| Namespace::managed(&directory))
             .transpose()?;
         Ok(Self {

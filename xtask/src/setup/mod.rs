@@ -131,19 +131,22 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
         ]);
     }
     if any(|purpose| purpose == Purpose::Test) {
-        needs.extend([
-            &needs::CONTAINERD,
-            &needs::CTR,
-            &needs::PODMAN,
-            &needs::CRUN,
-            &needs::SYSTEMD,
-        ]);
+        needs.extend([&needs::CONTAINERD, &needs::CTR, &needs::PODMAN, &needs::CRUN]);
+    }
+    if any(|purpose| matches!(purpose, Purpose::Test | Purpose::Vm)) {
+        needs.push(&needs::SYSTEMD);
     }
     if any(|purpose| matches!(purpose, Purpose::Check | Purpose::Fuzz)) {
         needs.push(&needs::CXX);
     }
     if any(|purpose| purpose == Purpose::Vm) {
-        needs.extend([&needs::QEMU, &needs::XZ, &needs::MKFS, &needs::STRIP]);
+        needs.extend([
+            &needs::DBUS,
+            &needs::QEMU,
+            &needs::XZ,
+            &needs::MKFS,
+            &needs::STRIP,
+        ]);
     }
     needs
 }

@@ -87,6 +87,14 @@ pub const SYSTEMD: Need = Need {
     probe: || Some(PathBuf::from("/lib/systemd/systemd")).filter(|file| path::is_executable(file)),
 };
 
+/// Carries what is asked of systemd in a virtual machine. Nothing of it is started on the machine itself.
+pub const DBUS: Need = Need {
+    name: "dbus-daemon",
+    why: "carries what is asked of systemd in virtual machines",
+    packages: &["dbus"],
+    probe: || path::on_path("dbus-daemon"),
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",

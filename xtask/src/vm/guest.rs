@@ -14,6 +14,7 @@ use super::disk::Tree;
 use super::initramfs::{Archive, Mode};
 use super::kernel::Kernel;
 use super::suite::Plan;
+use super::systemd;
 use crate::environment::Environment;
 use crate::process;
 use crate::setup::{is_executable, on_path};
@@ -71,6 +72,33 @@ const ROOT_SIZE: &str = "4G";
 /// The room on the second: for the tests' executables.
 const TESTED_SIZE: &str = "1G";
 
+/// What a machine goes on with once its disks are mounted: its process 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum First {
+    /// The script that runs the tests.
+    Script,
+    /// This machine's systemd, of which that script is a service.
+    Systemd,
+}
+
+impl First {
+    /// As the first root's script reads it: the program and its words.
+    fn command(self) -> &'static str {
+        match self {
+            Self::Script => "/usr/bin/busybox sh /run/run.sh",
+            Self::Systemd => systemd::PROGRAM,
+        }
+    }
+
+    /// The image of the root file system.
+    fn image(self) -> &'static str {
+        match self {
+            Self::Script => "root.ext4",
+            Self::Systemd => "root-systemd.ext4",
+        }
+    }
+}
+
 /// The disks, the same for all kernels.
 #[derive(Debug)]
 pub struct Disks {
@@ -86,19 +114,20 @@ impl Disks {
         directory: &Path,
         environment: &Environment,
         executables: &[(String, PathBuf)],
+        first: First,
     ) -> Result<Self> {
         std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
         let disks = Self {
-            root: directory.join("root.ext4"),
+            root: directory.join(first.image()),
             tested: directory.join("tested.ext4"),
         };
-        root(environment, executables)?.image(&disks.root, ROOT_SIZE)?;
+        root(environment, executables, first)?.image(&disks.root, ROOT_SIZE)?;
         tested(environment, executables)?.image(&disks.tested, TESTED_SIZE)?;
         Ok(disks)
     }
 }
 
-fn root(environment: &Environment, executables: &[(String, PathBuf)]) -> Result<Tree> {
+fn root(environment: &Environment, executables: &[(String, PathBuf)], first: First) -> Result<Tree> {
     let mut tree = Tree::root();
     for directory in DIRECTORIES {
         tree.directory(directory);
@@ -124,6 +153,9 @@ fn root(environment: &Environment, executables: &[(String, PathBuf)]) -> Result<
     }
     for fixture in fixtures(environment)? {
         tree.libraries_of(&fixture)?;
+    }
+    if first == First::Systemd {
+        systemd::add_to(&mut tree)?;
     }
     tree.file("usr/bin/busybox", &environment.busybox);
     let applets = process::capture(Command::new(&environment.busybox).arg("--list"))?;
@@ -166,7 +198,7 @@ fn fixtures(environment: &Environment) -> Result<Vec<PathBuf>> {
 }
 
 /// The first root, with the kernel's modules and what is to be run.
-pub fn initramfs(kernel: &Kernel, busybox: &Path, plan: &Plan) -> Result<Vec<u8>> {
+pub fn initramfs(kernel: &Kernel, busybox: &Path, plan: &Plan, first: First) -> Result<Vec<u8>> {
     let mut archive = Archive::default();
     for directory in ["bin", "dev", "modules"] {
         archive.directory(directory);
@@ -174,6 +206,7 @@ pub fn initramfs(kernel: &Kernel, busybox: &Path, plan: &Plan) -> Result<Vec<u8>
     archive.console();
     archive.file("init", Mode::Program, INIT.as_bytes());
     archive.file("run.sh", Mode::Data, RUN.as_bytes());
+    archive.file("first", Mode::Data, format!("{}\n", first.command()).as_bytes());
     archive.file("plan", Mode::Data, plan.to_text().as_bytes());
     let busybox = std::fs::read(busybox).with_context(|| format!("cannot read {}", busybox.display()))?;
     archive.file("bin/busybox", Mode::Program, &busybox);

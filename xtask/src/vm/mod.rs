@@ -15,6 +15,7 @@ mod qemu;
 mod report;
 mod results;
 mod suite;
+mod systemd;
 
 use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use crate::environment::Environment;
 use crate::not_here;
 use crate::process;
 use crate::setup::{self, Purpose, workspace};
-use guest::Disks;
+use guest::{Disks, First};
 use kernel::{Kernel, Series};
 use qemu::{End, Setup};
 use report::Row;
@@ -52,6 +53,9 @@ pub struct Arguments {
     /// Words for the kernel's command line, such as "lsm=landlock,yama,bpf".
     #[arg(long, default_value = "", value_name = "WORDS")]
     append: String,
+    /// With systemd as the machine's process 1, which makes the containers' cgroups.
+    #[arg(long)]
+    systemd: bool,
     /// Only the tests of this file in tests/tests, or those whose name contains this.
     test: Option<String>,
 }
@@ -81,6 +85,17 @@ impl Choice {
     }
 }
 
+/// What is the same for all kernels.
+struct Machine<'a> {
+    environment: &'a Environment,
+    first: First,
+    disks: &'a Disks,
+    /// Words for the kernel's command line.
+    append: &'a str,
+    /// How long the tests may take.
+    patience: Duration,
+}
+
 /// What one kernel came to.
 #[derive(Debug)]
 struct Run {
@@ -96,13 +111,25 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let tools = setup::run(&[Purpose::Vm])?;
     let environment = Environment::build(&tools)?;
     let executables = build::test_executables()?;
-    let plan = Plan::new(&executables, arguments.test.as_deref())?;
+    let (first, suite) = if arguments.systemd {
+        (First::Systemd, suite::WITH_SYSTEMD)
+    } else {
+        (First::Script, suite::SUITE)
+    };
+    let plan = Plan::new(&executables, suite, arguments.test.as_deref())?;
     let patience = if arguments.test.is_some() {
         PATIENCE_NAMED
     } else {
         PATIENCE
     };
-    let disks = Disks::make(&workspace().join("target/vm"), &environment, &executables)?;
+    let disks = Disks::make(&workspace().join("target/vm"), &environment, &executables, first)?;
+    let machine = Machine {
+        environment: &environment,
+        first,
+        disks: &disks,
+        append: &arguments.append,
+        patience,
+    };
 
     // One kernel's failure hides no other's.
     let runs: Vec<Run> = arguments
@@ -113,7 +140,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
             let started = Instant::now();
             let (kernel, outcome) = match kernel::find(series) {
                 Ok(kernel) => {
-                    let outcome = on(&kernel, &environment, &disks, &plan, &arguments.append, patience);
+                    let outcome = on(&kernel, &machine, &plan);
                     (kernel.release, outcome)
                 }
                 Err(error) => (series.name().to_owned(), Err(error)),
@@ -141,7 +168,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
 impl Arguments {
     /// Whether all kernels are asked for as they are, with all tests: what the page about kernels is made of.
     fn is_the_whole_matrix(&self) -> bool {
-        self.kernel == Choice::All && self.append.is_empty() && self.test.is_none()
+        self.kernel == Choice::All && self.append.is_empty() && !self.systemd && self.test.is_none()
     }
 }
 
@@ -210,28 +237,21 @@ fn write_report(runs: &[Run], environment: &Environment) -> Result<()> {
 }
 
 /// Runs tests on a kernel: what is known of them, and whether they passed.
-fn on(
-    kernel: &Kernel,
-    environment: &Environment,
-    disks: &Disks,
-    plan: &Plan,
-    append: &str,
-    patience: Duration,
-) -> Result<(Results, Result<()>)> {
+fn on(kernel: &Kernel, machine: &Machine<'_>, plan: &Plan) -> Result<(Results, Result<()>)> {
     let directory = workspace().join("target/vm").join(&kernel.release);
     std::fs::create_dir_all(&directory).with_context(|| format!("cannot make {}", directory.display()))?;
     let initramfs = directory.join("initramfs");
-    let archive = guest::initramfs(kernel, &environment.busybox, plan)?;
+    let archive = guest::initramfs(kernel, &machine.environment.busybox, plan, machine.first)?;
     std::fs::write(&initramfs, archive).with_context(|| format!("cannot write {}", initramfs.display()))?;
 
     eprintln!("vm: {}", kernel.release);
     let setup = Setup {
         kernel: &kernel.image,
         initramfs: &initramfs,
-        disks: [&disks.root, &disks.tested],
-        append,
+        disks: [&machine.disks.root, &machine.disks.tested],
+        append: machine.append,
     };
-    let outcome = qemu::run(&setup, &directory, patience)?;
+    let outcome = qemu::run(&setup, &directory, machine.patience)?;
     for warning in outcome.warnings() {
         eprintln!("  the kernel warns: {warning}");
     }
@@ -239,7 +259,7 @@ fn on(
     for line in results.doctor.iter().flat_map(results::doctor_lines) {
         eprintln!("  doctor: {line}");
     }
-    Ok((results, judge(&outcome, plan, patience)))
+    Ok((results, judge(&outcome, plan, machine.patience)))
 }
 
 fn judge(outcome: &qemu::Outcome, plan: &Plan, patience: Duration) -> Result<()> {

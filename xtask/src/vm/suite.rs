@@ -10,10 +10,13 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::process;
 
+/// Files of `tests/tests`, each with names of its tests, or none for all of them.
+pub type Suite = &'static [(&'static str, &'static [&'static str])];
+
 /// What runs if nothing is named, in this order: files of `tests/tests`, and of each the tests that are to run, or none for
 /// all of them. What each kernel must show, in less than five minutes together: each agent that is started takes one of them on
 /// an emulated machine, as the verifier is emulated too. `cargo xtask vm --kernel SERIES FILE` runs any other file as a whole.
-pub const SUITE: [(&str, &[&str]); 3] = [
+pub const SUITE: Suite = &[
     (
         "kernel_support",
         &["the_tier_of_exec_is_what_a_container_experiences"],
@@ -22,20 +25,23 @@ pub const SUITE: [(&str, &[&str]); 3] = [
     ("library", &[]),
 ];
 
+/// The same for a machine with systemd: what is about the cgroups that systemd makes.
+pub const WITH_SYSTEMD: Suite = &[("layouts", &["docker::systemd"])];
+
 /// Which of the executables run, in this order, each with the words that it is called with.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan(Vec<(String, Vec<String>)>);
 
 impl Plan {
-    /// [`SUITE`]; if `wanted` names a file that one alone; else every test whose name contains `wanted`.
-    pub fn new(executables: &[(String, PathBuf)], wanted: Option<&str>) -> Result<Self> {
+    /// What `suite` names; if `wanted` names a file that one alone; else every test whose name contains `wanted`.
+    pub fn new(executables: &[(String, PathBuf)], suite: Suite, wanted: Option<&str>) -> Result<Self> {
         let mut there = Vec::new();
         for (file, executable) in executables {
             let list = process::capture(Command::new(executable).arg("--list"))?;
             there.push((file.as_str(), parse_list(&list)));
         }
         match wanted {
-            None => Self::of_files(&there, &SUITE),
+            None => Self::of_files(&there, suite),
             Some(file) if there.iter().any(|(name, _)| *name == file) => {
                 Self::of_files(&there, &[(file, &[])])
             }
@@ -114,11 +120,13 @@ mod tests {
 
     #[test]
     fn every_file_that_runs_by_itself_is_there() {
-        for (file, tests) in SUITE {
+        for (file, tests) in SUITE.iter().chain(WITH_SYSTEMD) {
             let path = workspace().join("tests/tests").join(file).with_extension("rs");
             let source = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{file}: {error}"));
-            for test in tests {
-                assert!(source.contains(&format!("fn {test}()")), "{file}: {test}");
+            for test in *tests {
+                // One that is made for each runtime is a function below the runtime's name.
+                let function = test.rsplit("::").next().unwrap_or(test);
+                assert!(source.contains(&format!("fn {function}(")), "{file}: {test}");
             }
         }
     }

@@ -1,6 +1,6 @@
 #!/bin/busybox sh
 # First process of the virtual machine, in the root that the kernel unpacks: makes the disks' drivers known, mounts them and
-# goes on from there. Whatever fails here is on the console, and the machine ends without a word about its tests.
+# goes on there with what /first names. Whatever fails here is on the console, and the machine ends without a word about its tests.
 exec </dev/console >/dev/console 2>&1
 for applet in mkdir mount insmod cp sleep switch_root poweroff; do /bin/busybox ln -s busybox /bin/$applet; done
 PATH=/bin
@@ -28,4 +28,6 @@ mount --move /proc /sysroot/proc
 mount --move /sys /sysroot/sys
 mount --move /dev /sysroot/dev
 cp /plan /run.sh /sysroot/run/ || fail "there is no plan"
-exec switch_root /sysroot /usr/bin/busybox sh /run/run.sh
+read -r first </first || fail "nobody said what goes on"
+# shellcheck disable=SC2086  # a program and its words
+exec switch_root /sysroot $first

@@ -1,16 +1,19 @@
-# First process of the virtual machine once its disks are mounted. Shows what this kernel can do, then runs each file of tests
-# that /run/plan names, its output on the second serial port. What is to be known afterwards is written to the third disk, a
-# line each; that all ran is said on the console, with how many failed: `EXIT n`.
+# First process of the virtual machine once its disks are mounted; or a service, where systemd is that. Shows what this kernel
+# can do, then runs each file of tests that /run/plan names, its output on the second serial port. What is to be known afterwards
+# is written to the third disk, a line each; that all ran is said on the console, with how many failed: `EXIT n`.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin NO_COLOR=1 HOME=/root TMPDIR=/tmp RUST_BACKTRACE=0
 export DRIFTLOCK_BIN=/driftlock/driftlock DRIFTLOCK_FIXTURES=/driftlock/fixtures DRIFTLOCK_BUSYBOX=/usr/bin/busybox
 export DRIFTLOCK_NOT_ON_THIS_KERNEL=/run/results DRIFTLOCK_PATIENCE=3 DRIFTLOCK_RUNTIMES=docker
-mkdir -p /dev/pts /dev/shm /run/lock
-mount -t devpts -o ptmxmode=666 devpts /dev/pts
-mount -t tmpfs shm /dev/shm
-mount -t securityfs security /sys/kernel/security
-mount -t cgroup2 cgroup /sys/fs/cgroup
-mount -t tracefs tracing /sys/kernel/tracing
-mount -t bpf bpf /sys/fs/bpf
+# systemd has done this.
+if [ $$ -eq 1 ]; then
+  mkdir -p /dev/pts /dev/shm /run/lock
+  mount -t devpts -o ptmxmode=666 devpts /dev/pts
+  mount -t tmpfs shm /dev/shm
+  mount -t securityfs security /sys/kernel/security
+  mount -t cgroup2 cgroup /sys/fs/cgroup
+  mount -t tracefs tracing /sys/kernel/tracing
+  mount -t bpf bpf /sys/fs/bpf
+fi
 ln -sf /proc/self/fd /dev/fd
 # The kernel has AppArmor, the machine not its parser, without which the container runtime refuses to use it.
 if [ -e /sys/module/apparmor/parameters/enabled ]; then
@@ -45,7 +48,7 @@ keep() {
   doctor || failed=$((failed + 1))
   keep
   while read -r name filters; do
-    echo "vm: tests/$name.rs on $(uname -r)"
+    echo "vm: tests/$name.rs on $(uname -r), process 1 is $(cat /proc/1/comm)"
     began=$(cut -d. -f1 /proc/uptime)
     # shellcheck disable=SC2086  # filters are words
     /driftlock/tests/"$name" --test-threads=1 --color=never $filters
