@@ -1,6 +1,8 @@
 //! With `unprofiled: hold` a runtime's start waits until the profile of its container is in force, and no longer than it may.
 //! The agent is halted meanwhile; what holds is a process of its own.
 
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use tests::agent::Options;
@@ -119,6 +121,68 @@ fn a_start_is_held_no_longer_than_the_bound() -> anyhow::Result<()> {
         let next = stage.runtime.service("next", IMAGE, &[], &[])?;
         stage.agent.wait_until_resolved(&next.container.id)?;
     }
+    Ok(())
+}
+
+/// A cgroup named as a container's, in which nothing ever runs. It goes when this is dropped.
+struct EmptyContainer(PathBuf);
+
+impl EmptyContainer {
+    /// Below the one in which Docker makes those of its containers.
+    fn create(stage: &Stage) -> anyhow::Result<Self> {
+        let status = stage.agent.json(&["status"])?;
+        let hierarchy = status["cgroups"]["hierarchy"].as_str().unwrap_or_default();
+        let cgroup = Path::new(hierarchy).join("docker").join("e".repeat(64));
+        std::fs::create_dir(&cgroup)?;
+        Ok(Self(cgroup))
+    }
+}
+
+impl Drop for EmptyContainer {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+/// Executes the runtime's program; when it was asked for, and for how long it was held.
+fn execute_runtime() -> anyhow::Result<(Instant, Duration)> {
+    let begun = Instant::now();
+    // Without a pipe: another one that is held meanwhile would keep it open.
+    let status = Command::new("runc")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()?;
+    anyhow::ensure!(status.success(), "{status:?}");
+    Ok((begun, begun.elapsed()))
+}
+
+/// Two wait at once, each for its own time: that one has reached the bound does not let the other go on.
+#[test]
+fn two_starts_are_held_each_for_its_own_time() -> anyhow::Result<()> {
+    const BOUND: Duration = Duration::from_secs(4);
+    const APART: Duration = Duration::from_secs(2);
+    let stage = Stage::enforcing(&holding("two", "{ at_most_ms: 4000, then: alert-drift }"))?;
+    let _unknown = EmptyContainer::create(&stage)?;
+    let (first, second) = std::thread::scope(|scope| {
+        let first = scope.spawn(execute_runtime);
+        std::thread::sleep(APART);
+        let second = execute_runtime();
+        (first.join().expect("no panic"), second)
+    });
+    let ((first_begun, first), (second_begun, second)) = (first?, second?);
+    assert!(second_begun < first_begun + first, "they did not wait at once");
+    for waited in [first, second] {
+        assert!(
+            waited >= BOUND && waited < BOUND + patience(Duration::from_secs(2)),
+            "not its own bound: {first:?}, {second:?}"
+        );
+    }
+    let hook = hook(&stage, "hold-starts")?;
+    let detail = hook["detail"].as_str().unwrap_or_default();
+    assert!(detail.contains("; 2 of them"), "{hook:#}");
+    // The container was given up, and holds up nobody any more.
+    let (_, next) = execute_runtime()?;
+    assert!(next < BOUND, "{next:?}");
     Ok(())
 }
 
