@@ -6,20 +6,48 @@ use tests::agent::Options;
 use tests::stage::{IMAGE, Stage};
 use tests::terminal::Terminal;
 
-/// The screen with what differs from run to run put in its columns: identities, times and counts.
-fn steady(screen: &str, stage: &Stage) -> String {
+/// The whole screen. In this executable, because it runs where the sources are not, too.
+const SCREEN: &str = include_str!("screens/top.txt");
+/// Characters of an identity that are shown.
+const SHORT: usize = 12;
+
+/// The screen with what differs between runs and kernels put by its name: identities, times, and what this kernel can do.
+fn steady(screen: &str, stage: &Stage, container: &str) -> String {
     let digest = stage.digest.trim_start_matches("sha256:");
-    let mut text = screen.replace(&digest[..12], "IMAGE_DIGEST");
-    for line in screen.lines() {
-        // Times of alerts, 12:34:56.
-        if let Some(clock) = line
-            .get(..8)
-            .filter(|clock| clock.bytes().filter(|byte| *byte == b':').count() == 2)
-        {
-            text = text.replace(clock, "HH:MM:SS");
-        }
+    let lines: Vec<String> = screen
+        .replace(&digest[..SHORT], "IMAGE_DIGEST")
+        .replace(&container[..SHORT], "CONTAINER_ID")
+        .replace(stage.stop.as_str(), "ACTION")
+        .replace("denied 0   ACTION 1", "ACTION 1")
+        .replace("ACTION 1   killed 0", "ACTION 1")
+        .lines()
+        .map(steady_line)
+        .collect();
+    lines.join("\n")
+}
+
+fn steady_line(line: &str) -> String {
+    // Version and time since the start.
+    if let (Some((before, _)), Some((_, after))) = (line.split_once("  agent "), line.split_once(" s  ")) {
+        return format!("{before}  agent VERSION for TIME  {after}");
     }
-    text
+    // The domains that this kernel serves.
+    if line.contains(" by default, can ") {
+        return "DOMAINS".to_owned();
+    }
+    // What the image did, which is another test's.
+    if let (Some((before, _)), Some((_, after))) =
+        (line.split_once("/bin/service, "), line.split_once(" rules, "))
+    {
+        return format!("{before}/bin/service, N rules, {after}");
+    }
+    // Times of alerts, 12:34:56.
+    match line.split_at_checked(8) {
+        Some((clock, rest)) if clock.bytes().filter(|byte| *byte == b':').count() == 2 => {
+            format!("HH:MM:SS{rest}")
+        }
+        _ => line.to_owned(),
+    }
 }
 
 /// Containers, modes, losses and alerts are shown as they come; keys do what they say; the terminal is left as it was.
@@ -55,9 +83,12 @@ fn the_live_view_follows_the_node() -> anyhow::Result<()> {
     terminal.wait_until(|text| text.contains("by mode"))?;
     terminal.press("\u{1b}[B")?;
     terminal.wait_until(|text| text.contains("role /bin/service"))?;
+    // Rates are those since the last sample: nothing happens any more.
+    terminal.wait_until(|text| text.contains("records 0/s   alerts 0/s"))?;
     terminal.press("p")?;
     let paused = terminal.wait_until(|text| text.contains("paused"))?;
-    println!("{}", steady(&paused, &stage));
+    let shown = steady(&paused, &stage, &service.container.id);
+    assert_eq!(shown, SCREEN.trim_end(), "the screen shows:\n{shown}");
     terminal.press("p")?;
     terminal.wait_until(|text| !text.contains("paused"))?;
     terminal.resize(20, 70)?;
