@@ -35,6 +35,10 @@ pub enum Subject {
     PathAndApplet = 0xfd,
     /// The components of a path, then inode number, size and change time: one content at one place.
     Content = 0xfc,
+    /// The forms of the components of a path ([`crate::normal_form`]).
+    NormalForm = 0xfb,
+    /// The components of a directory, or their forms: everything below it.
+    Subtree = 0xfa,
 }
 
 /// A SipHash-1-3 state.

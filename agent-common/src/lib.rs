@@ -7,12 +7,16 @@
 //! Failure: bytes from the kernel are tags of unknown value until one of the `from_raw` functions accepted them.
 #![no_std]
 
+#[cfg(feature = "user")]
+extern crate alloc;
+
 pub mod cap;
 pub mod container;
 pub mod domain;
 pub mod file;
 pub mod hash;
 pub mod instance;
+pub mod normal_form;
 pub mod offsets;
 pub mod path;
 pub mod record;

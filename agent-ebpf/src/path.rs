@@ -19,8 +19,10 @@ use crate::volatile::{load, store};
 #[repr(C)]
 pub struct PathScratch {
     key: HashKey,
-    components: [u64; PATH_WORDS],
-    count: u32,
+    /// Hashes of the components of the path that was hashed last, leaf first.
+    pub components: [u64; PATH_WORDS],
+    /// How many these are.
+    pub count: u32,
     position: u32,
     hasher: Hasher,
     /// State after the last component: what an applet or an inode continues.
@@ -177,8 +179,9 @@ pub fn with_content(scratch: &PathScratch, file: &FileIdentity) -> u64 {
     hasher.finish(Subject::Content)
 }
 
+/// The secret, once a path was hashed.
 #[inline(always)]
-fn key(scratch: &PathScratch) -> HashKey {
+pub fn key(scratch: &PathScratch) -> HashKey {
     HashKey {
         k0: load(&scratch.key.k0),
         k1: load(&scratch.key.k1),

@@ -1,7 +1,7 @@
 //! `cargo xtask build`: the kernel programs, the daemon that holds them, the programs that run in test containers.
 //!
 //! Input: the sources. Output: `target/ebpf/driftlock.o`, `target/{debug,release}/driftlock`, and for tests the
-//! static programs below `target/fixtures`. Failure: cargo's, which has drawn its messages on the terminal.
+//! static programs below `target/fixtures` and beside them kernel programs that nothing but a test loads. Failure: cargo's, which has drawn its messages on the terminal.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -16,6 +16,8 @@ use crate::setup::{self, Compiler, Purpose, Tools, cargo, workspace};
 const EBPF_TARGET: &str = "bpfel-unknown-none";
 /// Separates flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\x1f";
+/// Kernel programs that a test loads, and never the daemon: the name of the binary, and of its object beside the fixtures.
+const TEST_OBJECTS: [(&str, &str); 1] = [("path-check", "path-check.o")];
 /// Would have the daemon's build script embed another object than the one that was just built, which it finds by itself.
 const OBJECT_VARIABLE: &str = "DRIFTLOCK_EBPF_OBJECT";
 
@@ -54,9 +56,7 @@ pub fn kernel_programs(tools: &Tools) -> Result<()> {
         .args(kernel_arguments())
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker);
     process::show(&mut command).context("building the kernel programs")?;
-    let built = kernel_target_directory()
-        .join(EBPF_TARGET)
-        .join("release/driftlock");
+    let built = kernel_object("driftlock");
     let object = workspace().join("target/ebpf/driftlock.o");
     let copied = copy_if_changed(&built, &object)?;
     let state = if copied { "new" } else { "unchanged" };
@@ -101,6 +101,14 @@ pub fn kernel_arguments() -> Vec<String> {
     .collect()
 }
 
+/// What cargo makes of a binary of the kernel programs.
+fn kernel_object(binary: &str) -> PathBuf {
+    kernel_target_directory()
+        .join(EBPF_TARGET)
+        .join("release")
+        .join(binary)
+}
+
 fn kernel_target_directory() -> PathBuf {
     workspace().join("target/ebpf/build")
 }
@@ -130,13 +138,16 @@ pub fn daemon(profile: Profile) -> Result<PathBuf> {
     Ok(binary)
 }
 
-/// Builds the programs that run inside test containers and returns their directory: the static ones, and a program and a
-/// library that are linked dynamically.
+/// Builds the programs that run inside test containers and returns their directory: the static ones, a program and a
+/// library that are linked dynamically, and what [`kernel_programs`] made for tests.
 pub fn fixtures() -> Result<PathBuf> {
     let directory = fixtures_of("--bins", "target/fixtures", "-Ctarget-feature=+crt-static")?;
     let dynamic = fixtures_of("--examples", "target/fixtures-dynamic", "")?.join("examples");
     for name in ["dynamic", "libpreload.so"] {
         copy_if_changed(&dynamic.join(name), &directory.join(name))?;
+    }
+    for (binary, name) in TEST_OBJECTS {
+        copy_if_changed(&kernel_object(binary), &directory.join(name))?;
     }
     Ok(directory)
 }

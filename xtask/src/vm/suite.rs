@@ -21,6 +21,7 @@ pub const SUITE: Suite = &[
         "kernel_support",
         &["the_tier_of_exec_is_what_a_container_experiences"],
     ),
+    ("normal_form", &[]),
     ("full_tier", &[]),
     ("library", &[]),
 ];

@@ -1,0 +1,377 @@
+//! Which bytes of a name vary, and how: the types.
+//!
+//! Input: the words of a name, as [`crate::path::PathWords`] has them. Output: [`Marks`]. Failure: none; a name that is
+//! longer than [`NAME_BYTES`] has no types within it, it is literal or decimal or hexadecimal as a whole.
+//!
+//! There are hardly any branches: a verifier follows each way through them, and values that it knows on one of them keep it
+//! from joining them again (needed by 5.10 to 7.2). What is true of a row of bytes is therefore a bit: the one behind its last
+//! byte, or none.
+
+use super::Kind;
+use super::bytes::{digits, equal, fill_down, letters, present, runs_from, starts};
+
+/// The longest name, in bytes, of which parts can have a type: a map of it has a bit for each byte, and one for its end.
+pub const NAME_BYTES: usize = 63;
+/// The same in words.
+const NAME_WORDS: u32 = 8;
+
+/// Digits in a row that are decimal where no letter is before them.
+const DECIMAL_APART: u32 = 4;
+/// Digits in a row that are decimal right behind a letter.
+const DECIMAL_ATTACHED: u32 = 6;
+
+/// How names of GCC's begin, as a word.
+const GCC_BEGINS: u64 = u64::from_le_bytes(*b"cc\0\0\0\0\0\0");
+/// And those of Python's.
+const PYTHON_BEGINS: u64 = u64::from_le_bytes(*b"tmp\0\0\0\0\0");
+
+/// What is known of a name's words so far. Maps have one bit for each byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Classifier {
+    present: u64,
+    digits: u64,
+    lower: u64,
+    upper: u64,
+    hexadecimal: u64,
+    dashes: u64,
+    underscores: u64,
+    dots: u64,
+    /// The name's first eight bytes.
+    first_word: u64,
+    /// Not 0 if a byte is neither a digit nor one of the letters a to f; here names of all lengths count.
+    not_hexadecimal: u64,
+    /// Words so far.
+    words: u32,
+    /// Always zero.
+    reserved: u32,
+}
+
+/// Which bytes of one name are replaced by which type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[repr(C)]
+pub struct Marks {
+    /// The first byte of each part that has a type. Each has at least two.
+    pub first: u64,
+    /// All but the first two bytes of each such part.
+    pub gone: u64,
+    /// At each part's second byte the bits of its type's number, lowest first.
+    pub kind: [u64; 3],
+    /// The [`Kind`] of the name as a whole, or 0; if not 0, the parts have no meaning.
+    pub whole: u64,
+    /// The [`Kind`] that the name begins with, or 0, as far as it matters to the name above it.
+    pub leading: u64,
+}
+
+impl Marks {
+    /// Whether anything of the name varies: not 0 if so.
+    #[inline(always)]
+    #[must_use]
+    pub const fn varies(&self) -> u64 {
+        self.first | self.whole
+    }
+}
+
+impl Classifier {
+    /// Takes in one word of the name, the one with its NUL included.
+    #[inline(always)]
+    pub const fn word(&mut self, word: u64) {
+        let present = present(word);
+        let digits = digits(word);
+        let (lower, upper, hexadecimal) = letters(word);
+        // Beyond the eighth word the maps have no meaning, and are not used.
+        let at = (self.words & (NAME_WORDS - 1)) * 8;
+        // All ones for the first word, else none.
+        let is_first = (self.words as i64 - 1) >> 63;
+        self.first_word |= word & is_first.cast_unsigned();
+        self.present |= present << at;
+        self.digits |= digits << at;
+        self.lower |= lower << at;
+        self.upper |= upper << at;
+        self.hexadecimal |= hexadecimal << at;
+        self.dashes |= equal(word, b'-') << at;
+        self.underscores |= equal(word, b'_') << at;
+        self.dots |= equal(word, b'.') << at;
+        self.not_hexadecimal |= present & !(digits | hexadecimal);
+        self.words += 1;
+    }
+
+    /// What varies in the name, all of whose words were taken in. `below` is [`Marks::leading`] of the name below it in the
+    /// path, or 0.
+    #[inline(always)]
+    #[must_use]
+    pub const fn marks(&self, below: u64) -> Marks {
+        let mut marks = Marks {
+            first: 0,
+            gone: 0,
+            kind: [0; 3],
+            whole: 0,
+            leading: 0,
+        };
+        // Without a digit or a capital there is nothing but Python's names.
+        if self.digits | self.upper != 0 || self.first_word & 0xff_ffff == PYTHON_BEGINS {
+            self.mark_parts(&mut marks);
+        }
+        marks.whole = self.whole(below);
+        marks.leading |= marks.whole;
+        marks
+    }
+
+    #[inline(always)]
+    const fn whole(&self, below: u64) -> u64 {
+        let is_below_addressed = below == Kind::Hexadecimal as u64 || below == Kind::HexadecimalPair as u64;
+        if self.not_hexadecimal != 0 || self.present == 0 {
+            0
+        } else if self.words == 1 && self.present == 0b11 && is_below_addressed {
+            Kind::HexadecimalPair as u64
+        } else if self.hexadecimal == 0 {
+            Kind::Decimal as u64
+        } else if self.digits != 0 && self.words > 1 {
+            // Two words are eight bytes or more, the NUL apart.
+            Kind::Hexadecimal as u64
+        } else {
+            0
+        }
+    }
+
+    #[inline(always)]
+    const fn mark_parts(&self, marks: &mut Marks) {
+        let letters = self.lower | self.upper;
+        let word = self.digits | letters;
+        let (uuid_start, uuid) = self.uuids(word);
+        let (date_start, date) = self.dates(word);
+        let taken = uuid | date;
+        let hexadecimal = self.hexadecimals(word, taken);
+        let taken = taken | hexadecimal;
+        let random = self.random(word, taken);
+        let taken = taken | random;
+        let decimal = self.decimals(letters, taken);
+
+        // Of a name that is too long nothing; the maps have no meaning then.
+        let is_short = ((self.words as i64 - (NAME_WORDS as i64 + 1)) >> 63).cast_unsigned();
+        let (hexadecimal_start, decimal_start, random_start) =
+            (starts(hexadecimal), starts(decimal), starts(random));
+        let first = uuid_start | date_start | hexadecimal_start | random_start | decimal_start;
+        marks.first = first & is_short;
+        marks.gone = (taken | decimal) & !(first | (first << 1));
+        marks.kind = kind_bits(&[
+            (Kind::Uuid, uuid_start),
+            (Kind::Date, date_start),
+            (Kind::Hexadecimal, hexadecimal_start),
+            (Kind::Random, random_start),
+            (Kind::Decimal, decimal_start),
+        ]);
+        // Such as `0123abcd.debug`.
+        marks.leading = (hexadecimal_start & is_short & 1) * Kind::Hexadecimal as u64;
+    }
+
+    /// Where uuids begin, and their bytes: 8-4-4-4-12 hexadecimal digits, with neither letter nor digit beside them.
+    #[inline(always)]
+    const fn uuids(&self, word: u64) -> (u64, u64) {
+        let digit = self.digits | self.hexadecimal;
+        let two = digit & (digit >> 1);
+        let four = two & (two >> 2);
+        let eight = four & (four >> 4);
+        let dash = self.dashes;
+        let start = eight
+            & (dash >> 8)
+            & (four >> 9)
+            & (dash >> 13)
+            & (four >> 14)
+            & (dash >> 18)
+            & (four >> 19)
+            & (dash >> 23)
+            & (four >> 24)
+            & (eight >> 28)
+            & !(word << 1)
+            & !(word >> 36);
+        (start, (start << 36).wrapping_sub(start))
+    }
+
+    /// Where dates begin, and their bytes: 4-2-2 digits with dashes; if followed by any one byte and 2-2-2 digits with
+    /// a delimiter between them, these too.
+    #[inline(always)]
+    const fn dates(&self, word: u64) -> (u64, u64) {
+        let digit = self.digits;
+        let two = digit & (digit >> 1);
+        let four = two & (two >> 2);
+        let dash = self.dashes;
+        let other = self.present & !word;
+        let start =
+            four & (dash >> 4) & (two >> 5) & (dash >> 7) & (two >> 8) & !(digit << 1) & !(digit >> 10);
+        let with_time =
+            start & (two >> 11) & (other >> 13) & (two >> 14) & (other >> 16) & (two >> 17) & !(digit >> 19);
+        (
+            start,
+            (start << 10).wrapping_sub(start) | (with_time << 19).wrapping_sub(with_time),
+        )
+    }
+
+    /// Runs of at least eight hexadecimal digits, among them a digit and a letter, with neither letter nor digit beside them.
+    #[inline(always)]
+    const fn hexadecimals(&self, word: u64, taken: u64) -> u64 {
+        let all = (self.digits | self.hexadecimal) & !taken;
+        let (digits, letters) = (all & self.digits, all & self.hexadecimal);
+        let two = all & (all >> 1);
+        let four = two & (two >> 2);
+        let eight = four & (four >> 4);
+        let chosen = starts(all) & eight & !(word << 1);
+        let runs = runs_from(all, chosen);
+        // What a carry sets behind a run that begins at a chosen bit: its end, if the carry was not stopped by a byte of the
+        // other class before.
+        let end = all.wrapping_add(chosen) & !all;
+        let only_letters = letters.wrapping_add(chosen & letters) & !all;
+        let only_digits = digits.wrapping_add(chosen & digits) & !all;
+        let refused = end & (word | only_letters | only_digits);
+        runs & !fill_down(runs, refused >> 1)
+    }
+
+    /// The bytes that a tool drew at random.
+    #[inline(always)]
+    const fn random(&self, word: u64, taken: u64) -> u64 {
+        // Where a name of GCC's or of Python's may end.
+        let ends = !self.present | self.dots;
+        // Python's: `tmp`, then eight small letters, digits or underscores.
+        let row = Row::new(1 << 3, 1 << 11);
+        let begins = nothing_in(self.first_word ^ PYTHON_BEGINS, 24) << 11;
+        let small = self.digits | self.lower | self.underscores;
+        let python = row.bytes_if(begins & ends & row.are_all(small) & !row.is_any(taken));
+        // GCC's: `cc`, then six letters or digits.
+        let row = Row::new(1 << 2, 1 << 8);
+        let begins = nothing_in(self.first_word ^ GCC_BEGINS, 16) << 8;
+        let gcc = row.bytes_if(begins & ends & row.are_all(word) & self.is_mixed(&row) & !row.is_any(taken));
+
+        // As mkstemp and mktemp make it: 6, 8, 10 or 12 letters and digits at the end, behind a delimiter.
+        let end = self.present.wrapping_add(1);
+        let delimiter = self.dots | self.dashes | self.underscores;
+        let mut start = 0;
+        let mut length = 6;
+        while length <= 12 {
+            let row = Row::new((delimiter << 1) & (end >> length), end);
+            start |= row.start & (row.are_all(word) >> length);
+            length += 2;
+        }
+        // Those of them that are as many as mkstemp draws, behind a dot.
+        let mkstemp = ((self.dots << 1) & start) << 6;
+        let row = Row::new(start, end);
+        let mkstemp = row.bytes_if(
+            self.is_mixed(&row) & (!self.is_capitalised(&row) | mkstemp) & !row.is_any(taken | python | gcc),
+        );
+        python | gcc | mkstemp
+    }
+
+    /// Whether bytes, all of them letters or digits, look drawn from 62: at least two of small letters, capitals and
+    /// digits, and not a word with a number behind it, such as `sha256`.
+    #[inline(always)]
+    const fn is_mixed(&self, row: &Row) -> u64 {
+        let letters = (self.lower | self.upper) & row.bytes();
+        let (digit, lower, upper) = (
+            row.is_any(self.digits),
+            row.is_any(self.lower),
+            row.is_any(self.upper),
+        );
+        // The carry of the first bit runs through the letters, all of them if they come before the digits.
+        let letter_later = row.is_any(letters & letters.wrapping_add(row.start));
+        (lower | upper) & ((lower & upper) | (digit & letter_later))
+    }
+
+    /// Whether bytes, all of them letters or digits, look like a capitalised word, such as `Debian`. Six bytes behind a dot
+    /// count all the same, as mkstemp draws too many such.
+    #[inline(always)]
+    const fn is_capitalised(&self, row: &Row) -> u64 {
+        let others = (self.upper & row.bytes()) ^ row.start;
+        row.end & !row.is_any(self.digits | others)
+    }
+
+    /// Rows of digits.
+    #[inline(always)]
+    const fn decimals(&self, letters: u64, taken: u64) -> u64 {
+        let all = self.digits & !taken;
+        let chosen = starts(all)
+            & ((in_a_row(all, DECIMAL_APART) & !(letters << 1)) | in_a_row(all, DECIMAL_ATTACHED));
+        runs_from(all, chosen)
+    }
+}
+
+/// Bytes in a row, of a name that is not too long; of others nothing here has a meaning. What is true of it is [`Self::end`], else 0.
+struct Row {
+    /// The bit of the first byte; 0 for no row.
+    start: u64,
+    /// The bit behind the last byte.
+    end: u64,
+}
+
+impl Row {
+    #[inline(always)]
+    const fn new(start: u64, end: u64) -> Self {
+        Self { start, end }
+    }
+
+    /// Its bytes; without a start all before its end.
+    #[inline(always)]
+    const fn bytes(&self) -> u64 {
+        self.end.wrapping_sub(self.start)
+    }
+
+    /// Whether the map has all of its bytes; not true without a start.
+    #[inline(always)]
+    const fn are_all(&self, map: u64) -> u64 {
+        (map & self.bytes()).wrapping_add(self.start) & self.end
+    }
+
+    /// Whether the map has any of its bytes.
+    #[inline(always)]
+    const fn is_any(&self, map: u64) -> u64 {
+        let bytes = self.bytes();
+        (map & bytes).wrapping_add(bytes) & self.end
+    }
+
+    /// Its bytes if that is true of it, else none. It has at most 15.
+    #[inline(always)]
+    const fn bytes_if(&self, truth: u64) -> u64 {
+        let mut smeared = truth >> 1;
+        smeared |= smeared >> 1;
+        smeared |= smeared >> 2;
+        smeared |= smeared >> 4;
+        smeared |= smeared >> 8;
+        smeared & self.bytes()
+    }
+}
+
+/// 1 if the lowest `bits` of `value` are 0, else 0.
+#[inline(always)]
+const fn nothing_in(value: u64, bits: u32) -> u64 {
+    let mask = (1 << bits) - 1;
+    !(((value & mask) + mask) >> bits) & 1
+}
+
+/// The bits at which `length` set bits in a row begin.
+#[inline(always)]
+const fn in_a_row(map: u64, length: u32) -> u64 {
+    let mut rows = map;
+    let mut distance = 1;
+    while distance < length {
+        rows &= map >> distance;
+        distance += 1;
+    }
+    rows
+}
+
+/// For each type, where parts of it begin: at their second bytes, the bits of the types' numbers.
+#[inline(always)]
+const fn kind_bits(parts: &[(Kind, u64); 5]) -> [u64; 3] {
+    let mut bits = [0; 3];
+    let mut part = 0;
+    while part < parts.len() {
+        let (kind, start) = parts[part];
+        let mut bit = 0;
+        while bit < 3 {
+            if kind as u64 >> bit & 1 != 0 {
+                bits[bit] |= start << 1;
+            }
+            bit += 1;
+        }
+        part += 1;
+    }
+    bits
+}
