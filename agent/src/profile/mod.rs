@@ -11,6 +11,7 @@ pub mod diff;
 pub mod document;
 pub mod mode;
 pub mod model;
+pub mod pattern;
 pub mod reference;
 mod rows;
 pub mod selector;
@@ -22,5 +23,6 @@ pub use model::{
     AcceptedDrift, BehaviourError, ContentHash, Evidence, ExecInEntry, Holding, ImageRecord,
     ObservationCounts, Profile, ProfileKey, Role, WindowCounts,
 };
+pub use pattern::{PathPattern, PatternProblem, PatternTextError};
 pub use selector::{SelectError, Selector};
 pub use store::{EvidenceGain, ImportSummary, Learned, Observation, ProfileStore, StoreError};
