@@ -15,35 +15,27 @@ use crate::setup::{self, Purpose, cargo, is_root, workspace};
 /// The page that `--write` writes to, below the workspace.
 const PAGE: &str = "docs/benchmarks.md";
 
-/// What the command line says.
+/// What the command line says. What can be measured, and how much of it is usual, `tests/src/bench` knows.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    #[command(subcommand)]
-    part: Part,
-}
-
-/// What can be measured.
-#[derive(Debug, clap::Subcommand)]
-enum Part {
-    /// The start of a program, in a container and outside, without the agent and with it.
-    Exec {
-        /// Rounds without and with the agent, in turn: three to four seconds each.
-        #[arg(long, default_value_t = 80)]
-        rounds: u32,
-        /// Starts in a sample.
-        #[arg(long, default_value_t = 8_000)]
-        starts: u32,
-        /// Also write the numbers to this file.
-        #[arg(long, value_name = "FILE")]
-        json: Option<PathBuf>,
-        /// Also write the tables to docs/benchmarks.md.
-        #[arg(long)]
-        write: bool,
-    },
+    /// What is measured: `exec` (the start of a program) or `calls` (open with close, getpid). All of it if nothing is named.
+    part: Option<String>,
+    /// Rounds without and with the agent, in turn.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How often a sample does what is measured.
+    #[arg(long)]
+    sample: Option<u32>,
+    /// Also write the numbers to this file.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// Also write the tables to docs/benchmarks.md.
+    #[arg(long)]
+    write: bool,
 }
 
 /// Runs the command.
-pub fn run(arguments: Arguments) -> Result<ExitCode> {
+pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     ensure!(
         is_root(),
         "the measurement loads kernel programs and starts containers: run this as root"
@@ -62,22 +54,17 @@ pub fn run(arguments: Arguments) -> Result<ExitCode> {
         "bench",
         "--",
     ]);
-    match arguments.part {
-        Part::Exec {
-            rounds,
-            starts,
-            json,
-            write,
-        } => {
-            command.args(["exec", "--rounds", &rounds.to_string()]);
-            command.args(["--starts", &starts.to_string()]);
-            if let Some(file) = json {
-                command.arg("--json").arg(file);
-            }
-            if write {
-                command.arg("--page").arg(workspace().join(PAGE));
-            }
+    command.args(&arguments.part);
+    for (option, value) in [("--rounds", arguments.rounds), ("--sample", arguments.sample)] {
+        if let Some(value) = value {
+            command.args([option, &value.to_string()]);
         }
+    }
+    if let Some(file) = &arguments.json {
+        command.arg("--json").arg(file);
+    }
+    if arguments.write {
+        command.arg("--page").arg(workspace().join(PAGE));
     }
     process::pass_on(&mut command)
 }

@@ -81,7 +81,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Test(arguments) => return test::run(&arguments),
         Command::Fuzz(arguments) => return fuzz::run(&arguments),
         Command::Vm(arguments) => return vm::run(&arguments),
-        Command::Bench(arguments) => return bench::run(arguments),
+        Command::Bench(arguments) => return bench::run(&arguments),
         Command::Demo => return demo::run(),
     }
     Ok(ExitCode::SUCCESS)

@@ -1,28 +1,34 @@
 //! Domain exec: what the start of a program costs.
 //!
 //! A load program starts a program without a C library by `vfork` and `execve` and waits for it, in one and the same container,
-//! and another one does outside of every container. Rounds without the agent (torn down) and with it alternate; within a round
-//! with the agent the image's mode is `learn`, `monitor` and `enforce` in turn. Each sample with the agent is compared to the
-//! mean of the samples before and after it without; so a machine that becomes slower or faster cancels out. Samples without
-//! the agent, compared in the same way among themselves, say what the machine's noise is.
+//! and another one does outside of every container. Rounds without the agent (torn down) and with it alternate ([`super::alternate`]);
+//! within a round with the agent the image's mode is `learn`, `monitor` and `enforce` in turn.
 
-use std::time::{Duration, Instant};
+use anyhow::Context as _;
 
-use anyhow::{Context as _, ensure};
-
-use super::load::{Cost, LOAD, Load};
-use super::program;
-use super::programs::{self, Runs};
-use super::report::{Place, Report, Row};
-use super::statistics::Spread;
-use crate::agent::{Agent, Options as AgentOptions};
+use super::alternate::{Samples, Situation};
+use super::load::{Cost, Load};
+use super::programs;
+use super::ratios::{Place, Ratios, Unit};
+use super::report::Report;
+use super::{Options, Progress, ground, program};
+use crate::agent::Agent;
 use crate::environment::Environment;
 use crate::runtime::{Container, Docker, Layout};
-use crate::service::Stop;
 use crate::{image, support};
+
+/// How much is measured if nothing else is said: three to four seconds a round.
+pub const USUAL: Options = Options {
+    rounds: 80,
+    sample: 8_000,
+};
 
 /// The image that is measured.
 const IMAGE: &str = "bench:1";
+/// The load program, as a fixture and in the image.
+const FIXTURE: &str = "spawn";
+/// See [`FIXTURE`].
+const LOAD: &str = "/usr/bin/spawn";
 /// The program without a C library, in the image.
 const PROGRAM: &str = "/usr/bin/nothing";
 /// The most that the start of a program may cost in a container, in multiples of what it costs without the agent.
@@ -31,61 +37,60 @@ const GOAL_IN_CONTAINER: f64 = 1.03;
 const GOAL_OUTSIDE: f64 = 1.005;
 /// The modes, in the order of the rows.
 const MODES: [&str; 3] = ["learn", "monitor", "enforce"];
+/// What is measured without the agent.
+const BASES: [&str; 2] = ["in a container", "outside"];
 /// Starts before a sample that are not measured.
 const WARM_UP: u32 = 500;
 
-/// How much is measured.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Rounds without and with the agent.
-    pub rounds: u32,
-    /// Starts in a sample.
-    pub starts: u32,
-}
-
-/// The samples of one round, or of one half of it.
-#[derive(Clone, Debug, Default)]
-struct Samples {
-    /// In the container: one for each of [`MODES`], or one alone.
-    inside: Vec<Cost>,
-    outside: Option<Cost>,
-}
-
-/// Measures. Says on standard error how far it is.
-pub fn run(options: Options) -> anyhow::Result<Report> {
-    let started = Instant::now();
-    let say = |what: &str| eprintln!("[{:5.1} s] {what}", started.elapsed().as_secs_f64());
-    Environment::read()?;
-    ensure!(
-        options.rounds > 0 && options.starts > 0,
-        "nothing to measure: rounds and starts are at least 1"
-    );
-    say("starting a Docker daemon of its own, building an image and learning it");
+/// Measures.
+pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Report> {
+    progress.say("starting a Docker daemon of its own, building an image and learning it");
     let mut bench = Bench::prepare(options)?;
     let tier = bench.learn()?;
-    let mut without = vec![bench.without_agent()?];
-    let mut with = Vec::new();
+    let mut samples = Samples {
+        without: vec![bench.without_agent()?],
+        with: Vec::new(),
+    };
     for round in 0..options.rounds {
-        with.push(bench.with_agent(round)?);
-        without.push(bench.without_agent()?);
-        say(&format!("round {} of {}", round + 1, options.rounds));
+        samples.with.push(bench.with_agent(round)?);
+        samples.without.push(bench.without_agent()?);
+        progress.say(&format!("round {} of {}", round + 1, options.rounds));
     }
-    say("once more, with the kernel's statistics of its programs");
+    progress.say("once more, with the kernel's statistics of its programs");
     let places = bench.statistics()?;
-    Ok(Report {
-        tier,
-        rounds: options.rounds,
-        starts: options.starts,
-        rows: rows(&without, &with),
+    let ratios = Ratios {
+        part: "exec",
+        of: "start",
+        unit: Unit::Us,
+        tiers: vec![format!("exec `{tier}`")],
+        options,
+        rows: samples.rows(&BASES, &situations()),
         places,
-        ..Report::of_this_machine()?
-    })
+    };
+    ratios.report()
+}
+
+/// Each mode in the container, and the outside.
+fn situations() -> Vec<Situation> {
+    let inside = MODES.map(|mode| Situation {
+        name: format!("in a container, {mode}"),
+        goal: Some(GOAL_IN_CONTAINER),
+        base: 0,
+    });
+    let outside = Situation {
+        name: "outside".to_owned(),
+        goal: Some(GOAL_OUTSIDE),
+        base: 1,
+    };
+    inside.into_iter().chain([outside]).collect()
 }
 
 /// Everything that is measured.
 #[derive(Debug)]
 struct Bench {
     options: Options,
+    /// The program outside.
+    outside_program: String,
     // Dropped in this order: the load programs, then the daemon.
     outside: Load,
     inside: Load,
@@ -100,14 +105,14 @@ impl Bench {
         install(&outside)?;
         image::build_with(&docker, IMAGE, "bench", |root| {
             install(&root.join(&PROGRAM[1..]))?;
-            let load = root.join(&LOAD[1..]);
-            std::fs::copy(Environment::get().fixture("spawn"), load)?;
+            std::fs::copy(Environment::get().fixture(FIXTURE), root.join(&LOAD[1..]))?;
             Ok(())
         })?;
-        let (inside, container) = Load::in_container(&docker, IMAGE, "bench", PROGRAM)?;
+        let (inside, container) = Load::in_container(&docker, IMAGE, LOAD, &[])?;
         Ok(Self {
             options,
-            outside: Load::outside(outside.to_str().context("the run directory's name")?)?,
+            outside_program: outside.to_str().context("the run directory's name")?.to_owned(),
+            outside: Load::outside(FIXTURE)?,
             inside,
             container,
             docker,
@@ -117,61 +122,47 @@ impl Bench {
     /// Has the image learned, so that the profile holds all it does. Returns what this kernel can do.
     fn learn(&mut self) -> anyhow::Result<String> {
         let mut agent = self.agent()?;
-        self.inside.measure(WARM_UP)?;
+        ground::learn(&agent, || self.inside.measure(WARM_UP, PROGRAM).map(drop))?;
         agent.wait_until_learned(IMAGE, &[PROGRAM])?;
         let tier = support::tier(&agent, "exec")?;
         agent.stop()?;
         Ok(tier)
     }
 
-    /// Starts an agent and waits until it has everything in hand that concerns the container.
     fn agent(&self) -> anyhow::Result<Agent> {
-        let agent = Agent::start(&self.docker, &AgentOptions::named("bench"))?;
-        agent.wait_until_resolved(&self.container.id)?;
-        if Stop::of(&agent)? == Stop::Killed && agent.answering_process().is_some() {
-            agent.wait_until_answered(&self.container.id)?;
-        }
-        Ok(agent)
+        ground::agent(&self.docker, &self.container)
     }
 
-    fn without_agent(&mut self) -> anyhow::Result<Samples> {
-        Ok(Samples {
-            inside: vec![sample(&mut self.inside, self.options.starts)?],
-            outside: Some(sample(&mut self.outside, self.options.starts)?),
-        })
+    fn sample_inside(&mut self) -> anyhow::Result<Cost> {
+        self.inside.measure(WARM_UP, PROGRAM)?;
+        self.inside.measure(self.options.sample, PROGRAM)
+    }
+
+    fn sample_outside(&mut self) -> anyhow::Result<Cost> {
+        self.outside.measure(WARM_UP, &self.outside_program)?;
+        self.outside.measure(self.options.sample, &self.outside_program)
+    }
+
+    fn without_agent(&mut self) -> anyhow::Result<Vec<Cost>> {
+        Ok(vec![self.sample_inside()?, self.sample_outside()?])
     }
 
     /// Each mode and the outside, beginning with another one in each round.
-    fn with_agent(&mut self, round: u32) -> anyhow::Result<Samples> {
+    fn with_agent(&mut self, round: u32) -> anyhow::Result<Vec<Cost>> {
         let mut agent = self.agent()?;
-        let mut inside = [None; MODES.len()];
-        let mut samples = Samples::default();
-        for turn in 0..=MODES.len() {
-            let place = (turn + round as usize) % (MODES.len() + 1);
-            if let Some(mode) = MODES.get(place) {
+        let mut samples = [None; MODES.len() + 1];
+        for turn in 0..samples.len() {
+            let place = (turn + round as usize) % samples.len();
+            samples[place] = Some(if let Some(mode) = MODES.get(place) {
                 agent.set_mode(mode, IMAGE)?;
-                inside[place] = Some(sample(&mut self.inside, self.options.starts)?);
+                self.sample_inside()?
             } else {
-                samples.outside = Some(sample(&mut self.outside, self.options.starts)?);
-            }
+                self.sample_outside()?
+            });
         }
-        samples.inside = inside.into_iter().flatten().collect();
-        self.check(&agent)?;
+        ground::check(&agent, &self.container)?;
         agent.stop()?;
-        Ok(samples)
-    }
-
-    /// Nothing of what is measured is a deviation: else it would be another thing that is measured.
-    fn check(&self, agent: &Agent) -> anyhow::Result<()> {
-        let alert = agent.wait_for_alert(0, Duration::ZERO, |alert| {
-            alert["container"]["id"] == self.container.id.as_str()
-        });
-        ensure!(
-            alert.is_none(),
-            "what is measured does not conform: {:#}",
-            alert.unwrap_or_default()
-        );
-        Ok(())
+        Ok(samples.into_iter().flatten().collect())
     }
 
     /// How long each kernel program runs, for starts in the container and outside.
@@ -180,15 +171,18 @@ impl Bench {
         agent.set_mode("enforce", IMAGE)?;
         let pinned = agent.pinned();
         let kept = programs::keep_statistics()?;
+        let times = self.options.sample;
         let mut places = Vec::new();
-        for (name, load) in [
-            ("in the container", &mut self.inside),
-            ("outside", &mut self.outside),
+        for (name, load, program) in [
+            ("in the container", &mut self.inside, PROGRAM),
+            ("outside", &mut self.outside, &self.outside_program),
         ] {
-            let before = programs::runs(&pinned)?;
-            load.measure(self.options.starts)?;
-            let runs: Runs = programs::between(&before, &programs::runs(&pinned)?);
-            places.push(Place { name, runs });
+            let runs = programs::during(&pinned, || load.measure(times, program).map(drop))?;
+            places.push(Place {
+                name: name.to_owned(),
+                times,
+                runs,
+            });
         }
         drop(kept);
         agent.stop()?;
@@ -202,111 +196,4 @@ fn install(path: &std::path::Path) -> anyhow::Result<()> {
     std::fs::write(path, program::nothing())?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
     Ok(())
-}
-
-fn sample(load: &mut Load, starts: u32) -> anyhow::Result<Cost> {
-    load.measure(WARM_UP)?;
-    load.measure(starts)
-}
-
-/// The rows of the report: one for each mode, one for the outside, and the noise of both places.
-fn rows(without: &[Samples], with: &[Samples]) -> Vec<Row> {
-    let inside: Vec<Cost> = without
-        .iter()
-        .filter_map(|round| round.inside.first().copied())
-        .collect();
-    let outside: Vec<Cost> = without.iter().filter_map(|round| round.outside).collect();
-    let mut rows = Vec::new();
-    for (place, mode) in MODES.iter().enumerate() {
-        let with: Vec<Cost> = with
-            .iter()
-            .filter_map(|round| round.inside.get(place).copied())
-            .collect();
-        rows.extend(row(
-            &format!("in a container, {mode}"),
-            Some(GOAL_IN_CONTAINER),
-            &inside,
-            &with,
-        ));
-    }
-    let with_outside: Vec<Cost> = with.iter().filter_map(|round| round.outside).collect();
-    rows.extend(row("outside", Some(GOAL_OUTSIDE), &outside, &with_outside));
-    rows.extend(noise("noise in a container", &inside));
-    rows.extend(noise("noise outside", &outside));
-    rows
-}
-
-/// Each sample against the mean of the samples before and after it. `around` holds one more than `samples`.
-fn row(name: &str, goal: Option<f64>, around: &[Cost], samples: &[Cost]) -> Option<Row> {
-    let ratios = |of: fn(&Cost) -> f64| {
-        let neighbours = around
-            .windows(2)
-            .map(|pair| f64::midpoint(of(&pair[0]), of(&pair[1])));
-        let ratios: Vec<f64> = samples
-            .iter()
-            .zip(neighbours)
-            .map(|(sample, base)| of(sample) / base)
-            .collect();
-        Spread::of(&ratios)
-    };
-    let cpu = |costs: &[Cost]| -> Vec<f64> { costs.iter().map(|cost| cost.cpu_ns).collect() };
-    Some(Row {
-        name: name.to_owned(),
-        goal,
-        cpu: ratios(|cost| cost.cpu_ns)?,
-        wall: ratios(|cost| cost.wall_ns)?,
-        without_ns: Spread::of(&cpu(around))?.median,
-        with_ns: Spread::of(&cpu(samples))?.median,
-    })
-}
-
-/// Samples without the agent among themselves: each but the first and last against the mean of its neighbours.
-fn noise(name: &str, samples: &[Cost]) -> Option<Row> {
-    let (even, odd): (Vec<_>, Vec<_>) = samples.iter().enumerate().partition(|(place, _)| place % 2 == 0);
-    let costs =
-        |list: Vec<(usize, &Cost)>| -> Vec<Cost> { list.into_iter().map(|(_, cost)| *cost).collect() };
-    row(name, None, &costs(even), &costs(odd))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn cost(cpu_ns: f64) -> Cost {
-        Cost {
-            cpu_ns,
-            wall_ns: 2.0 * cpu_ns,
-        }
-    }
-
-    #[test]
-    fn a_machine_that_becomes_slower_cancels_out() {
-        let without = [cost(100.0), cost(120.0), cost(140.0)];
-        let with = [cost(121.0), cost(143.0)];
-        let row = row("x", None, &without, &with).expect("a row");
-        assert!((row.cpu.median - 1.1).abs() < 1e-9, "{row:?}");
-        assert!((row.wall.greatest - 1.1).abs() < 1e-9, "{row:?}");
-        let noise = noise("y", &without).expect("a row");
-        assert!((noise.cpu.median - 1.0).abs() < 1e-9, "{noise:?}");
-        assert_eq!(noise.cpu.count, 1);
-    }
-
-    #[test]
-    fn one_round_has_no_noise_to_tell() {
-        let samples = |inside: usize| Samples {
-            inside: vec![cost(100.0); inside],
-            outside: Some(cost(50.0)),
-        };
-        let rows = rows(&[samples(1), samples(1)], &[samples(3)]);
-        let names: Vec<&str> = rows.iter().map(|row| row.name.as_str()).collect();
-        assert_eq!(
-            names,
-            [
-                "in a container, learn",
-                "in a container, monitor",
-                "in a container, enforce",
-                "outside"
-            ]
-        );
-    }
 }

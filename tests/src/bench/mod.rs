@@ -1,11 +1,78 @@
 //! What Driftlock costs, measured with real containers.
 //!
-//! Input: what is measured, and how often. Output: a [`report::Report`]: ratios of what something costs with the agent and without it.
-//! Failure: what could not be set up or did not succeed; a cost above its goal is no failure but stands in the report.
+//! Input: what is measured, and how often. Output: a [`report::Report`]: ratios of what something costs with the agent and without it,
+//! and what the agent itself takes. Failure: what could not be set up or did not succeed; a cost above its goal is no failure but
+//! stands in the report.
 
+pub mod alternate;
+pub mod calls;
 pub mod exec;
+mod ground;
 mod load;
 pub mod program;
 pub mod programs;
+mod ratios;
 pub mod report;
 pub mod statistics;
+
+use std::time::Instant;
+
+use anyhow::ensure;
+
+use self::report::Report;
+use crate::environment::Environment;
+
+/// What can be measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The start of a program.
+    Exec,
+    /// Single system calls: open with close, and one that is nobody's business.
+    Calls,
+}
+
+/// How much is measured.
+#[derive(Clone, Copy, Debug)]
+pub struct Options {
+    /// Rounds without and with the agent.
+    pub rounds: u32,
+    /// How often a sample does what is measured.
+    pub sample: u32,
+}
+
+impl Part {
+    /// All of them, in the order in which they are measured.
+    pub const ALL: [Self; 2] = [Self::Exec, Self::Calls];
+
+    /// Measures. What `rounds` and `sample` do not say is as the part's own usual. Says on standard error how far it is.
+    pub fn run(self, rounds: Option<u32>, sample: Option<u32>) -> anyhow::Result<Report> {
+        let usual = match self {
+            Self::Exec => exec::USUAL,
+            Self::Calls => calls::USUAL,
+        };
+        let options = Options {
+            rounds: rounds.unwrap_or(usual.rounds),
+            sample: sample.unwrap_or(usual.sample),
+        };
+        Environment::read()?;
+        ensure!(
+            options.rounds > 0 && options.sample > 0,
+            "nothing to measure: rounds and sample are at least 1"
+        );
+        let progress = Progress(Instant::now());
+        match self {
+            Self::Exec => exec::run(options, &progress),
+            Self::Calls => calls::run(options, &progress),
+        }
+    }
+}
+
+/// Says on standard error how far a measurement is.
+#[derive(Debug)]
+struct Progress(Instant);
+
+impl Progress {
+    fn say(&self, what: &str) {
+        eprintln!("[{:5.1} s] {what}", self.0.elapsed().as_secs_f64());
+    }
+}

@@ -48,6 +48,13 @@ pub fn runs(root: &Path) -> anyhow::Result<Runs> {
     Ok(runs)
 }
 
+/// What the programs that are pinned under `root` did while something was done.
+pub fn during(root: &Path, what: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<Runs> {
+    let before = runs(root)?;
+    what()?;
+    Ok(between(&before, &runs(root)?))
+}
+
 fn entries(directory: &Path) -> anyhow::Result<Vec<std::fs::DirEntry>> {
     std::fs::read_dir(directory)
         .and_then(Iterator::collect)

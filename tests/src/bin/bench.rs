@@ -2,49 +2,50 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
-use clap::{Parser, Subcommand};
-use tests::bench::exec;
+use clap::Parser;
+use serde_json::{Value, json};
+use tests::bench::Part;
 
+/// What the command line says.
 #[derive(Debug, Parser)]
 struct Arguments {
-    #[command(subcommand)]
-    part: Part,
-}
-
-#[derive(Debug, Subcommand)]
-enum Part {
-    /// The start of a program.
-    Exec {
-        /// Rounds without and with the agent.
-        #[arg(long)]
-        rounds: u32,
-        /// Starts in a sample.
-        #[arg(long)]
-        starts: u32,
-        /// Write the numbers there as JSON.
-        #[arg(long)]
-        json: Option<PathBuf>,
-        /// Put the tables into this page.
-        #[arg(long)]
-        page: Option<PathBuf>,
-    },
+    /// What is measured; all of it if nothing is named.
+    part: Option<Part>,
+    /// Rounds without and with the agent, instead of what is usual for the part.
+    #[arg(long)]
+    rounds: Option<u32>,
+    /// How often a sample does what is measured, likewise.
+    #[arg(long)]
+    sample: Option<u32>,
+    /// Write the numbers there as JSON.
+    #[arg(long)]
+    json: Option<PathBuf>,
+    /// Put the tables into this page.
+    #[arg(long)]
+    page: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
-    let Part::Exec {
-        rounds,
-        starts,
-        json,
-        page,
-    } = Arguments::parse().part;
-    let report = exec::run(exec::Options { rounds, starts })?;
-    println!("{}", report.table());
-    if let Some(file) = json {
-        std::fs::write(&file, format!("{:#}\n", report.to_json()))
-            .with_context(|| format!("cannot write {}", file.display()))?;
+    let arguments = Arguments::parse();
+    let parts = arguments
+        .part
+        .map_or_else(|| Part::ALL.to_vec(), |part| vec![part]);
+    let mut numbers = Vec::new();
+    for part in parts {
+        let report = part.run(arguments.rounds, arguments.sample)?;
+        println!("{}", report.table());
+        if let Some(page) = &arguments.page {
+            report.write_to_page(page)?;
+        }
+        numbers.push(report.to_json());
     }
-    if let Some(page) = page {
-        report.write_to_page(&page)?;
+    let numbers = match numbers.as_slice() {
+        [one] => one.clone(),
+        several => json!({"schema": "driftlock.bench/v1", "parts": Value::from(several.to_vec())}),
+    };
+    if let Some(file) = arguments.json {
+        std::fs::write(&file, format!("{numbers:#}\n"))
+            .with_context(|| format!("cannot write {}", file.display()))?;
     }
     Ok(())
 }
