@@ -10,6 +10,9 @@ use super::programs::Runs;
 use super::report::{Grid, Machine, Report, verdict};
 use super::statistics::Spread;
 
+/// Runs for each time below which a kernel program is left out of the table: it ran for something else.
+const RUNS_SHOWN: f64 = 0.005;
+
 /// What was measured in rounds.
 #[derive(Clone, Debug)]
 pub struct Ratios {
@@ -112,12 +115,12 @@ impl Ratios {
         let ratio = |a: u64, b: u64| a as f64 / b as f64;
         for place in &self.places {
             for (program, run) in &place.runs {
-                grid.lines.push(vec![
-                    place.name.clone(),
-                    program.clone(),
-                    format!("{:.2}", ratio(run.count, u64::from(place.times))),
-                    format!("{:.0}", ratio(run.time_ns, run.count)),
-                ]);
+                let each = ratio(run.count, u64::from(place.times));
+                if each >= RUNS_SHOWN {
+                    let time = format!("{:.0}", ratio(run.time_ns, run.count));
+                    let cells = [place.name.clone(), program.clone(), format!("{each:.2}"), time];
+                    grid.lines.push(cells.to_vec());
+                }
             }
         }
         grid
@@ -188,6 +191,10 @@ mod tests {
     use super::*;
     use crate::bench::programs::Run;
 
+    fn run(count: u64, time_ns: u64) -> Run {
+        Run { count, time_ns }
+    }
+
     fn ratios() -> Ratios {
         Ratios {
             part: "exec",
@@ -196,7 +203,7 @@ mod tests {
             tiers: vec!["exec `kill`".to_owned()],
             options: Options {
                 rounds: 2,
-                sample: 100,
+                sample: 1_000,
             },
             rows: vec![Row {
                 name: "outside".to_owned(),
@@ -208,14 +215,11 @@ mod tests {
             }],
             places: vec![Place {
                 name: "outside".to_owned(),
-                times: 100,
-                runs: Runs::from([(
-                    "sched_process_exec".to_owned(),
-                    Run {
-                        count: 200,
-                        time_ns: 10_000,
-                    },
-                )]),
+                times: 1_000,
+                runs: Runs::from([
+                    ("sched_process_exec".to_owned(), run(2_000, 100_000)),
+                    ("cgroup_mkdir".to_owned(), run(4, 100)),
+                ]),
             }],
         }
     }
@@ -233,6 +237,7 @@ mod tests {
             "50.5",
         ];
         assert_eq!(ratios.row_grid().lines, [expected]);
+        // Four of a thousand: something else made a cgroup.
         let expected = ["outside", "sched_process_exec", "2.00", "50"];
         assert_eq!(ratios.run_grid().lines, [expected]);
     }
@@ -241,6 +246,6 @@ mod tests {
     fn programs_get_the_numbers() {
         let numbers = ratios().numbers();
         assert_eq!(numbers["rows"][0]["cpu_ratio"]["count"], 2);
-        assert_eq!(numbers["programs"][0]["time_ns"], 10_000);
+        assert_eq!(numbers["programs"][1]["time_ns"], 100_000);
     }
 }
