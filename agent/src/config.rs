@@ -372,7 +372,7 @@ impl Level {
 
 #[cfg(test)]
 mod tests {
-    use super::policies::Unprofiled;
+    use super::policies::{KillDomain, Unprofiled};
     use super::*;
     use crate::profile::mode::ExecInto;
 
@@ -401,7 +401,7 @@ mod tests {
              kernel_log_level: off\n\
              runtimes:\n  find: false\n  docker: { data_roots: [/srv/docker] }\n  containerd: { states: [/srv/containerd] }\n\
              cgroup_hierarchy: v1\n\
-             policies:\n  exec_into: deny\n  unprofiled: deny-drift\n\
+             policies:\n  exec_into: deny\n  unprofiled: deny-drift\n  kill: [cap, file]\n\
              control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
              limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
@@ -418,6 +418,7 @@ mod tests {
         assert_eq!(file.cgroup_hierarchy, Some(CgroupHierarchy::V1));
         assert_eq!(file.policies.exec_into, Some(ExecInto::Deny));
         assert_eq!(file.policies.unprofiled, Some(Unprofiled::DenyDrift));
+        assert_eq!(file.policies.kill, [KillDomain::Cap, KillDomain::File]);
         assert_eq!((file.control.readers.len(), file.control.changers.len()), (2, 1));
         assert_eq!(file.control.from_containers, control::FromContainers::Read);
         let limits = file.limits.resolve();
@@ -434,6 +435,7 @@ mod tests {
             "node: a\nsocet: /run/x\n",
             "log:\n  level: loud\n",
             "policies:\n  exec_into: deny\n  unprofiled: wait\n",
+            "policies:\n  kill: [file, exec]\n",
             "policies:\n  unprofiled: hold\n  hold: { at_most_ms: 600000 }\n",
             "policies:\n  pod_annotations:\n    strictest: pending\n",
             "limits:\n  clients: 0\n",

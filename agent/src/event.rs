@@ -175,7 +175,8 @@ pub struct LibraryUse {
 /// A file was opened, or put in its place by a rename or as a link.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileUse {
-    /// The file. Where only a name is known (`typed`), the directory that the name starts from, and no inode.
+    /// The file. Where only a name is known (`typed`) there is no inode, and the path is by the name's text, until it is found
+    /// out where that leads.
     pub file: FilePart,
     /// What was done with it.
     pub operation: FileOperation,
@@ -184,9 +185,18 @@ pub struct FileUse {
     /// The program of the process.
     pub exe: WalkedPath,
     /// The name that was given for the file, where the file itself was not seen.
-    pub typed: Option<ByteText>,
+    pub typed: Option<TypedName>,
     /// The hook ran before the operation, and could refuse it.
     pub before: bool,
+}
+
+/// A name that was given for a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TypedName {
+    /// The directory that a relative name starts from, as the container's mounts show it.
+    pub directory: ByteText,
+    /// The name.
+    pub name: ByteText,
 }
 
 /// A capability was used, or refused.

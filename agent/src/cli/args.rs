@@ -8,7 +8,7 @@ mod examples;
 use std::path::PathBuf;
 
 use agent_common::domain::{Domain, Mode};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::config::{Level, LogFormat};
@@ -289,22 +289,31 @@ pub struct ProfileAccept {
     /// Which profile; without a role, all of the image's.
     #[command(flatten)]
     pub name: ProfileName,
-    /// The program's path as alerts show it, escapes included
-    #[arg(value_parser = byte_text)]
-    pub path: ByteText,
+    /// The path of a program or file as alerts show it, escapes included, or the name of a capability
+    #[arg(value_parser = byte_text, value_name = "PATH|CAPABILITY")]
+    pub subject: ByteText,
     /// A program of the image, for the container's own processes (this is the default)
-    #[arg(long, group = "from")]
+    #[arg(long, group = "from", conflicts_with = "exec_in")]
     pub exec: bool,
-    /// A program of the image, for what enters from outside: probes, an operator's shell
-    #[arg(long, group = "from")]
+    /// For what enters from outside: probes, an operator's shell
+    #[arg(long)]
     pub exec_in: bool,
-    /// A program on a volume or bind mount, by its content
+    /// On a volume or bind mount; a program by its content
     #[arg(long, group = "from")]
     pub volume: bool,
-    /// A program written into the container, by its content
+    /// Written into the container; a program by its content
     #[arg(long, group = "from")]
     pub upper: bool,
-    /// The program's layer as alerts show it
+    /// Of a file: what is done with it, as alerts show it; without this it is a program that runs
+    #[arg(long, value_parser = operation, value_name = "OPERATION", conflicts_with_all = ["exec", "applet", "sha256", "file", "note"])]
+    pub operation: Option<FileOperation>,
+    /// Of a capability: that it is refused is permitted, not that it is used
+    #[arg(long)]
+    pub refused: bool,
+    /// Of a capability: for user namespaces other than the node's first one
+    #[arg(long)]
+    pub other_namespace: bool,
+    /// The layer as alerts show it
     #[arg(long, group = "from", visible_alias = "drift", value_parser = layer)]
     pub layer: Option<Layer>,
     /// Of a multi-call program (busybox), this applet only
@@ -348,6 +357,10 @@ fn domain(text: &str) -> Result<Domain, String> {
 
 fn layer(text: &str) -> Result<Layer, String> {
     Layer::from_word(text)
+}
+
+fn operation(text: &str) -> Result<FileOperation, String> {
+    FileOperation::from_word(text)
 }
 
 fn byte_text(text: &str) -> Result<ByteText, String> {

@@ -5,25 +5,19 @@
 use std::fs::File;
 use std::io::{Read, Write as _};
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use agent_common::domain::Section;
-use agent_common::file::Layer;
 use serde::de::DeserializeOwned;
-use sha2::{Digest as _, Sha256};
 
-use super::args::{
-    Alerts, Global, ModeCommand, ModeSet, Output, ProfileAccept, ProfileCommand, ProfileExport,
-};
+use super::args::{Alerts, Global, ModeCommand, ModeSet, Output, ProfileCommand, ProfileExport};
 use super::failure::Failure;
 use super::screen::Screen;
-use super::{print, resolve, show, write_out};
+use super::{accept, print, resolve, show, write_out};
 use crate::control::client::{self, ClientError};
-use crate::control::protocol::{Accept, IMPORT_LINE_BYTES_MAX, ModeTarget, Request};
+use crate::control::protocol::{IMPORT_LINE_BYTES_MAX, ModeTarget, Request};
 use crate::control::view::{
     AcceptView, ContainerView, DoctorView, DocumentView, ModeView, ProfileSummary, ProfileView, StatusView,
 };
-use crate::profile::model::ContentHash;
 
 pub(super) fn ask<T: DeserializeOwned>(global: &Global, request: &Request) -> Result<T, Failure> {
     Ok(client::ask(&resolve::socket(global)?, request)?)
@@ -99,7 +93,7 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
             print(Output::default(), &view, show::profile::show)
         }
         ProfileCommand::Accept(accept) => {
-            let view: AcceptView = ask(global, &accept_request(*accept)?)?;
+            let view: AcceptView = ask(global, &accept::request(*accept)?)?;
             print(Output::default(), &view, show::profile::accepted)
         }
     }
@@ -144,74 +138,6 @@ pub(super) fn read_document(file: &Path) -> Result<(String, String), Failure> {
         )));
     }
     Ok((document, source))
-}
-
-/// The request for what was typed. What did not come with the image is accepted by its content, all else by its path.
-fn accept_request(accept: ProfileAccept) -> Result<Request, Failure> {
-    let usage = |message: &str| Err(Failure::Usage(message.to_owned()));
-    let layer = match (accept.volume, accept.upper, accept.layer) {
-        (true, _, _) => Some(Layer::Volume),
-        (_, true, _) => Some(Layer::Upper),
-        (_, _, layer) => layer,
-    };
-    let behaviour = match layer {
-        None | Some(Layer::Image | Layer::Unknown) => {
-            if accept.sha256.is_some() || accept.file.is_some() {
-                return usage(
-                    "a program of the image is accepted by its path; --sha256 and --file need --volume or --upper",
-                );
-            }
-            if accept.note.is_some() {
-                return usage("--note needs --volume or --upper");
-            }
-            Accept::Exec {
-                section: if accept.exec_in {
-                    Section::ExecIn
-                } else {
-                    Section::Main
-                },
-                layer: layer.unwrap_or(Layer::Image),
-                path: accept.path,
-                applet: accept.applet,
-            }
-        }
-        Some(layer @ (Layer::Volume | Layer::Upper)) => {
-            if accept.applet.is_some() {
-                return usage("what did not come with the image is accepted by its content, not by applet");
-            }
-            let sha256 = match accept.file {
-                Some(file) => Some(hash(file)?),
-                None => accept.sha256,
-            };
-            Accept::Drift {
-                layer,
-                path: accept.path,
-                sha256,
-                note: accept.note,
-            }
-        }
-        Some(Layer::Foreign | Layer::Anonymous) => {
-            return usage("what is foreign or has no name cannot be accepted: only upper and volume can");
-        }
-    };
-    Ok(Request::ProfileAccept {
-        image: accept.name.image,
-        role: accept.name.role,
-        accept: behaviour,
-    })
-}
-
-fn hash(path: PathBuf) -> Result<String, Failure> {
-    let mut hasher = Sha256::new();
-    let copied = File::open(&path).and_then(|mut file| std::io::copy(&mut file, &mut hasher));
-    match copied {
-        Ok(_) => Ok(ContentHash(hasher.finalize().into()).to_string()),
-        Err(source) => Err(Failure::File {
-            operation: "read",
-            path,
-            source,
-        }),
-    }
 }
 
 pub(super) fn alerts(global: &Global, alerts: Alerts) -> Result<(), Failure> {

@@ -6,6 +6,7 @@
 //! Input: the program's arguments, and what the program does by itself ([`Host`]). Output: text or JSON on standard
 //! output. Failure: a message on standard error and an exit code of [`failure`].
 
+mod accept;
 pub mod args;
 mod ask;
 mod document;

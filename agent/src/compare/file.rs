@@ -4,66 +4,27 @@
 //! [`Deviation`](super::Deviation). Failure: none. No layer is drift here: what a container writes and what is mounted into it
 //! is part of what it does.
 
-use agent_common::record::exec::NAME_BYTES;
 use agent_common::rule::Verdict;
 
 use super::{Comparison, with_profile};
 use crate::behaviour::{FileBehaviour, FilePattern};
 use crate::event::{FileUse, UseEvent};
 use crate::profile::model::Profile;
-use crate::text::ByteText;
 
 /// The behaviour that an event tells of.
 #[must_use]
 pub fn behaviour(file: &FileUse) -> FileBehaviour {
-    let path = match &file.typed {
-        None => file.file.path.text.clone(),
-        Some(name) => join(&file.file.path.text, name),
-    };
     FileBehaviour {
         layer: file.file.layer,
-        pattern: FilePattern::Exact(path),
+        pattern: FilePattern::Exact(file.file.path.text.clone()),
         operation: file.operation,
     }
 }
 
 /// Compares one use of a file with `profile`.
 pub(super) fn compare(event: &UseEvent, file: &FileUse, profile: Option<&Profile>) -> Comparison {
-    // A name that fills its place was cut there.
-    let is_cut = file.file.path.too_long
-        || event.verdict == Verdict::TooLong
-        || file
-            .typed
-            .as_ref()
-            .is_some_and(|name| name.as_bytes().len() >= NAME_BYTES);
+    let is_cut = file.file.path.too_long || event.verdict == Verdict::TooLong;
     with_profile(event, behaviour(file).into(), !is_cut, profile)
-}
-
-/// What `name` leads to from `directory`, by its text alone: symbolic links are not followed.
-fn join(directory: &ByteText, name: &ByteText) -> ByteText {
-    let (directory, name) = (directory.as_bytes(), name.as_bytes());
-    let start = if name.starts_with(b"/") {
-        &b""[..]
-    } else {
-        directory
-    };
-    let mut names: Vec<&[u8]> = Vec::new();
-    for part in start
-        .split(|byte| *byte == b'/')
-        .chain(name.split(|byte| *byte == b'/'))
-    {
-        match part {
-            b"" | b"." => {}
-            b".." => drop(names.pop()),
-            part => names.push(part),
-        }
-    }
-    let mut path = Vec::new();
-    for name in names {
-        path.push(b'/');
-        path.extend_from_slice(name);
-    }
-    path.into()
 }
 
 #[cfg(test)]
@@ -138,32 +99,5 @@ mod tests {
         assert!(cut(|_| {}).is_some());
         assert_eq!(cut(|event| event.verdict = Verdict::TooLong), None);
         assert_eq!(cut(|event| file(event).file.path.too_long = true), None);
-        let name = |length| Some(ByteText::from(vec![b'a'; length]));
-        let mut event = example::file_use();
-        for (length, is_whole) in [(NAME_BYTES - 1, true), (NAME_BYTES, false)] {
-            file(&mut event).typed = name(length);
-            let Comparison::Departs(deviation) = compare(&event, None) else {
-                panic!("nothing is held")
-            };
-            assert_eq!(deviation.learnable.is_some(), is_whole, "{length}");
-        }
-    }
-
-    #[test]
-    fn a_typed_name_is_joined_by_its_text() {
-        for (directory, name, path) in [
-            ("/", "a", "/a"),
-            ("/var/lib", "a/b", "/var/lib/a/b"),
-            ("/var/lib", "./../a//b/.", "/var/a/b"),
-            ("/var", "../../../etc/x", "/etc/x"),
-            ("/var", "/etc/x", "/etc/x"),
-            ("/var", "..", ""),
-        ] {
-            assert_eq!(
-                join(&directory.into(), &name.into()),
-                path.into(),
-                "{directory} {name}"
-            );
-        }
     }
 }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use agent_common::container::{CONTAINER_KILL_CAP, CONTAINER_KILL_FILE};
 use agent_common::domain::Mode;
 use serde::{Deserialize, Deserializer};
 
@@ -23,6 +24,8 @@ pub struct PoliciesSection {
     pub exec_into: Option<ExecInto>,
     /// What drifts while the container's image is not known yet.
     pub unprofiled: Option<Unprofiled>,
+    /// The domains in which enforce mode kills where it cannot refuse.
+    pub kill: Vec<KillDomain>,
     /// How starts are held, if `unprofiled` is `hold`.
     pub hold: HoldSection,
     /// Which modes pods may ask for by annotations.
@@ -67,6 +70,17 @@ pub enum Unprofiled {
     Hold,
 }
 
+/// A domain in which a process is killed only if an operator says so: it has done by then what it is killed for, and the use
+/// of a file or a capability says less than the program that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum KillDomain {
+    /// Uses of files.
+    File,
+    /// Uses of capabilities.
+    Cap,
+}
+
 /// How starts are held.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Hold {
@@ -97,6 +111,8 @@ pub struct Policies {
     pub exec_into: ExecInto,
     /// What drifts before the image is known.
     pub unprofiled: Unprofiled,
+    /// The domains in which enforce mode kills where it cannot refuse; in others it then only reports.
+    pub kill: Vec<KillDomain>,
     /// How starts are held, if so.
     pub hold: Hold,
     /// Which modes pods may ask for by annotations.
@@ -117,6 +133,18 @@ impl Policies {
             Unprofiled::Hold => !matches!(self.hold.then, HoldThen::AlertDrift),
         }
     }
+
+    /// The bits of a container's entry that follow from `kill`.
+    #[must_use]
+    pub fn kill_flags(&self) -> u32 {
+        self.kill.iter().fold(0, |flags, domain| {
+            flags
+                | match domain {
+                    KillDomain::File => CONTAINER_KILL_FILE,
+                    KillDomain::Cap => CONTAINER_KILL_CAP,
+                }
+        })
+    }
 }
 
 // === impl PoliciesSection ===
@@ -129,9 +157,23 @@ impl PoliciesSection {
         Policies {
             exec_into: self.exec_into.unwrap_or(ExecInto::Alert),
             unprofiled: self.unprofiled.unwrap_or(Unprofiled::AlertDrift),
+            kill: self.kill,
             hold: self.hold.resolve(),
             pod_annotations: self.pod_annotations.resolve(),
             protected_namespaces: self.protected_namespaces.unwrap_or_else(protected),
+        }
+    }
+}
+
+// === impl KillDomain ===
+
+impl KillDomain {
+    /// The word in configuration and views.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::File => "file",
+            Self::Cap => "cap",
         }
     }
 }

@@ -25,6 +25,7 @@ pub mod read;
 pub mod root;
 pub mod runtimes;
 pub mod tree;
+pub mod typed;
 pub mod user_storage;
 
 #[cfg(test)]

@@ -88,6 +88,9 @@ pub struct PoliciesView {
     pub exec_into: String,
     /// `alert-drift` or `deny-drift`.
     pub unprofiled: String,
+    /// The domains other than exec in which enforce mode kills where it cannot refuse.
+    #[serde(default)]
+    pub kill: Vec<String>,
 }
 
 /// What the kernel can do in a domain.

@@ -6,15 +6,24 @@ use agent_common::record::file::{FILE_ARGS_UNREADABLE, FILE_BEFORE, FILE_TYPED, 
 use agent_common::rule::{Action, Verdict};
 
 use super::{DecodeError, origin, part, tag};
-use crate::event::{FilePart, FileUse, UseEvent, Used};
+use crate::container::typed;
+use crate::event::{FilePart, FileUse, TypedName, UseEvent, Used, WalkedPath};
 
 pub(super) fn decode(record: &FileRecord) -> Result<UseEvent, DecodeError> {
     let has = |flag| record.flags & flag != 0;
     let layer = tag(Layer::from_raw, record.layer, "layer")?;
-    let path = if has(FILE_TYPED) {
-        part::directory(&record.path, "directory of a file")?
+    let (path, typed) = if has(FILE_TYPED) {
+        let directory = part::directory(&record.path, "directory of a file")?;
+        let name = part::text(&record.name);
+        let path = WalkedPath {
+            text: typed::by_text(&directory.text, &name),
+            // A name that fills its place was cut there.
+            too_long: directory.too_long || name.as_bytes().len() >= record.name.len(),
+        };
+        let directory = directory.text;
+        (path, Some(TypedName { directory, name }))
     } else {
-        part::path(&record.path, "file's path")?
+        (part::path(&record.path, "file's path")?, None)
     };
     Ok(UseEvent {
         origin: origin(&record.header),
@@ -38,7 +47,7 @@ pub(super) fn decode(record: &FileRecord) -> Result<UseEvent, DecodeError> {
             operation: tag(FileOperation::from_raw, record.operation, "operation")?,
             open_flags: record.open_flags,
             exe: part::path(&record.exe, "program's path")?,
-            typed: has(FILE_TYPED).then(|| part::text(&record.name)),
+            typed,
             before: has(FILE_BEFORE),
         }),
     })

@@ -134,7 +134,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::event::{ExecPart, UseEvent, Used};
+    use crate::event::{ExecPart, TypedName, UseEvent, Used};
 
     fn header<T>(kind: RecordKind) -> RecordHeader {
         RecordHeader {
@@ -313,8 +313,16 @@ mod tests {
         let Used::File(file) = &event.used else {
             panic!("a file")
         };
-        assert_eq!(file.typed, Some("../etc/cron.d/job".into()));
-        assert_eq!(file.file.path.text, "/".into());
+        let typed = TypedName {
+            directory: "/".into(),
+            name: "../etc/cron.d/job".into(),
+        };
+        assert_eq!(file.typed, Some(typed));
+        assert_eq!(file.file.path.text, "/etc/cron.d/job".into());
+        assert!(!file.file.path.too_long);
+        record.name.fill(b'a');
+        let event = used(bytes_of(&record));
+        assert!(event.file().is_some_and(|file| file.path.too_long), "{event:?}");
     }
 
     #[test]

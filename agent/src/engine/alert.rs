@@ -329,13 +329,10 @@ fn behaviour(event: &UseEvent) -> AlertBehaviour {
             protected: library.protected,
         }),
         Used::File(used) => AlertBehaviour::File(AlertFileUse {
-            file: AlertFile {
-                path: compare::file::behaviour(used).pattern.text().clone(),
-                ..file(&used.file)
-            },
+            file: file(&used.file),
             operation: used.operation,
             open_flags: used.open_flags,
-            typed: used.typed.clone(),
+            typed: used.typed.as_ref().map(|typed| typed.name.clone()),
         }),
         Used::Cap(cap) => AlertBehaviour::Cap(AlertCap {
             capability: cap.capability,

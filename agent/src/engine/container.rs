@@ -25,8 +25,10 @@ use crate::profile::model::ProfileKey;
 use crate::text::ByteText;
 
 /// Most events of one container that wait for its image. Further ones are judged by what is known: drift is reported,
-/// what is only unknown is counted as unattributed.
-pub(super) const WAITING_MAX: usize = 256;
+/// what is only unknown is counted as unattributed, and sent again when it is done again.
+const WAITING_MAX: usize = 1_024;
+/// As many of them are kept for programs: at its start a program opens many files.
+const WAITING_FOR_EXEC: usize = 256;
 /// How long a container may be looked up before its events wait no longer. It is looked up further, less often.
 pub(super) const RESOLVE_WITHIN: Duration = Duration::from_secs(10);
 /// How soon a container that was not found is looked up again, at first.
@@ -37,6 +39,16 @@ pub(super) const RETRY_MAX: Duration = Duration::from_secs(15);
 const PARENTS_MAX: usize = 256;
 /// How long a container that is gone is kept at least, for records about it that are still on their way.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How many events may wait for `event` to wait too.
+pub(super) fn waiting_max(event: &Event) -> usize {
+    match event {
+        Event::Use(event) if matches!(event.domain(), Domain::File | Domain::Cap) => {
+            WAITING_MAX - WAITING_FOR_EXEC
+        }
+        _ => WAITING_MAX,
+    }
+}
 
 /// One container.
 pub(super) struct Tracked {

@@ -150,6 +150,12 @@ impl ContentChecker {
     }
 }
 
+/// A process and its ancestors in the container, by their ids on the host.
+pub(super) fn lineage(process: &ProcessEvent) -> Vec<u32> {
+    let ancestors = process.ancestors.iter().map(|(pid, _)| *pid);
+    std::iter::once(process.pid).chain(ancestors).collect()
+}
+
 /// Hashes a file, and compares one of the upper layer with the image's.
 fn perform(check: &Check) -> Result<(HashedFile, Option<ImageMatch>), ContentError> {
     let expected = check.expected.as_ref();
@@ -234,12 +240,7 @@ impl Engine {
     fn place(&mut self, container: u64, layer: Layer, process: Option<&ProcessEvent>) -> Option<Place> {
         let tracked = self.containers.get_mut(&container)?;
         let instance = self.maps.instance(tracked.slot).ok()?;
-        let mut pids: Vec<u32> = process.map(|process| process.pid).into_iter().collect();
-        pids.extend(
-            process
-                .iter()
-                .flat_map(|process| process.ancestors.iter().map(|(pid, _)| *pid)),
-        );
+        let mut pids = process.map(lineage).unwrap_or_default();
         pids.extend(tracked.known().and_then(|known| known.info.init_pid));
         pids.extend(super::container::processes(&self.layout.layout, tracked));
         pids.dedup();

@@ -5,7 +5,7 @@ use agent_common::domain::Section;
 use aya::maps::{MapData, RingBuf};
 
 use super::alert::event_key;
-use super::container::{Resolution, WAITING_MAX};
+use super::container::{Resolution, waiting_max};
 use super::learn::Learning;
 use super::{BATCH_RECORDS, Engine};
 use crate::alert::time::since_boot;
@@ -55,18 +55,23 @@ impl Engine {
     }
 
     /// Finds the container of an event; until it is known which image that has, the event waits.
-    fn attribute(&mut self, event: Event, learning: &mut Learning) {
+    fn attribute(&mut self, mut event: Event, learning: &mut Learning) {
         let origin = event.origin();
         if !self.containers.contains_key(&origin.container) {
             // Its cgroup's own record was lost.
             self.enter_unseen(origin.container, origin.slot, learning);
         }
+        // Before anything waits: the process may be there still.
+        if let Event::Use(event) = &mut event {
+            self.locate(event);
+        }
         let Some(tracked) = self.containers.get_mut(&origin.container) else {
             self.counters.unattributed += 1;
             return;
         };
+        let room = waiting_max(&event);
         match &tracked.resolution {
-            Resolution::Pending(_) if tracked.waiting.len() < WAITING_MAX => tracked.waiting.push_back(event),
+            Resolution::Pending(_) if tracked.waiting.len() < room => tracked.waiting.push_back(event),
             // At the bound, and where nothing more is to be found out, what is known must do.
             _ => self.judge(&event, learning),
         }

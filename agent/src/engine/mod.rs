@@ -16,6 +16,7 @@ mod content;
 mod event;
 mod inquiry;
 mod learn;
+mod locate;
 mod policy;
 mod request;
 mod resolve;

@@ -33,7 +33,7 @@ impl Engine {
 
     /// Puts mode, profile and policy of a known container in force, in one update.
     pub(super) fn apply_policy(&mut self, cgroup: u64) {
-        let mut flags = self.pending_flags();
+        let mut flags = self.pending_flags() | self.config.policies.kill_flags();
         let denies_drift = self.config.policies.denies_unprofiled_drift();
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;

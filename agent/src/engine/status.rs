@@ -48,6 +48,13 @@ impl Engine {
             policies: PoliciesView {
                 exec_into: self.config.policies.exec_into.as_str().to_owned(),
                 unprofiled: self.config.policies.unprofiled.as_str().to_owned(),
+                kill: self
+                    .config
+                    .policies
+                    .kill
+                    .iter()
+                    .map(|domain| domain.as_str().to_owned())
+                    .collect(),
             },
             tiers,
             cgroups: self.cgroups(),

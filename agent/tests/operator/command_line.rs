@@ -109,6 +109,25 @@ fn requests_are_what_was_typed() {
             "--file",
             file.to_str().expect("text"),
         ],
+        &[
+            "profile",
+            "accept",
+            "shop:1",
+            "/etc/shop.conf",
+            "--operation",
+            "read",
+            "--volume",
+            "--exec-in",
+        ],
+        &[
+            "profile",
+            "accept",
+            "shop:1",
+            "/tmp/lock",
+            "--operation",
+            "create",
+        ],
+        &["profile", "accept", "shop:1", "CAP_NET_RAW", "--refused"],
     ] {
         agent.done(arguments);
         requests.push(serde_json::to_string(&agent.asked()).expect("json"));

@@ -67,6 +67,7 @@ pub fn status() -> StatusView {
         policies: PoliciesView {
             exec_into: "alert".to_owned(),
             unprofiled: "alert-drift".to_owned(),
+            kill: vec!["file".to_owned()],
         },
         tiers: tiers(),
         cgroups: CgroupsView {

@@ -47,7 +47,10 @@ latest alert about it:
   driftlock profile accept shop:1 --volume /sbin/docker-init
 The same before it ever ran, by the file itself:
   driftlock profile accept shop:1 --volume /sbin/docker-init \\
-    --file /usr/libexec/docker/docker-init";
+    --file /usr/libexec/docker/docker-init
+A file that is read on a volume, and a capability:
+  driftlock profile accept shop:1 --volume /etc/shop.conf --operation read
+  driftlock profile accept shop:1 CAP_NET_RAW";
 
 pub(super) const ALERTS_EXAMPLES: &str = "Examples:
   driftlock alerts --last 10

@@ -73,8 +73,10 @@ fn details(status: &StatusView, screen: Screen) -> String {
     row(
         "policies",
         format!(
-            "exec_into: {}, unprofiled: {}",
-            status.policies.exec_into, status.policies.unprofiled
+            "exec_into: {}, unprofiled: {}, kill: [{}]",
+            status.policies.exec_into,
+            status.policies.unprofiled,
+            status.policies.kill.join(", ")
         ),
         Tone::Plain,
     );

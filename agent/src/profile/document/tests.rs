@@ -79,6 +79,14 @@ roles:
     path: /job
     sha256:
     - 1111111111111111111111111111111111111111111111111111111111111111
+  files:
+  - {layer: upper, path: /run/a.pid, operation: create, windows: 2}
+  capabilities:
+  - {capability: CAP_NET_RAW, namespace: initial, outcome: granted}
+  filesIn:
+  - {layer: foreign, path: /data/x, operation: read, accepted: false}
+  capabilitiesIn:
+  - {capability: CAP_41, namespace: other, outcome: refused, accepted: true}
 ";
 
 #[test]
@@ -231,6 +239,43 @@ const WRONG: &[(&str, &str, &str)] = &[
         "    note: \"a\\nb\"\n    sha256:\n",
         "f.yaml:14:5: acceptedDrift: note `a\\nb` is too long",
     ),
+    (
+        "operation: create",
+        "operation: execute",
+        "f.yaml:19:49: `execute` is no operation, expected one of: read, write",
+    ),
+    (
+        "layer: upper",
+        "layer: top",
+        "f.yaml:19:13: `top` is no layer, expected one of: unknown, image",
+    ),
+    (
+        "operation: create",
+        "applet: a",
+        "f.yaml:19:38: unknown field `applet`",
+    ),
+    (
+        "/run/a.pid",
+        "run/a.pid",
+        "f.yaml:19:5: files: path `run/a.pid` is not in",
+    ),
+    (
+        "  capabilities:\n",
+        "  - {layer: upper, path: /run/a.pid, operation: create}\n  capabilities:\n",
+        "f.yaml:20:5: files: `create upper /run/a.pid` occurs twice",
+    ),
+    (
+        "CAP_NET_RAW",
+        "NET_RAW",
+        "f.yaml:21:18: `NET_RAW` is no capability: expected a name as `CAP_NET_RAW`",
+    ),
+    ("namespace: initial, ", "", "missing field `namespace`"),
+    (
+        "capabilitiesIn:",
+        "capabilitiesIn:\n  - {capability: CAP_41, namespace: other, outcome: refused, accepted: false}",
+        "f.yaml:26:5: capabilitiesIn: `CAP_41 refused in a user namespace of its own` occurs twice",
+    ),
+    (", accepted: false", "", "missing field `accepted`"),
     ("roles:", "roles: []\n---\nroles:", "Documents"),
     (
         "  exec:",
@@ -253,7 +298,7 @@ fn what_is_wrong_is_told_with_its_place_and_field() {
         );
         assert!(!error.contains(char::is_control), "{error:?}");
     }
-    let twice = format!("{MINIMAL}{ONES}");
+    let twice = MINIMAL.replacen(ONES, &ONES.repeat(2), 1);
     let error = ProfileDocument::parse(twice.as_bytes(), "f.yaml")
         .expect_err("twice")
         .to_string();
@@ -266,7 +311,7 @@ fn what_is_wrong_is_told_with_its_place_and_field() {
         .expect_err("twice")
         .to_string();
     assert!(
-        error.starts_with("f.yaml:18:3: roles: role `/init` occurs twice"),
+        error.starts_with("f.yaml:26:3: roles: role `/init` occurs twice"),
         "{error}"
     );
 }
@@ -288,7 +333,7 @@ fn bombs_are_refused_before_they_go_off() {
         (deep_block, "f.yaml:"),
         (
             format!("{MINIMAL}{}", "- role: /a\n".repeat(1 << 14)),
-            "f.yaml:19:3: roles: role `/a` occurs twice",
+            "f.yaml:27:3: roles: role `/a` occurs twice",
         ),
     ] {
         let error = ProfileDocument::parse(text.as_bytes(), "f.yaml")

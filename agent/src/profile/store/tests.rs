@@ -1,10 +1,11 @@
 //! Tests of the store on real files, and what they share.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::Section;
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 
 use super::*;
-use crate::behaviour::{Behaviour, ExecBehaviour};
+use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
 use crate::profile::model::Role;
 
 mod accept;
@@ -40,6 +41,22 @@ fn program(layer: Layer, path: &str) -> Behaviour {
         layer,
         path: path.into(),
         applet: None,
+    })
+}
+
+fn file(layer: Layer, path: &str, operation: FileOperation) -> Behaviour {
+    Behaviour::File(FileBehaviour {
+        layer,
+        pattern: FilePattern::Exact(path.into()),
+        operation,
+    })
+}
+
+fn cap(number: u8) -> Behaviour {
+    Behaviour::Cap(CapBehaviour {
+        capability: Capability::from_raw(number).expect("a capability"),
+        namespace: UserNamespace::Initial,
+        outcome: CapOutcome::Granted,
     })
 }
 

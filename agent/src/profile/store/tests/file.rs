@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use redb::Database;
+use redb::{Database, ReadableDatabase as _};
 
 use super::*;
 use crate::profile::rows;
@@ -35,6 +35,51 @@ fn a_later_format_is_refused_and_left_alone() {
     drop(database);
     let error = ProfileStore::open(path.parent().expect("in a directory")).expect_err("later");
     assert!(matches!(error, StoreError::NewerFormat { found, .. } if found == rows::FORMAT + 1));
+}
+
+/// As the first version left it: without the tables of files and capabilities.
+#[test]
+fn a_store_of_the_first_format_is_opened_with_all_it_holds() {
+    let (mut store, _directory) = store();
+    store
+        .learn(&[observation("/bin/a", Section::Main)])
+        .expect("learns");
+    let path = store.path().to_owned();
+    drop(store);
+    let database = Database::open(&path).expect("opens");
+    let transaction = database.begin_write().expect("begins");
+    for table in ["files", "capabilities"] {
+        let handle = redb::UntypedTableHandle::clone(
+            &transaction
+                .list_tables()
+                .expect("lists")
+                .find(|handle| redb::TableHandle::name(handle) == table)
+                .expect("is there"),
+        );
+        assert!(transaction.delete_table(handle).expect("deletes"));
+    }
+    transaction
+        .open_table(rows::META)
+        .expect("is there")
+        .insert(rows::FORMAT_KEY, 1)
+        .expect("inserts");
+    transaction.commit().expect("commits");
+    drop(database);
+    let mut store = ProfileStore::open(path.parent().expect("in a directory")).expect("opens");
+    let learned = store.learn(&[
+        observation("/bin/a", Section::Main),
+        Observation {
+            behaviour: cap(13),
+            ..observation("", Section::Main)
+        },
+    ]);
+    assert_eq!(learned.expect("learns"), [Learned::Known, Learned::New]);
+    drop(store);
+    let database = Database::open(&path).expect("opens");
+    let transaction = database.begin_read().expect("begins");
+    let meta = transaction.open_table(rows::META).expect("is there");
+    let format = meta.get(rows::FORMAT_KEY).expect("reads").expect("is there");
+    assert_eq!(format.value(), rows::FORMAT);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-use agent_common::domain::Section;
-use agent_common::file::Layer;
+use agent_common::domain::{Domain, Section};
+use agent_common::file::{FileOperation, Layer};
 
 use super::*;
 use crate::profile::model::{
-    BEHAVIOURS_MAX, BehaviourError, Holding, ObservationCounts, REFERENCES_MAX, WindowCounts,
+    BEHAVIOURS_MAX, BehaviourError, FILE_BEHAVIOURS_MAX, Holding, ObservationCounts, REFERENCES_MAX,
+    WindowCounts,
 };
 
 #[test]
@@ -64,6 +65,96 @@ fn never_learns_drift_nor_paths_that_no_kernel_walks() {
         );
     }
     assert_eq!(store.profiles().count(), 0, "a refusal creates no profile");
+}
+
+#[test]
+fn files_of_every_layer_and_capabilities_are_learned_and_kept() {
+    let (mut store, _directory) = store();
+    let key = key(1, "/init");
+    let observe = |section, behaviour| Observation {
+        key: key.clone(),
+        section,
+        behaviour,
+    };
+    let mut behaviours: Vec<Behaviour> = vec![cap(13), cap(63)];
+    for &layer in Layer::ALL {
+        for &operation in FileOperation::ALL {
+            behaviours.push(file(layer, "/etc/passwd", operation));
+        }
+    }
+    let batch: Vec<_> = [Section::Main, Section::ExecIn]
+        .into_iter()
+        .flat_map(|section| behaviours.iter().map(move |one| (section, one.clone())))
+        .map(|(section, behaviour)| observe(section, behaviour))
+        .collect();
+    let learned = store.learn(&batch).expect("learns");
+    assert!(
+        learned.iter().all(|answer| *answer == Learned::New),
+        "{learned:?}"
+    );
+    let odd = [observe(
+        Section::Main,
+        file(Layer::Volume, "etc/..", FileOperation::Read),
+    )];
+    let refused = store.learn(&odd).expect("answers");
+    assert!(
+        matches!(&refused[..], [Learned::Refused(BehaviourError::Path { .. })]),
+        "{refused:?}"
+    );
+    let gain = EvidenceGain {
+        key: key.clone(),
+        section: Section::ExecIn,
+        behaviour: behaviours[5].clone(),
+        windows: 3,
+    };
+    store.add_windows(&[gain], &[]).expect("adds");
+    store.accept_exec_in(&key, &behaviours[0]).expect("accepts");
+    assert!(
+        store
+            .forget(&key, Section::Main, &behaviours[1])
+            .expect("forgets")
+    );
+    let before = store.profile(&key).cloned();
+    let mut store = reopen(store);
+    let profile = store.profile(&key);
+    assert_eq!(profile, before.as_ref());
+    let profile = profile.expect("is there");
+    assert_eq!(profile.len(Section::Main, Domain::File), behaviours.len() - 2);
+    assert_eq!(profile.len(Section::Main, Domain::Cap), 1);
+    assert_eq!(profile.len(Section::Main, Domain::Exec), 0);
+    assert_eq!(profile.exec_in[&behaviours[5]].evidence.windows, 3);
+    assert!(profile.exec_in[&behaviours[0]].accepted);
+    store.remove(&key).expect("removes");
+    assert!(
+        reopen(store).profile(&key).is_none(),
+        "no row is left without an owner"
+    );
+}
+
+#[test]
+fn files_do_not_take_the_room_of_programs() {
+    let (mut store, _directory) = store();
+    let batch: Vec<_> = (0..=FILE_BEHAVIOURS_MAX)
+        .map(|number| Observation {
+            behaviour: file(Layer::Upper, &format!("/{number}"), FileOperation::Read),
+            ..observation("", Section::Main)
+        })
+        .collect();
+    let learned = store.learn(&batch).expect("learns");
+    assert_eq!(
+        learned.iter().filter(|answer| **answer == Learned::Full).count(),
+        1
+    );
+    let program = store.learn(&[observation("/bin/a", Section::Main)]);
+    assert_eq!(program.expect("learns"), [Learned::New]);
+    let accepted = store.accept_main(&key(1, "/init"), &batch[FILE_BEHAVIOURS_MAX].behaviour);
+    assert!(matches!(
+        accepted,
+        Err(StoreError::Full {
+            limit: FILE_BEHAVIOURS_MAX,
+            ..
+        })
+    ));
 }
 
 #[test]
