@@ -93,6 +93,9 @@ impl std::fmt::Display for CapBehaviour {
 }
 
 impl Capability {
+    /// The one with the lowest number.
+    pub const FIRST: Self = Self(0);
+
     /// The capability with this number; `None` if no kernel can have it.
     #[must_use]
     pub const fn from_raw(number: u8) -> Option<Self> {

@@ -5,7 +5,8 @@ use agent_common::domain::Domain;
 use agent_common::file::{FileOperation, Layer};
 use serde::{Deserialize, Serialize};
 
-use super::{Behaviour, Capability};
+use super::{Behaviour, Capability, FilePattern};
+use crate::profile::pattern::PathPattern;
 use crate::text::ByteText;
 
 /// What a behaviour consists of; a part that its domain does not have is null.
@@ -17,9 +18,12 @@ pub struct BehaviourParts {
     /// Where the file comes from; null for a capability.
     #[serde(default, with = "crate::tag::option")]
     pub layer: Option<Layer>,
-    /// The file's path; null for a capability.
+    /// The file's path; null for a capability, and for a rule that holds for more than one path.
     #[serde(default)]
     pub path: Option<ByteText>,
+    /// The rule, where it holds for more than one path.
+    #[serde(default)]
+    pub pattern: Option<PathPattern>,
     /// For a multi-call binary, the applet.
     #[serde(default)]
     pub applet: Option<ByteText>,
@@ -45,6 +49,7 @@ impl BehaviourParts {
             domain,
             layer: None,
             path: None,
+            pattern: None,
             applet: None,
             operation: None,
             capability: None,
@@ -63,14 +68,13 @@ impl BehaviourParts {
         }
     }
 
-    /// What it is about, for a column of a table: a path or a capability.
+    /// What it is about, for a column of a table: a path, a rule for several, or a capability.
     #[must_use]
     pub fn subject(&self) -> String {
-        match (&self.path, self.capability) {
-            (Some(path), _) => path.to_string(),
-            (None, Some(capability)) => capability.to_string(),
-            (None, None) => String::new(),
-        }
+        let path = self.path.as_ref().map(ToString::to_string);
+        let pattern = self.pattern.as_ref().map(ToString::to_string);
+        let capability = self.capability.map(|capability| capability.to_string());
+        path.or(pattern).or(capability).unwrap_or_default()
     }
 
     /// What is done with it, for a column of a table; `None` for the running of a program that has no applets.
@@ -98,9 +102,17 @@ impl From<&Behaviour> for BehaviourParts {
             },
             Behaviour::File(file) => Self {
                 layer: Some(file.layer),
-                path: Some(file.pattern.text().clone()),
                 operation: Some(file.operation),
-                ..none
+                ..match &file.pattern {
+                    FilePattern::Exact(path) => Self {
+                        path: Some(path.clone()),
+                        ..none
+                    },
+                    FilePattern::Pattern(pattern) => Self {
+                        pattern: Some(pattern.clone()),
+                        ..none
+                    },
+                }
             },
             Behaviour::Cap(cap) => Self {
                 capability: Some(cap.capability),

@@ -13,9 +13,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::args::ProfileAccept;
 use super::failure::Failure;
-use crate::behaviour::Capability;
+use crate::behaviour::{Capability, FilePattern};
 use crate::control::protocol::{Accept, Request};
 use crate::profile::model::ContentHash;
+use crate::profile::pattern::PatternTextError;
+use crate::text::{ByteText, UnescapeError};
 
 /// The request for what was typed.
 pub(super) fn request(accept: ProfileAccept) -> Result<Request, Failure> {
@@ -26,13 +28,13 @@ pub(super) fn request(accept: ProfileAccept) -> Result<Request, Failure> {
         (_, _, layer) => layer,
     };
     // A path begins with a slash, so it is never a capability.
-    let capability = accept.subject.to_string().parse::<Capability>().ok();
+    let capability = accept.subject.parse::<Capability>().ok();
     let behaviour = match (capability, accept.operation) {
         (Some(capability), _) => self::capability(&accept, capability, layer)?,
         (None, _) if accept.refused || accept.other_namespace => {
             return usage("--refused and --other-namespace are about a capability, as CAP_NET_RAW");
         }
-        (None, Some(operation)) => file(accept, operation, layer),
+        (None, Some(operation)) => file(&accept, operation, layer)?,
         (None, None) => program(accept, layer)?,
     };
     Ok(Request::ProfileAccept {
@@ -68,9 +70,9 @@ fn capability(
     })
 }
 
-fn file(accept: ProfileAccept, operation: FileOperation, layer: Option<Layer>) -> Accept {
-    Accept::File {
-        section: section(&accept),
+fn file(accept: &ProfileAccept, operation: FileOperation, layer: Option<Layer>) -> Result<Accept, Failure> {
+    Ok(Accept::File {
+        section: section(accept),
         // What is written to the container's root filesystem goes to its upper layer, whatever lay below.
         layer: layer.unwrap_or(match operation {
             FileOperation::Read => Layer::Image,
@@ -78,9 +80,16 @@ fn file(accept: ProfileAccept, operation: FileOperation, layer: Option<Layer>) -
                 Layer::Upper
             }
         }),
-        path: accept.subject,
+        files: if accept.pattern {
+            let pattern = accept.subject.parse();
+            FilePattern::Pattern(
+                pattern.map_err(|error: PatternTextError| Failure::Usage(error.to_string()))?,
+            )
+        } else {
+            FilePattern::Exact(path(accept)?)
+        },
         operation,
-    }
+    })
 }
 
 /// What did not come with the image is accepted by its content, all else by its path.
@@ -98,7 +107,7 @@ fn program(accept: ProfileAccept, layer: Option<Layer>) -> Result<Accept, Failur
             Ok(Accept::Exec {
                 section: section(&accept),
                 layer: layer.unwrap_or(Layer::Image),
-                path: accept.subject,
+                path: path(&accept)?,
                 applet: accept.applet,
             })
         }
@@ -112,13 +121,14 @@ fn program(accept: ProfileAccept, layer: Option<Layer>) -> Result<Accept, Failur
             if accept.applet.is_some() {
                 return usage("what did not come with the image is accepted by its content, not by applet");
             }
+            let path = path(&accept)?;
             let sha256 = match accept.file {
                 Some(file) => Some(hash(file)?),
                 None => accept.sha256,
             };
             Ok(Accept::Drift {
                 layer,
-                path: accept.subject,
+                path,
                 sha256,
                 note: accept.note,
             })
@@ -127,6 +137,11 @@ fn program(accept: ProfileAccept, layer: Option<Layer>) -> Result<Accept, Failur
             usage("a program that is foreign or has no name cannot be accepted: only upper and volume can")
         }
     }
+}
+
+fn path(accept: &ProfileAccept) -> Result<ByteText, Failure> {
+    let path = accept.subject.parse();
+    path.map_err(|error: UnescapeError| Failure::Usage(error.to_string()))
 }
 
 fn section(accept: &ProfileAccept) -> Section {

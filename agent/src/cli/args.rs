@@ -290,8 +290,8 @@ pub struct ProfileAccept {
     #[command(flatten)]
     pub name: ProfileName,
     /// The path of a program or file as alerts show it, escapes included, or the name of a capability
-    #[arg(value_parser = byte_text, value_name = "PATH|CAPABILITY")]
-    pub subject: ByteText,
+    #[arg(value_name = "PATH|CAPABILITY")]
+    pub subject: String,
     /// A program of the image, for the container's own processes (this is the default)
     #[arg(long, group = "from", conflicts_with = "exec_in")]
     pub exec: bool,
@@ -307,6 +307,9 @@ pub struct ProfileAccept {
     /// Of a file: what is done with it, as alerts show it; without this it is a program that runs
     #[arg(long, value_parser = operation, value_name = "OPERATION", conflicts_with_all = ["exec", "applet", "sha256", "file", "note"])]
     pub operation: Option<FileOperation>,
+    /// Of files: the path is a rule for several, as /tmp/go-build{decimal}/**
+    #[arg(long, requires = "operation")]
+    pub pattern: bool,
     /// Of a capability: that it is refused is permitted, not that it is used
     #[arg(long)]
     pub refused: bool,

@@ -12,12 +12,12 @@ use agent_common::rule::Action;
 
 use crate::behaviour::Behaviour;
 use crate::event::{UseEvent, Used};
-use crate::profile::model::{Holding, Profile};
+use crate::profile::model::Profile;
 
 /// What came of comparing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Comparison {
-    /// The profile holds it by now: it may have been learned since the hook looked.
+    /// The profile permits it by now, by this behaviour: it may have been learned since the hook looked.
     Conforms(Behaviour),
     /// It departs.
     Departs(Deviation),
@@ -61,11 +61,15 @@ fn with_profile(
     is_whole: bool,
     profile: Option<&Profile>,
 ) -> Comparison {
-    let holds =
-        is_whole && profile.is_some_and(|profile| profile.holds(event.section, &behaviour) == Holding::Yes);
+    let permitting = profile
+        .filter(|_| is_whole)
+        .and_then(|profile| profile.permitting(event.section, &behaviour));
     // What the kernel acted on is told whatever the profile says by now.
-    if holds && event.action == Action::None && event.action_error.is_none() {
-        return Comparison::Conforms(behaviour);
+    if let Some(permitting) = permitting
+        && event.action == Action::None
+        && event.action_error.is_none()
+    {
+        return Comparison::Conforms(permitting.clone());
     }
     Comparison::Departs(Deviation {
         kind: match event.section {

@@ -11,7 +11,7 @@ use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileOperation, Layer};
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::Capability;
+use crate::behaviour::{Capability, FilePattern};
 use crate::text::ByteText;
 
 /// Version of everything in this module and in [`super::view`]. Agent and command line must have the same.
@@ -131,7 +131,7 @@ pub enum Accept {
         /// For a multi-call binary, the one applet that is meant.
         applet: Option<ByteText>,
     },
-    /// A use of a file, by its layer, path and operation.
+    /// A use of files, by their layer, path and operation.
     File {
         /// For whom.
         #[serde(with = "crate::tag")]
@@ -139,9 +139,9 @@ pub enum Accept {
         /// Where the file is.
         #[serde(with = "crate::tag")]
         layer: Layer,
-        /// Its path, as its layer defines it.
-        path: ByteText,
-        /// What is done with it.
+        /// Which files: one path, as its layer defines it, or a rule for several.
+        files: FilePattern,
+        /// What is done with them.
         #[serde(with = "crate::tag")]
         operation: FileOperation,
     },

@@ -14,6 +14,7 @@ use crate::text::ByteText;
 
 pub use profile::{
     AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, ProfileSummary, ProfileView,
+    RuleSupportView,
 };
 
 /// `driftlock status`.

@@ -10,7 +10,7 @@ use super::Engine;
 use super::container::Tracked;
 use super::status::behaviour_view;
 use crate::behaviour::{
-    Behaviour, BehaviourParts, CapBehaviour, ExecBehaviour, FileBehaviour, FilePattern, is_multi_call,
+    Behaviour, BehaviourParts, CapBehaviour, ExecBehaviour, FileBehaviour, is_multi_call,
 };
 use crate::control::protocol::{Accept, ModeTarget, Refusal, Request, Response};
 use crate::control::view::{AcceptView, BehaviourState, BehaviourView, DocumentView};
@@ -212,12 +212,12 @@ impl Engine {
             Accept::File {
                 section,
                 layer,
-                path,
+                files: pattern,
                 operation,
             } => {
                 let file = FileBehaviour {
                     layer,
-                    pattern: FilePattern::Exact(path),
+                    pattern,
                     operation,
                 };
                 self.accept_behaviour(&keys, section, &file.into())?
@@ -347,6 +347,7 @@ impl Engine {
             state: BehaviourState::Accepted,
             windows: 0,
             note: (!note.is_empty()).then(|| note.to_owned()),
+            support: None,
         };
         Ok((view, already))
     }

@@ -7,13 +7,13 @@ use agent_common::instance::Instance;
 
 use super::Engine;
 use super::container::{Resolution, Tracked};
-use crate::behaviour::{Behaviour, BehaviourParts, LEARNED_DOMAINS};
+use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
     DoctorView, DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView,
-    ProfileSummary, ProfileView, StatusView, TargetModeView,
+    ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -303,8 +303,12 @@ impl Engine {
     }
 
     pub(super) fn profile_view(&self, profile: &Profile) -> ProfileView {
+        let supported = |section, behaviour: &Behaviour, state, windows| BehaviourView {
+            support: support(profile, section, behaviour),
+            ..behaviour_view(section, behaviour, state, windows)
+        };
         let main = profile.main.iter().map(|(behaviour, evidence)| {
-            behaviour_view(
+            supported(
                 Section::Main,
                 behaviour,
                 BehaviourState::Learned,
@@ -317,7 +321,7 @@ impl Engine {
             } else {
                 BehaviourState::Proposed
             };
-            behaviour_view(Section::ExecIn, behaviour, state, entry.evidence.windows)
+            supported(Section::ExecIn, behaviour, state, entry.evidence.windows)
         });
         let drift = profile
             .drift
@@ -329,6 +333,7 @@ impl Engine {
                 state: BehaviourState::Accepted,
                 windows: 0,
                 note: (!accepted.note.is_empty()).then(|| accepted.note.clone()),
+                support: None,
             });
         ProfileView {
             summary: self.profile_summary(profile),
@@ -392,7 +397,19 @@ pub(super) fn behaviour_view(
         state,
         windows,
         note: None,
+        support: None,
     }
+}
+
+/// What supports a rule for several paths; `None` for any other behaviour.
+fn support(profile: &Profile, section: Section, behaviour: &Behaviour) -> Option<RuleSupportView> {
+    let Behaviour::File(rule) = behaviour else {
+        return None;
+    };
+    matches!(rule.pattern, FilePattern::Pattern(_)).then(|| {
+        let (paths, windows) = profile.support(section, rule);
+        RuleSupportView { paths, windows }
+    })
 }
 
 /// What `profile` holds of `domain`.

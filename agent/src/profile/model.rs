@@ -6,13 +6,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Section};
-use agent_common::file::Layer;
+use agent_common::file::{FileOperation, Layer};
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::{Behaviour, ExecBehaviour, FilePattern};
+use crate::behaviour::{Behaviour, CapBehaviour, Capability, FileBehaviour, FilePattern};
 use crate::image::ImageDigest;
 use crate::text::ByteText;
+
+mod check;
+mod counts;
+
+pub use check::{BehaviourError, TextError, behaviours_max, check_acceptable, check_learnable, check_text};
+pub use counts::{ObservationCounts, WindowCounts};
 
 /// Longest path in a profile in bytes: `PATH_MAX` of Linux without its NUL.
 pub const PATH_BYTES_MAX: usize = 4095;
@@ -90,33 +97,6 @@ pub struct AcceptedDrift {
     pub note: String,
 }
 
-/// What a profile was learned from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ObservationCounts {
-    /// Container instances that were observed.
-    pub instances: u64,
-    /// Of domain exec.
-    #[serde(flatten)]
-    pub exec: WindowCounts,
-    /// Of domain file. Not in rows that were written before it was watched.
-    #[serde(default)]
-    pub file: WindowCounts,
-    /// Of domain cap. Not in rows that were written before it was watched.
-    #[serde(default)]
-    pub cap: WindowCounts,
-}
-
-/// The observation windows of one domain.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WindowCounts {
-    /// Windows that count: observed without a lost record.
-    pub windows: u64,
-    /// Windows that do not count, because records were lost in them.
-    pub lost_windows: u64,
-    /// Records that were lost.
-    pub lost_records: u64,
-}
-
 /// What is known of an image, whatever its roles.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageRecord {
@@ -162,52 +142,6 @@ pub enum Holding {
     ProposedOnly,
     /// It does not know it.
     No,
-}
-
-/// Why a behaviour cannot be in a profile.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BehaviourError {
-    /// Drift is not learned.
-    #[error(
-        "layer `{layer}` did not come with the image: it is never learned; an operator accepts it by path and content"
-    )]
-    Drift {
-        /// The behaviour's layer.
-        layer: Layer,
-    },
-    /// Not every drift can be accepted.
-    #[error(
-        "a file of layer `{layer}` cannot be accepted by path and content: only `upper` and `volume` can"
-    )]
-    NeverAccepted {
-        /// The file's layer.
-        layer: Layer,
-    },
-    /// The path is not one that the kernel programs walk.
-    #[error(
-        "path `{path}` is not in normal form: expected `/` and components of 1 to {NAME_BYTES_MAX} bytes without NUL, \
-         none of them `.` or `..`, {PATH_BYTES_MAX} bytes together"
-    )]
-    Path {
-        /// The path, cut to 100 characters.
-        path: String,
-    },
-    /// The applet is not a name.
-    #[error("applet `{applet}` is not a name: expected at most {NAME_BYTES_MAX} bytes without NUL and `/`")]
-    Applet {
-        /// The applet, cut to 100 characters.
-        applet: String,
-    },
-}
-
-/// A reference or note that cannot be kept.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{what} `{}` is too long ({TEXT_BYTES_MAX} bytes) or has characters that cannot be shown", text.escape_debug())]
-pub struct TextError {
-    /// What it is.
-    pub what: &'static str,
-    /// The text, cut to 100 characters.
-    pub text: String,
 }
 
 // === impl Role ===
@@ -295,59 +229,6 @@ impl<'de> Deserialize<'de> for ContentHash {
     }
 }
 
-// === impl ObservationCounts ===
-
-impl ObservationCounts {
-    /// Adds `other`; counters stop at their maximum.
-    pub fn add(&mut self, other: &Self) {
-        self.instances = self.instances.saturating_add(other.instances);
-        self.exec.add(&other.exec);
-        self.file.add(&other.file);
-        self.cap.add(&other.cap);
-    }
-
-    /// The windows of `domain`; none for one that is not learned.
-    #[must_use]
-    pub fn of(&self, domain: Domain) -> WindowCounts {
-        match domain {
-            Domain::Exec => self.exec,
-            Domain::File => self.file,
-            Domain::Cap => self.cap,
-            Domain::Library | Domain::Syscall => WindowCounts::default(),
-        }
-    }
-
-    /// The same, to be counted in; `None` for a domain that is not learned.
-    pub fn of_mut(&mut self, domain: Domain) -> Option<&mut WindowCounts> {
-        match domain {
-            Domain::Exec => Some(&mut self.exec),
-            Domain::File => Some(&mut self.file),
-            Domain::Cap => Some(&mut self.cap),
-            Domain::Library | Domain::Syscall => None,
-        }
-    }
-}
-
-// === impl WindowCounts ===
-
-impl WindowCounts {
-    /// Adds `other`; counters stop at their maximum.
-    pub fn add(&mut self, other: &Self) {
-        self.windows = self.windows.saturating_add(other.windows);
-        self.lost_windows = self.lost_windows.saturating_add(other.lost_windows);
-        self.lost_records = self.lost_records.saturating_add(other.lost_records);
-    }
-
-    /// Adds one window, in which `lost` records were lost.
-    pub fn count_window(&mut self, lost: u64) {
-        self.add(&Self {
-            windows: u64::from(lost == 0),
-            lost_windows: u64::from(lost > 0),
-            lost_records: lost,
-        });
-    }
-}
-
 // === impl Profile ===
 
 impl Profile {
@@ -369,15 +250,51 @@ impl Profile {
     /// Whether it holds `behaviour` for processes of `section`. The sections do not speak for each other.
     #[must_use]
     pub fn holds(&self, section: Section, behaviour: &Behaviour) -> Holding {
-        match section {
-            Section::Main if self.main.contains_key(behaviour) => Holding::Yes,
-            Section::Main => Holding::No,
-            Section::ExecIn => match self.exec_in.get(behaviour) {
-                Some(entry) if entry.accepted => Holding::Yes,
-                Some(_) => Holding::ProposedOnly,
-                None => Holding::No,
-            },
+        if self.permitting(section, behaviour).is_some() {
+            Holding::Yes
+        } else if self.contains(section, behaviour) {
+            Holding::ProposedOnly
+        } else {
+            Holding::No
         }
+    }
+
+    /// The behaviour in `section` that permits `behaviour`: itself, or a rule for several paths that holds for its own.
+    #[must_use]
+    pub fn permitting(&self, section: Section, behaviour: &Behaviour) -> Option<&Behaviour> {
+        let is_accepted = |(behaviour, entry): (_, &ExecInEntry)| entry.accepted.then_some(behaviour);
+        let itself = match section {
+            Section::Main => self.main.get_key_value(behaviour).map(|(held, _)| held),
+            Section::ExecIn => self.exec_in.get_key_value(behaviour).and_then(is_accepted),
+        };
+        let Behaviour::File(file) = behaviour else {
+            return itself;
+        };
+        let covers = |held: &&Behaviour| matches!(held, Behaviour::File(held) if held.covers(file));
+        itself.or_else(|| match section {
+            Section::Main => patterns(&self.main, file.layer)
+                .map(|(held, _)| held)
+                .find(covers),
+            Section::ExecIn => patterns(&self.exec_in, file.layer)
+                .filter_map(is_accepted)
+                .find(covers),
+        })
+    }
+
+    /// Of a rule for several paths: how many behaviours of `section` it holds for, and in how many windows those were seen
+    /// together.
+    #[must_use]
+    pub fn support(&self, section: Section, rule: &FileBehaviour) -> (u64, u64) {
+        let supports = |behaviour: &Behaviour| matches!(behaviour, Behaviour::File(file) if file != rule && rule.covers(file));
+        let main = self.main.iter().filter(|_| section == Section::Main);
+        let main = main.map(|(behaviour, evidence)| (behaviour, evidence.windows));
+        let exec_in = self.exec_in.iter().filter(|_| section == Section::ExecIn);
+        let exec_in = exec_in.map(|(behaviour, entry)| (behaviour, entry.evidence.windows));
+        main.chain(exec_in)
+            .filter(|(behaviour, _)| supports(behaviour))
+            .fold((0, 0), |(values, sum), (_, windows)| {
+                (values + 1, windows.saturating_add(sum))
+            })
     }
 
     /// Whether an operator accepted the file at `path` of `layer` with this content.
@@ -425,83 +342,26 @@ impl Profile {
     }
 }
 
-/// Most behaviours of `domain` in one section of one profile.
-#[must_use]
-pub const fn behaviours_max(domain: Domain) -> usize {
-    match domain {
-        Domain::File => FILE_BEHAVIOURS_MAX,
-        Domain::Exec | Domain::Library | Domain::Cap | Domain::Syscall => BEHAVIOURS_MAX,
-    }
+/// The rules for several paths of files of `layer`: of each layer they stand behind its paths.
+fn patterns<T>(section: &BTreeMap<Behaviour, T>, layer: Layer) -> impl Iterator<Item = (&Behaviour, &T)> {
+    let next = Layer::ALL.iter().copied().find(|next| *next > layer);
+    let behind = next.map_or(FIRST_CAP, |layer| {
+        Behaviour::File(FileBehaviour {
+            layer,
+            pattern: FilePattern::Exact(ByteText::default()),
+            operation: FileOperation::Read,
+        })
+    });
+    let is_pattern = |(behaviour, _): &(&Behaviour, &T)| matches!(behaviour, Behaviour::File(file) if matches!(file.pattern, FilePattern::Pattern(_)));
+    section.range(..behind).rev().take_while(is_pattern)
 }
 
-/// Whether `behaviour` can be learned, or accepted without its content: a program must have come with the image, or be of a
-/// layer that cannot be told; files of every layer can be used.
-pub fn check_learnable(behaviour: &Behaviour) -> Result<(), BehaviourError> {
-    match behaviour {
-        Behaviour::Exec(exec) => check_exec(exec),
-        Behaviour::File(file) => match &file.pattern {
-            FilePattern::Exact(path) => check_path(path),
-        },
-        Behaviour::Cap(_) => Ok(()),
-    }
-}
+/// What stands behind all uses of files.
+const FIRST_CAP: Behaviour = Behaviour::Cap(CapBehaviour {
+    capability: Capability::FIRST,
+    namespace: UserNamespace::Initial,
+    outcome: CapOutcome::Granted,
+});
 
-fn check_exec(behaviour: &ExecBehaviour) -> Result<(), BehaviourError> {
-    if behaviour.layer.is_drift() {
-        return Err(BehaviourError::Drift {
-            layer: behaviour.layer,
-        });
-    }
-    check_path(&behaviour.path)?;
-    match &behaviour.applet {
-        Some(applet)
-            if applet.as_bytes().len() > NAME_BYTES_MAX
-                || applet.as_bytes().iter().any(|byte| matches!(byte, 0 | b'/')) =>
-        {
-            Err(BehaviourError::Applet {
-                applet: shorten(applet),
-            })
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Whether the file at `path` of `layer` can be accepted by path and content.
-pub fn check_acceptable(layer: Layer, path: &ByteText) -> Result<(), BehaviourError> {
-    if !matches!(layer, Layer::Upper | Layer::Volume) {
-        return Err(BehaviourError::NeverAccepted { layer });
-    }
-    check_path(path)
-}
-
-/// One path, one text: the kernel's hash ignores empty components, so they may not be in a profile.
-fn check_path(path: &ByteText) -> Result<(), BehaviourError> {
-    let is_name = |name: &[u8]| {
-        !matches!(name, b"" | b"." | b"..") && name.len() <= NAME_BYTES_MAX && !name.contains(&0)
-    };
-    let is_normal = path.as_bytes().len() <= PATH_BYTES_MAX
-        && path
-            .as_bytes()
-            .strip_prefix(b"/")
-            .is_some_and(|rest| rest.split(|byte| *byte == b'/').all(is_name));
-    if is_normal {
-        Ok(())
-    } else {
-        Err(BehaviourError::Path { path: shorten(path) })
-    }
-}
-
-/// Whether `text` can be kept and shown on one line of a terminal.
-pub fn check_text(what: &'static str, text: &str) -> Result<(), TextError> {
-    // What may be shown is what the text form of bytes leaves as it is, but for its own escape character.
-    let is_shown = crate::text::escape(text.as_bytes()) == text.replace('\\', "\\\\");
-    if text.len() <= TEXT_BYTES_MAX && is_shown {
-        return Ok(());
-    }
-    let text = text.chars().take(100).collect();
-    Err(TextError { what, text })
-}
-
-fn shorten(text: &ByteText) -> String {
-    text.to_string().chars().take(100).collect()
-}
+#[cfg(test)]
+mod tests;

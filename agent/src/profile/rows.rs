@@ -4,6 +4,7 @@
 //! drift apart. Input: changes, or the file's rows. Output: rows, or a [`State`]. Failure: a row that cannot be read
 //! is a [`RowError`] that names its table.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use agent_common::cap::{CapOutcome, UserNamespace};
@@ -18,6 +19,7 @@ use crate::profile::mode::{ExecInto, PolicyTable, Scope};
 use crate::profile::model::{
     AcceptedDrift, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey, Role,
 };
+use crate::profile::pattern::PathPattern;
 use crate::text::ByteText;
 
 /// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], and is else the same.
@@ -59,6 +61,8 @@ const NEXT_ID: &str = "next_profile_id";
 const ALL_DOMAINS: u8 = u8::MAX;
 /// Kind of pattern: one path.
 const EXACT: u8 = 0;
+/// Kind of pattern: a rule for several paths, as its text.
+const PATTERN: u8 = 1;
 
 /// A row that cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -268,6 +272,7 @@ impl State {
                 layer: layer_of("files", layer)?,
                 pattern: match kind {
                     EXACT => FilePattern::Exact(text.into()),
+                    PATTERN => FilePattern::Pattern(pattern_of(text)?),
                     _ => return Err(row_error("files", "no such kind of pattern").into()),
                 },
                 operation: FileOperation::from_raw(operation)
@@ -427,9 +432,11 @@ impl<'txn> Writer<'txn> {
             }
             Behaviour::File(file) => {
                 let (kind, text) = match &file.pattern {
-                    FilePattern::Exact(path) => (EXACT, path.as_bytes()),
+                    FilePattern::Exact(path) => (EXACT, Cow::Borrowed(path.as_bytes())),
+                    FilePattern::Pattern(pattern) => (PATTERN, pattern.to_string().into_bytes().into()),
                 };
-                let key = (id, section, file.layer as u8, kind, text, file.operation as u8);
+                let layer = file.layer as u8;
+                let key = (id, section, layer, kind, &text[..], file.operation as u8);
                 match row {
                     Some(row) => drop(self.files.insert(key, row)?),
                     None => drop(self.files.remove(key)?),
@@ -463,6 +470,13 @@ impl<'txn> Writer<'txn> {
             .retain_in((id, 0, &b""[..])..(id + 1, 0, &b""[..]), |_, _| false)?;
         Ok(())
     }
+}
+
+fn pattern_of(text: &[u8]) -> Result<PathPattern, RowError> {
+    std::str::from_utf8(text)
+        .map_err(|error| row_error("files", error))?
+        .parse()
+        .map_err(|error| row_error("files", error))
 }
 
 fn cap_of(capability: u8, namespace: u8, outcome: u8) -> Option<CapBehaviour> {

@@ -128,6 +128,15 @@ fn requests_are_what_was_typed() {
             "create",
         ],
         &["profile", "accept", "shop:1", "CAP_NET_RAW", "--refused"],
+        &[
+            "profile",
+            "accept",
+            "shop:1",
+            "/tmp/cc{random}.s",
+            "--operation",
+            "create",
+            "--pattern",
+        ],
     ] {
         agent.done(arguments);
         requests.push(serde_json::to_string(&agent.asked()).expect("json"));

@@ -238,6 +238,7 @@ pub fn behaviour(section: Section, path: &str, state: BehaviourState) -> Behavio
         state,
         windows: 40,
         note: None,
+        support: None,
     }
 }
 
@@ -266,6 +267,19 @@ pub fn profile() -> ProfileView {
         },
         ..behaviour(Section::Main, "", BehaviourState::Learned)
     };
+    let job = BehaviourView {
+        parts: BehaviourParts {
+            layer: Some(Layer::Upper),
+            pattern: Some("/tmp/job-{random}".parse().expect("a rule")),
+            operation: Some(FileOperation::Create),
+            ..BehaviourParts::of(Domain::File)
+        },
+        support: Some(RuleSupportView {
+            paths: 12,
+            windows: 30,
+        }),
+        ..behaviour(Section::Main, "", BehaviourState::Accepted)
+    };
     let port = BehaviourView {
         parts: BehaviourParts {
             capability: Some("CAP_NET_BIND_SERVICE".parse().expect("a capability")),
@@ -280,6 +294,7 @@ pub fn profile() -> ProfileView {
         behaviours: vec![
             behaviour(Section::Main, "/bin/shop", BehaviourState::Learned),
             config,
+            job,
             port,
             applet,
             drift,

@@ -22,6 +22,11 @@ fn wrong_usage_is_exit_code_2() {
         &["profile", "accept", "a", "/b", "--layer", "foreign"],
         &["profile", "accept", "a", "/b", "--volume", "--applet", "sh"],
         &["profile", "accept", "a", "\\q"],
+        &["profile", "accept", "a", "/b", "--refused"],
+        &["profile", "accept", "a", "/b", "--pattern"],
+        &["profile", "accept", "a", "/b", "--pattern", "--operation", "read"],
+        &["profile", "accept", "a", "/b", "--operation", "execute"],
+        &["profile", "accept", "a", "CAP_CHOWN", "--upper"],
         &["profile", "export", "a", "--json", "-o", "b"],
         &["run", "--log-level", "loud"],
     ] {

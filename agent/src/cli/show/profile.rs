@@ -182,7 +182,28 @@ fn behaviours(behaviours: &[BehaviourView], screen: Screen) -> String {
             ),
         ]);
     }
-    lines(&table)
+    lines(&table) + &supports(behaviours, screen)
+}
+
+/// What supports the rules for several paths, and what else they permit.
+fn supports(behaviours: &[BehaviourView], screen: Screen) -> String {
+    let mut table = screen.list();
+    let supported = behaviours.iter().filter_map(|rule| Some((rule, rule.support?)));
+    for (rule, support) in supported {
+        let paths = count(support.paths, "path");
+        let text = format!(
+            "holds for {paths} that were seen, in {} windows, and permits every other one of this kind",
+            support.windows
+        );
+        table.add_row([
+            screen.cell(rule.parts.subject(), Tone::Plain),
+            screen.cell(text, Tone::Notable),
+        ]);
+    }
+    if table.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", lines(&table))
 }
 
 fn windows(counted: u64, lost: u64) -> String {

@@ -96,6 +96,18 @@ pub struct BehaviourView {
     pub windows: u64,
     /// What the operator said when accepting it.
     pub note: Option<String>,
+    /// Of a rule for several paths, what supports it.
+    #[serde(default)]
+    pub support: Option<RuleSupportView>,
+}
+
+/// What supports a rule for several paths: what was seen that it holds for. What it permits beyond that was never seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleSupportView {
+    /// Different paths.
+    pub paths: u64,
+    /// Observation windows in which they were seen, added up.
+    pub windows: u64,
 }
 
 /// How a behaviour came into a profile.

@@ -15,6 +15,7 @@ use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileB
 use crate::profile::model::{
     self, AcceptedDrift, DRIFT_MAX, Evidence, ExecInEntry, ImageRecord, REFERENCES_MAX, Role,
 };
+use crate::profile::pattern::PathPattern;
 use crate::text::ByteText;
 
 /// What is wrong, and where.
@@ -96,7 +97,8 @@ impl RoleProfile {
             value, referenced, ..
         } in entry.files
         {
-            let behaviour = file(value.layer, value.path, value.operation);
+            let pattern = pattern("files", referenced, value.path, value.pattern)?;
+            let behaviour = file(value.layer, pattern, value.operation);
             own.insert("files", referenced, behaviour, seen_in(value.windows))?;
         }
         for Spanned {
@@ -123,7 +125,8 @@ impl RoleProfile {
             value, referenced, ..
         } in entry.files_in
         {
-            let behaviour = file(value.layer, value.path, value.operation);
+            let pattern = pattern("filesIn", referenced, value.path, value.pattern)?;
+            let behaviour = file(value.layer, pattern, value.operation);
             let entry = proposal(value.windows, value.accepted);
             entered.insert("filesIn", referenced, behaviour, entry)?;
         }
@@ -195,12 +198,16 @@ impl RoleProfile {
                     applet: exec.applet.clone(),
                     windows,
                 })),
-                Behaviour::File(file) => entry.files.push(wire::unplaced(wire::FileEntry {
-                    layer: file.layer,
-                    path: file.pattern.text().clone(),
-                    operation: file.operation,
-                    windows,
-                })),
+                Behaviour::File(file) => {
+                    let (path, pattern) = path_and_pattern(&file.pattern);
+                    entry.files.push(wire::unplaced(wire::FileEntry {
+                        layer: file.layer,
+                        path,
+                        pattern,
+                        operation: file.operation,
+                        windows,
+                    }));
+                }
                 Behaviour::Cap(cap) => entry.capabilities.push(wire::unplaced(wire::CapEntry {
                     capability: cap.capability,
                     namespace: cap.namespace,
@@ -219,13 +226,17 @@ impl RoleProfile {
                     windows,
                     accepted,
                 })),
-                Behaviour::File(file) => entry.files_in.push(wire::unplaced(wire::FileInEntry {
-                    layer: file.layer,
-                    path: file.pattern.text().clone(),
-                    operation: file.operation,
-                    windows,
-                    accepted,
-                })),
+                Behaviour::File(file) => {
+                    let (path, pattern) = path_and_pattern(&file.pattern);
+                    entry.files_in.push(wire::unplaced(wire::FileInEntry {
+                        layer: file.layer,
+                        path,
+                        pattern,
+                        operation: file.operation,
+                        windows,
+                        accepted,
+                    }));
+                }
                 Behaviour::Cap(cap) => entry.capabilities_in.push(wire::unplaced(wire::CapInEntry {
                     capability: cap.capability,
                     namespace: cap.namespace,
@@ -298,12 +309,37 @@ fn program(layer: wire::LearnedLayer, path: ByteText, applet: Option<ByteText>) 
     Behaviour::Exec(ExecBehaviour { layer, path, applet })
 }
 
-fn file(layer: Layer, path: ByteText, operation: FileOperation) -> Behaviour {
+fn file(layer: Layer, pattern: FilePattern, operation: FileOperation) -> Behaviour {
     Behaviour::File(FileBehaviour {
         layer,
-        pattern: FilePattern::Exact(path),
+        pattern,
         operation,
     })
+}
+
+/// Which files an entry of the list `field` is about.
+fn pattern(
+    field: &str,
+    location: Location,
+    path: Option<ByteText>,
+    pattern: Option<PathPattern>,
+) -> Result<FilePattern, Problem> {
+    match (path, pattern) {
+        (Some(path), None) => Ok(FilePattern::Exact(path)),
+        (None, Some(pattern)) => Ok(FilePattern::Pattern(pattern)),
+        _ => Err(problem(
+            location,
+            format!("{field}: exactly one of `path` and `pattern` must be given"),
+        )),
+    }
+}
+
+/// The two fields of which an entry about files has one.
+fn path_and_pattern(pattern: &FilePattern) -> (Option<ByteText>, Option<PathPattern>) {
+    match pattern {
+        FilePattern::Exact(path) => (Some(path.clone()), None),
+        FilePattern::Pattern(pattern) => (None, Some(pattern.clone())),
+    }
 }
 
 fn cap(capability: Capability, namespace: UserNamespace, outcome: CapOutcome) -> Behaviour {

@@ -34,6 +34,7 @@ text! {
     Sha256, "^[0-9a-f]{64}$", "SHA-256 of a file's content.";
     FilePath, "^(/[^/]+)+$", "Absolute path without empty, `.` or `..` components.";
     CapabilityName, "^CAP_[A-Z0-9_]+$", "Name of a capability, as `linux/capability.h` has it.";
+    Pattern, "^/.+$", "Rule for more than one path: types in braces stand for what varies, `/**` at the end for all below.";
     RolePath, "^.+$", "Path of an entrypoint.";
 }
 

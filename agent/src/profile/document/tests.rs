@@ -81,6 +81,7 @@ roles:
     - 1111111111111111111111111111111111111111111111111111111111111111
   files:
   - {layer: upper, path: /run/a.pid, operation: create, windows: 2}
+  - {layer: upper, pattern: '/tmp/a-{random}/**', operation: create}
   capabilities:
   - {capability: CAP_NET_RAW, namespace: initial, outcome: granted}
   filesIn:
@@ -262,18 +263,33 @@ const WRONG: &[(&str, &str, &str)] = &[
     (
         "  capabilities:\n",
         "  - {layer: upper, path: /run/a.pid, operation: create}\n  capabilities:\n",
-        "f.yaml:20:5: files: `create upper /run/a.pid` occurs twice",
+        "f.yaml:21:5: files: `create upper /run/a.pid` occurs twice",
+    ),
+    (
+        "'/tmp/a-{random}/**'",
+        "/tmp/a",
+        "f.yaml:20:29: `/tmp/a` is no rule for paths: nothing in it varies",
+    ),
+    (
+        "pattern: ",
+        "path: /tmp/a, pattern: ",
+        "f.yaml:20:5: files: exactly one of `path` and `pattern` must be given",
+    ),
+    (
+        "path: /run/a.pid, ",
+        "",
+        "f.yaml:19:5: files: exactly one of `path` and `pattern` must be given",
     ),
     (
         "CAP_NET_RAW",
         "NET_RAW",
-        "f.yaml:21:18: `NET_RAW` is no capability: expected a name as `CAP_NET_RAW`",
+        "f.yaml:22:18: `NET_RAW` is no capability: expected a name as `CAP_NET_RAW`",
     ),
     ("namespace: initial, ", "", "missing field `namespace`"),
     (
         "capabilitiesIn:",
         "capabilitiesIn:\n  - {capability: CAP_41, namespace: other, outcome: refused, accepted: false}",
-        "f.yaml:26:5: capabilitiesIn: `CAP_41 refused in a user namespace of its own` occurs twice",
+        "f.yaml:27:5: capabilitiesIn: `CAP_41 refused in a user namespace of its own` occurs twice",
     ),
     (", accepted: false", "", "missing field `accepted`"),
     ("roles:", "roles: []\n---\nroles:", "Documents"),
@@ -311,7 +327,7 @@ fn what_is_wrong_is_told_with_its_place_and_field() {
         .expect_err("twice")
         .to_string();
     assert!(
-        error.starts_with("f.yaml:26:3: roles: role `/init` occurs twice"),
+        error.starts_with("f.yaml:27:3: roles: role `/init` occurs twice"),
         "{error}"
     );
 }
@@ -333,7 +349,7 @@ fn bombs_are_refused_before_they_go_off() {
         (deep_block, "f.yaml:"),
         (
             format!("{MINIMAL}{}", "- role: /a\n".repeat(1 << 14)),
-            "f.yaml:27:3: roles: role `/a` occurs twice",
+            "f.yaml:28:3: roles: role `/a` occurs twice",
         ),
     ] {
         let error = ProfileDocument::parse(text.as_bytes(), "f.yaml")

@@ -11,6 +11,7 @@ use serde_saphyr::{Location, Spanned};
 use crate::behaviour::Capability;
 use crate::image::ImageDigest;
 use crate::profile::model::{ContentHash, ObservationCounts, Role, WindowCounts};
+use crate::profile::pattern::PathPattern;
 use crate::text::ByteText;
 
 /// Version of the document's format.
@@ -180,9 +181,22 @@ pub(super) struct FileEntry {
     #[serde(with = "crate::tag")]
     #[cfg_attr(test, schemars(with = "super::schema::AnyLayer"))]
     pub(super) layer: Layer,
-    /// Its path.
+    /// Its path; either this or `pattern` is given.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
-    pub(super) path: ByteText,
+    pub(super) path: Option<ByteText>,
+    /// A rule for more than one path.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(test, schemars(with = "super::schema::Pattern"))]
+    pub(super) pattern: Option<PathPattern>,
     /// What is done with it.
     #[serde(with = "crate::tag")]
     #[cfg_attr(test, schemars(with = "super::schema::Operation"))]
@@ -202,9 +216,22 @@ pub(super) struct FileInEntry {
     #[serde(with = "crate::tag")]
     #[cfg_attr(test, schemars(with = "super::schema::AnyLayer"))]
     pub(super) layer: Layer,
-    /// Its path.
+    /// Its path; either this or `pattern` is given.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
     #[cfg_attr(test, schemars(with = "super::schema::FilePath"))]
-    pub(super) path: ByteText,
+    pub(super) path: Option<ByteText>,
+    /// A rule for more than one path.
+    #[serde(
+        default,
+        deserialize_with = "present",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[cfg_attr(test, schemars(with = "super::schema::Pattern"))]
+    pub(super) pattern: Option<PathPattern>,
     /// What is done with it.
     #[serde(with = "crate::tag")]
     #[cfg_attr(test, schemars(with = "super::schema::Operation"))]
@@ -349,8 +376,8 @@ fn is_false(value: &bool) -> bool {
 }
 
 /// Reads a field that may be missing but not null: `null` and `~` are names that a container can choose.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<ByteText>, D::Error> {
-    ByteText::deserialize(deserializer).map(Some)
+fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(deserializer: D) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl From<LearnedLayer> for Layer {

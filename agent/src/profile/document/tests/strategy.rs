@@ -4,10 +4,12 @@ use proptest::prelude::*;
 
 use agent_common::cap::{CAPABILITIES_MAX, CapOutcome, UserNamespace};
 use agent_common::file::FileOperation;
+use agent_common::normal_form::{Form, Pattern};
 
 use super::super::*;
 use crate::behaviour::{CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
 use crate::profile::model::{self, ContentHash, PATH_BYTES_MAX, WindowCounts};
+use crate::profile::pattern::PathPattern;
 
 /// Names that a YAML reader could take for something else, and names that attack a terminal or a parser.
 pub(super) const HOSTILE_NAMES: &[&[u8]] = &[
@@ -126,12 +128,32 @@ fn program() -> impl Strategy<Value = Behaviour> {
 fn file() -> impl Strategy<Value = Behaviour> {
     let layer = prop::sample::select(Layer::ALL);
     let operation = prop::sample::select(FileOperation::ALL);
-    (layer, path(), operation).prop_map(|(layer, path, operation)| {
+    (layer, file_pattern(), operation).prop_map(|(layer, pattern, operation)| {
         Behaviour::File(FileBehaviour {
             layer,
-            pattern: FilePattern::Exact(path),
+            pattern,
             operation,
         })
+    })
+}
+
+/// A path, everything below it, or its form where it has one.
+fn file_pattern() -> impl Strategy<Value = FilePattern> {
+    let varying = "(/[a-z0-9]{1,8}){0,2}/[a-z]{2,5}-[0-9]{4,9}\\.[a-z]"
+        .prop_map(|path| ByteText::from(path.into_bytes()));
+    (prop_oneof![path(), varying], 0..3_u8).prop_map(|(path, kind)| {
+        let bytes = path.as_bytes();
+        let pattern = match kind {
+            0 => None,
+            1 => Pattern::subtree(Form::exact(bytes)).ok(),
+            _ => Pattern::form(Form::of_path(bytes)).ok(),
+        };
+        let pattern = pattern.map(PathPattern::from);
+        // The escapes make of a long path a longer text.
+        match pattern.filter(|pattern| pattern.to_string().len() <= PATH_BYTES_MAX) {
+            Some(pattern) => FilePattern::Pattern(pattern),
+            None => FilePattern::Exact(path),
+        }
     })
 }
 

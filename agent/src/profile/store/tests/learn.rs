@@ -82,6 +82,11 @@ fn files_of_every_layer_and_capabilities_are_learned_and_kept() {
             behaviours.push(file(layer, "/etc/passwd", operation));
         }
     }
+    behaviours.push(Behaviour::File(FileBehaviour {
+        layer: Layer::Upper,
+        pattern: FilePattern::Pattern("/tmp/\\xff-{random}".parse().expect("a rule")),
+        operation: FileOperation::Create,
+    }));
     let batch: Vec<_> = [Section::Main, Section::ExecIn]
         .into_iter()
         .flat_map(|section| behaviours.iter().map(move |one| (section, one.clone())))

@@ -1,0 +1,84 @@
+//! What a profile was learned from: containers, and observation windows per domain.
+
+use agent_common::domain::Domain;
+use serde::{Deserialize, Serialize};
+
+/// What a profile was learned from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObservationCounts {
+    /// Container instances that were observed.
+    pub instances: u64,
+    /// Of domain exec.
+    #[serde(flatten)]
+    pub exec: WindowCounts,
+    /// Of domain file. Not in rows that were written before it was watched.
+    #[serde(default)]
+    pub file: WindowCounts,
+    /// Of domain cap. Not in rows that were written before it was watched.
+    #[serde(default)]
+    pub cap: WindowCounts,
+}
+
+/// The observation windows of one domain.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowCounts {
+    /// Windows that count: observed without a lost record.
+    pub windows: u64,
+    /// Windows that do not count, because records were lost in them.
+    pub lost_windows: u64,
+    /// Records that were lost.
+    pub lost_records: u64,
+}
+
+// === impl ObservationCounts ===
+
+impl ObservationCounts {
+    /// Adds `other`; counters stop at their maximum.
+    pub fn add(&mut self, other: &Self) {
+        self.instances = self.instances.saturating_add(other.instances);
+        self.exec.add(&other.exec);
+        self.file.add(&other.file);
+        self.cap.add(&other.cap);
+    }
+
+    /// The windows of `domain`; none for one that is not learned.
+    #[must_use]
+    pub fn of(&self, domain: Domain) -> WindowCounts {
+        match domain {
+            Domain::Exec => self.exec,
+            Domain::File => self.file,
+            Domain::Cap => self.cap,
+            Domain::Library | Domain::Syscall => WindowCounts::default(),
+        }
+    }
+
+    /// The same, to be counted in; `None` for a domain that is not learned.
+    pub fn of_mut(&mut self, domain: Domain) -> Option<&mut WindowCounts> {
+        match domain {
+            Domain::Exec => Some(&mut self.exec),
+            Domain::File => Some(&mut self.file),
+            Domain::Cap => Some(&mut self.cap),
+            Domain::Library | Domain::Syscall => None,
+        }
+    }
+}
+
+// === impl WindowCounts ===
+
+impl WindowCounts {
+    /// Adds `other`; counters stop at their maximum.
+    pub fn add(&mut self, other: &Self) {
+        self.windows = self.windows.saturating_add(other.windows);
+        self.lost_windows = self.lost_windows.saturating_add(other.lost_windows);
+        self.lost_records = self.lost_records.saturating_add(other.lost_records);
+    }
+
+    /// Adds one window, in which `lost` records were lost.
+    pub fn count_window(&mut self, lost: u64) {
+        self.add(&Self {
+            windows: u64::from(lost == 0),
+            lost_windows: u64::from(lost > 0),
+            lost_records: lost,
+        });
+    }
+}
