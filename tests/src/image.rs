@@ -6,7 +6,7 @@
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, ensure};
@@ -135,6 +135,17 @@ fn fill(environment: &Environment, root: &Path, mark: &str) -> anyhow::Result<()
     Ok(())
 }
 
+/// The loader and the libraries that a program of this machine needs, by their paths.
+pub fn libraries_of(program: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let ldd = Command::new("ldd")
+        .arg(program)
+        .output()
+        .context("cannot run ldd")?;
+    let text = String::from_utf8_lossy(&ldd.stdout);
+    let paths = text.split_whitespace().filter(|word| word.starts_with('/'));
+    Ok(paths.map(PathBuf::from).collect())
+}
+
 fn install(source: &Path, target: &Path, mode: u32) -> anyhow::Result<()> {
     fs::copy(source, target)
         .with_context(|| format!("cannot copy {} to {}", source.display(), target.display()))?;
@@ -144,19 +155,15 @@ fn install(source: &Path, target: &Path, mode: u32) -> anyhow::Result<()> {
 
 /// Puts in place what [`DYNAMIC`] and [`LOADED`] need.
 fn link_dynamically(program: &Path, root: &Path) -> anyhow::Result<()> {
-    let ldd = Command::new("ldd")
-        .arg(program)
-        .output()
-        .context("cannot run ldd")?;
-    let text = String::from_utf8_lossy(&ldd.stdout);
-    for library in text.split_whitespace().filter(|word| word.starts_with('/')) {
-        let target = root.join(&library[1..]);
+    let libraries = libraries_of(program)?;
+    for library in &libraries {
+        let target = root.join(library.strip_prefix("/")?);
         fs::create_dir_all(target.parent().unwrap_or(root))?;
-        install(Path::new(library), &target, 0o755)?;
+        install(library, &target, 0o755)?;
     }
     ensure!(
         root.join(&LOADER[1..]).exists(),
-        "{} names another loader than {LOADER}: {text}",
+        "{} names another loader than {LOADER}: {libraries:?}",
         program.display()
     );
     let mut content = fs::read(program)?;

@@ -18,8 +18,8 @@ use super::report::Report;
 use super::{Options, Progress, ground};
 use crate::agent::Agent;
 use crate::environment::Environment;
+use crate::image;
 use crate::runtime::{Container, Docker, Layout};
-use crate::{image, support};
 
 /// How much is measured if nothing else is said: about eight seconds a round.
 pub const USUAL: Options = Options {
@@ -140,10 +140,7 @@ impl Bench {
             let mut calls = self.inside_calls.iter();
             calls.try_for_each(|call| self.inside.measure(WARM_UP, &call.request).map(drop))
         })?;
-        let mut tiers = Vec::new();
-        for domain in ["exec", "file", "cap"] {
-            tiers.push(format!("{domain} `{}`", support::tier(&agent, domain)?));
-        }
+        let tiers = ground::tiers(&agent)?;
         agent.stop()?;
         Ok(tiers)
     }

@@ -10,6 +10,7 @@ use anyhow::{Context as _, ensure};
 use crate::agent::{Agent, Options};
 use crate::runtime::{Container, Docker};
 use crate::service::Stop;
+use crate::support;
 
 /// The name of the agent, and so of its state.
 const AGENT: &str = "bench";
@@ -56,6 +57,12 @@ pub fn learn(agent: &Agent, mut once: impl FnMut() -> anyhow::Result<()>) -> any
 /// Records that the kernel programs had to send so far.
 pub fn generated(agent: &Agent) -> anyhow::Result<u64> {
     agent.counter("generated")
+}
+
+/// What this kernel can do about each domain that is measured.
+pub fn tiers(agent: &Agent) -> anyhow::Result<Vec<String>> {
+    let tier = |domain| Ok(format!("{domain} `{}`", support::tier(agent, domain)?));
+    ["exec", "file", "cap"].into_iter().map(tier).collect()
 }
 
 /// Nothing of what is measured is a deviation.

@@ -6,7 +6,10 @@
 
 pub mod alternate;
 pub mod calls;
+pub mod compile;
+pub mod compiler;
 pub mod exec;
+pub mod footprint;
 mod ground;
 mod load;
 pub mod program;
@@ -29,6 +32,8 @@ pub enum Part {
     Exec,
     /// Single system calls: open with close, and one that is nobody's business.
     Calls,
+    /// Compiling a C program with hundreds of headers.
+    Compile,
 }
 
 /// How much is measured.
@@ -42,13 +47,14 @@ pub struct Options {
 
 impl Part {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 2] = [Self::Exec, Self::Calls];
+    pub const ALL: [Self; 3] = [Self::Exec, Self::Calls, Self::Compile];
 
     /// Measures. What `rounds` and `sample` do not say is as the part's own usual. Says on standard error how far it is.
     pub fn run(self, rounds: Option<u32>, sample: Option<u32>) -> anyhow::Result<Report> {
         let usual = match self {
             Self::Exec => exec::USUAL,
             Self::Calls => calls::USUAL,
+            Self::Compile => compile::USUAL,
         };
         let options = Options {
             rounds: rounds.unwrap_or(usual.rounds),
@@ -63,6 +69,7 @@ impl Part {
         match self {
             Self::Exec => exec::run(options, &progress),
             Self::Calls => calls::run(options, &progress),
+            Self::Compile => compile::run(options, &progress),
         }
     }
 }

@@ -18,7 +18,7 @@ const RUNS_SHOWN: f64 = 0.005;
 pub struct Ratios {
     /// In one word.
     pub part: &'static str,
-    /// What is counted: `start` or `call`.
+    /// What is counted: `start`, `call` or `compilation`.
     pub of: &'static str,
     /// The unit that a time is shown in.
     pub unit: Unit,
@@ -46,6 +46,8 @@ pub struct Place {
 /// A unit of time.
 #[derive(Clone, Copy, Debug)]
 pub enum Unit {
+    /// Milliseconds.
+    Ms,
     /// Microseconds.
     Us,
     /// Nanoseconds.
@@ -173,6 +175,7 @@ impl Ratios {
 impl Unit {
     fn name(self) -> &'static str {
         match self {
+            Self::Ms => "ms",
             Self::Us => "us",
             Self::Ns => "ns",
         }
@@ -180,7 +183,8 @@ impl Unit {
 
     fn show(self, ns: f64) -> String {
         match self {
-            Self::Us => format!("{:.1}", ns / 1000.0),
+            Self::Ms => format!("{:.1}", ns / 1e6),
+            Self::Us => format!("{:.1}", ns / 1e3),
             Self::Ns => format!("{ns:.0}"),
         }
     }
