@@ -18,7 +18,8 @@ const PAGE: &str = "docs/benchmarks.md";
 /// What the command line says. What can be measured, and how much of it is usual, `tests/src/bench` knows.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
-    /// What is measured: `exec` (the start of a program) or `calls` (open with close, getpid). All of it if nothing is named.
+    /// What is measured: `exec` (the start of a program), `calls` (open with close, getpid), `compile` (a C program with
+    /// hundreds of headers) or `scale` (many containers). All of it if nothing is named.
     part: Option<String>,
     /// Rounds without and with the agent, in turn.
     #[arg(long)]

@@ -78,16 +78,7 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
     report.tables.insert(1, agent_grid(&footprint, &taken));
     report.numbers.insert(
         "agent".to_owned(),
-        json!({
-            "elapsed_s": taken.elapsed.as_secs_f64(),
-            "cpu_s": taken.cpu.as_secs_f64(),
-            "memory_bytes": footprint.memory_bytes,
-            "program_bytes": footprint.program_bytes,
-            "answering_bytes": footprint.answering_bytes,
-            "map_bytes": footprint.map_bytes,
-            "generated": taken.generated,
-            "lost": taken.lost,
-        }),
+        json!({"footprint": footprint.to_json(), "taken": taken.to_json()}),
     );
     Ok(report)
 }
@@ -103,51 +94,33 @@ fn situations() -> Vec<Situation> {
 
 /// What the agent took, for people.
 fn agent_grid(footprint: &Footprint, taken: &Taken) -> Grid {
+    let goal = format!("below {:.1} %", GOAL_CPU_SHARE * 100.0);
     let mut grid = Grid::new(&["the agent, while the container compiles", "", "goal"]);
-    let mut line =
-        |name: &str, value: String, goal: String| grid.lines.push(vec![name.to_owned(), value, goal]);
-    line(
-        "time",
-        format!("{:.1} s", taken.elapsed.as_secs_f64()),
-        String::new(),
-    );
-    line(
-        "CPU time",
-        format!(
-            "{:.2} s, {:.2} % of one processor",
-            taken.cpu.as_secs_f64(),
-            taken.cpu_share * 100.0
+    for (name, value, goal) in [
+        (
+            "processor",
+            taken.processor(),
+            verdict(&goal, taken.cpu_share < GOAL_CPU_SHARE),
         ),
-        verdict(
-            &format!("below {:.1} %", GOAL_CPU_SHARE * 100.0),
-            taken.cpu_share < GOAL_CPU_SHARE,
+        ("memory", footprint.memory(), String::new()),
+        (
+            "memory of the process that answers before executions",
+            mib(footprint.answering_bytes),
+            String::new(),
         ),
-    );
-    line(
-        "memory (of it the program's own file)",
-        format!(
-            "{} ({})",
-            mib(footprint.memory_bytes),
-            mib(footprint.program_bytes)
+        (
+            "the kernel's memory for maps",
+            mib(footprint.map_bytes),
+            String::new(),
         ),
-        String::new(),
-    );
-    line(
-        "memory of the process that answers before executions",
-        mib(footprint.answering_bytes),
-        String::new(),
-    );
-    line(
-        "the kernel's memory for maps",
-        mib(footprint.map_bytes),
-        String::new(),
-    );
-    line(
-        "records",
-        taken.generated.to_string(),
-        verdict("0", taken.generated == 0),
-    );
-    line("of them lost", taken.lost.to_string(), String::new());
+        (
+            "records",
+            format!("{}, of them {} lost", taken.generated, taken.lost),
+            verdict("0", taken.generated == 0),
+        ),
+    ] {
+        grid.lines.push(vec![name.to_owned(), value, goal]);
+    }
     grid
 }
 

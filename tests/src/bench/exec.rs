@@ -102,9 +102,9 @@ impl Bench {
     fn prepare(options: Options) -> anyhow::Result<Self> {
         let docker = Docker::start(Layout::Hybrid)?;
         let outside = docker.directory().join("nothing");
-        install(&outside)?;
+        program::install_nothing(&outside)?;
         image::build_with(&docker, IMAGE, "bench", |root| {
-            install(&root.join(&PROGRAM[1..]))?;
+            program::install_nothing(&root.join(&PROGRAM[1..]))?;
             std::fs::copy(Environment::get().fixture(FIXTURE), root.join(&LOAD[1..]))?;
             Ok(())
         })?;
@@ -188,12 +188,4 @@ impl Bench {
         agent.stop()?;
         Ok(places)
     }
-}
-
-/// Puts the program that is started where it is to lie.
-fn install(path: &std::path::Path) -> anyhow::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::write(path, program::nothing())?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))?;
-    Ok(())
 }

@@ -6,6 +6,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use serde_json::{Value, json};
 
 use crate::agent::Agent;
 
@@ -21,8 +22,11 @@ pub struct Footprint {
     cpu: Duration,
     /// Memory of the agent that is in use (`VmRSS`), bytes.
     pub memory_bytes: u64,
-    /// Of it, what is shared with files: the program itself (`RssFile`), bytes.
-    pub program_bytes: u64,
+    /// Of it, the agent's own data (`RssAnon`), bytes.
+    pub own_bytes: u64,
+    /// Of it, maps of the kernel's that it has in its address space: the ring buffer, each page of it twice, bytes. The rest is
+    /// the agent's program and the C library, as files.
+    pub mapped_bytes: u64,
     /// Memory of the process that answers before executions, bytes; 0 if there is none.
     pub answering_bytes: u64,
     /// Memory that the kernel accounts for the agent's maps, bytes.
@@ -62,12 +66,36 @@ impl Footprint {
             at,
             cpu,
             memory_bytes: status(agent.pid(), "VmRSS")?,
-            program_bytes: status(agent.pid(), "RssFile")?,
+            own_bytes: status(agent.pid(), "RssAnon")?,
+            mapped_bytes: mapped(&read(agent.pid(), "smaps")?),
             answering_bytes: answering.map_or(Ok(0), |process| status(process, "VmRSS"))?,
             map_bytes: map_bytes(agent.pid())?,
             generated: agent.counter("generated")?,
             lost: agent.counter("lost_ring")? + agent.counter("lost_quota")?,
         })
+    }
+
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "memory_bytes": self.memory_bytes,
+            "own_bytes": self.own_bytes,
+            "mapped_bytes": self.mapped_bytes,
+            "answering_bytes": self.answering_bytes,
+            "map_bytes": self.map_bytes,
+        })
+    }
+
+    /// The agent's memory, for a cell.
+    #[must_use]
+    pub fn memory(&self) -> String {
+        format!(
+            "{}: data {}, ring buffer {}, the rest is the program",
+            mib(self.memory_bytes),
+            mib(self.own_bytes),
+            mib(self.mapped_bytes)
+        )
     }
 
     /// What was added since `before`.
@@ -82,6 +110,30 @@ impl Footprint {
             generated: self.generated.saturating_sub(before.generated),
             lost: self.lost.saturating_sub(before.lost),
         }
+    }
+}
+
+impl Taken {
+    /// For programs.
+    #[must_use]
+    pub fn to_json(&self) -> Value {
+        json!({
+            "elapsed_s": self.elapsed.as_secs_f64(),
+            "cpu_s": self.cpu.as_secs_f64(),
+            "generated": self.generated,
+            "lost": self.lost,
+        })
+    }
+
+    /// The CPU time, for a cell.
+    #[must_use]
+    pub fn processor(&self) -> String {
+        format!(
+            "{:.2} s in {:.0} s: {:.2} % of one",
+            self.cpu.as_secs_f64(),
+            self.elapsed.as_secs_f64(),
+            self.cpu_share * 100.0
+        )
     }
 }
 
@@ -122,8 +174,25 @@ fn status(process: u32, name: &str) -> anyhow::Result<u64> {
 }
 
 fn kib(text: &str, name: &str) -> Option<u64> {
-    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
-    line.strip_prefix(':')?.trim().strip_suffix(" kB")?.parse().ok()
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))?;
+    value.trim().strip_suffix(" kB")?.parse().ok()
+}
+
+/// Of `/proc/PID/smaps` what belongs to maps of the kernel's, bytes.
+fn mapped(smaps: &str) -> u64 {
+    let mut is_map = false;
+    let mut sum = 0;
+    for line in smaps.lines() {
+        // A mapping begins with its addresses, in hexadecimal; a size with its name.
+        match line.split_once(' ').map_or(line, |(first, _)| first) {
+            "Rss:" if is_map => sum += kib(line, "Rss").unwrap_or(0) << 10,
+            first if !first.ends_with(':') => is_map = line.ends_with("anon_inode:bpf-map"),
+            _ => {}
+        }
+    }
+    sum
 }
 
 /// What the kernel accounts for all maps that the process has open (`memlock` in `/proc/PID/fdinfo`). Those that grow are counted
@@ -164,6 +233,14 @@ mod tests {
         let text = "VmRSSx:\t1 kB\nVmRSS:\t  2048 kB\nThreads:\t3\n";
         assert_eq!(kib(text, "VmRSS"), Some(2048));
         assert_eq!(kib(text, "Threads"), None);
+    }
+
+    #[test]
+    fn maps_of_the_kernel_are_told_from_files() {
+        let smaps = "7f00-7f01 r--p 00000000 00:0f 12   /usr/lib/libc.so.6\nRss:      100 kB\n\
+            7f02-7f03 r--s 00001000 00:0e 1051   anon_inode:bpf-map\nSize:   16384 kB\nRss:   16384 kB\n\
+            7f04-7f05 rw-p 00000000 00:00 0 \nRss:      4 kB\n";
+        assert_eq!(mapped(smaps), 16 << 20);
     }
 
     #[test]

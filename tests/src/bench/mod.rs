@@ -16,6 +16,7 @@ pub mod program;
 pub mod programs;
 mod ratios;
 pub mod report;
+pub mod scale;
 pub mod statistics;
 
 use std::time::Instant;
@@ -34,6 +35,8 @@ pub enum Part {
     Calls,
     /// Compiling a C program with hundreds of headers.
     Compile,
+    /// A hundred containers with profiles of a thousand rules.
+    Scale,
 }
 
 /// How much is measured.
@@ -47,7 +50,7 @@ pub struct Options {
 
 impl Part {
     /// All of them, in the order in which they are measured.
-    pub const ALL: [Self; 3] = [Self::Exec, Self::Calls, Self::Compile];
+    pub const ALL: [Self; 4] = [Self::Exec, Self::Calls, Self::Compile, Self::Scale];
 
     /// Measures. What `rounds` and `sample` do not say is as the part's own usual. Says on standard error how far it is.
     pub fn run(self, rounds: Option<u32>, sample: Option<u32>) -> anyhow::Result<Report> {
@@ -55,6 +58,7 @@ impl Part {
             Self::Exec => exec::USUAL,
             Self::Calls => calls::USUAL,
             Self::Compile => compile::USUAL,
+            Self::Scale => scale::USUAL,
         };
         let options = Options {
             rounds: rounds.unwrap_or(usual.rounds),
@@ -70,6 +74,7 @@ impl Part {
             Self::Exec => exec::run(options, &progress),
             Self::Calls => calls::run(options, &progress),
             Self::Compile => compile::run(options, &progress),
+            Self::Scale => scale::run(options, &progress),
         }
     }
 }

@@ -1,7 +1,10 @@
-//! A program without a C library, made here byte by byte: all it does is end.
+//! Programs without a C library, made here byte by byte: one only ends, the other only waits.
 //!
 //! Output: an executable file of 64-bit x86 in its smallest ordinary form (System V ABI, ELF-64 object file format): a header, one
 //! program header, and the code behind them.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
 
 /// Where the file is loaded: the usual address of programs that are not position-independent.
 const ADDRESS: u64 = 0x40_0000;
@@ -11,13 +14,35 @@ const HEADER_BYTES: u16 = 64;
 const PROGRAM_HEADER_BYTES: u16 = 56;
 
 /// `exit(0)`: number 60 in `eax`, status 0 in `edi`, `syscall`.
-const CODE: [u8; 9] = [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
+const END: [u8; 9] = [0xb8, 60, 0, 0, 0, 0x31, 0xff, 0x0f, 0x05];
+/// `pause()`: number 34 in `eax`, `syscall`, and from the beginning again.
+const WAIT: [u8; 9] = [0xb8, 34, 0, 0, 0, 0x0f, 0x05, 0xeb, 0xf7];
 
-/// The file's content.
+/// The content of a program that ends at once, with success.
 #[must_use]
 pub fn nothing() -> Vec<u8> {
+    file(&END)
+}
+
+/// Puts a program that ends at once, with success, at a path.
+pub fn install_nothing(path: &Path) -> std::io::Result<()> {
+    install(path, &END)
+}
+
+/// Puts a program that waits until it is killed at a path.
+pub fn install_idle(path: &Path) -> std::io::Result<()> {
+    install(path, &WAIT)
+}
+
+fn install(path: &Path, code: &[u8]) -> std::io::Result<()> {
+    std::fs::write(path, file(code))?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755))
+}
+
+/// The content of a file with this code.
+fn file(code: &[u8]) -> Vec<u8> {
     let start = u64::from(HEADER_BYTES + PROGRAM_HEADER_BYTES);
-    let size = start + CODE.len() as u64;
+    let size = start + code.len() as u64;
     // 64 bits, little-endian, version 1, System V.
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     // An executable (2) for x86-64 (62), version 1.
@@ -40,21 +65,28 @@ pub fn nothing() -> Vec<u8> {
     for word in [0, ADDRESS, ADDRESS, size, size, 0x1000] {
         file.extend(word.to_le_bytes());
     }
-    file.extend(CODE);
+    file.extend(code);
     file
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
+    use super::*;
+    use std::os::unix::process::ExitStatusExt as _;
+    use std::process::Command;
 
     #[test]
-    fn it_runs_and_succeeds() {
+    fn one_succeeds_and_the_other_waits() {
         let directory = tempfile::tempdir().expect("a directory");
-        let program = directory.path().join("nothing");
-        std::fs::write(&program, super::nothing()).expect("a file");
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).expect("executable");
-        let status = std::process::Command::new(&program).status().expect("it starts");
+        let (nothing, idle) = (directory.path().join("nothing"), directory.path().join("idle"));
+        install_nothing(&nothing).expect("a file");
+        let status = Command::new(&nothing).status().expect("it starts");
         assert_eq!(status.code(), Some(0));
+        install_idle(&idle).expect("a file");
+        let mut waiting = Command::new(&idle).spawn().expect("it starts");
+        std::thread::sleep(std::time::Duration::from_millis(100));
+        assert_eq!(waiting.try_wait().expect("a child"), None);
+        waiting.kill().expect("a child");
+        assert_eq!(waiting.wait().expect("a child").signal(), Some(9));
     }
 }
