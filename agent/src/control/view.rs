@@ -329,6 +329,8 @@ pub enum ModeSource {
     Annotation,
     /// Something that nobody may enforce upon.
     Protected,
+    /// Nothing was learned in this domain that could be enforced.
+    Unlearned,
 }
 
 /// `driftlock mode get`.

@@ -76,6 +76,8 @@ pub(super) struct Tracked {
     /// When its cgroup went.
     pub(super) removed: Option<Duration>,
     pub(super) lost_before_window: [u64; DOMAIN_SLOTS],
+    /// By domain: it was counted as an instance that its profile is learned from.
+    pub(super) is_counted: [bool; DOMAIN_SLOTS],
     /// By domain.
     pub(super) told: [Told; DOMAIN_SLOTS],
 }
@@ -149,6 +151,7 @@ impl Tracked {
             is_at_cgroup_limit: false,
             removed: None,
             lost_before_window: [0; DOMAIN_SLOTS],
+            is_counted: [false; DOMAIN_SLOTS],
             told: [Told::default(); DOMAIN_SLOTS],
         }
     }

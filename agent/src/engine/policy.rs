@@ -88,7 +88,13 @@ impl Engine {
         };
         let mut modes = [(Mode::Pending, ModeSource::Default); DOMAIN_SLOTS];
         for &domain in Domain::ALL {
-            modes[domain as usize] = mode_of(domain);
+            modes[domain as usize] = match mode_of(domain) {
+                // The operator's word may be older than the domain, or than the profile's knowledge of it.
+                (Mode::Enforce, _) if is_learned(domain) && !profile.tells_of(domain) => {
+                    (Mode::Monitor, ModeSource::Unlearned)
+                }
+                mode => mode,
+            };
         }
         if profile.scripts {
             flags |= CONTAINER_SCRIPTS_JUDGED;
@@ -113,6 +119,7 @@ impl Engine {
             tracked.not_followed = not_followed;
         }
         Self::log_map_failure(set);
+        self.count_instance(cgroup);
         if has_changed {
             // What was in hand in one mode may be news in another.
             let cleared = self.maps.clear_seen_of(cgroup).map(drop);
@@ -174,7 +181,10 @@ impl Engine {
                 continue;
             }
             match self.store.ensure(&known.key, scripts) {
-                Ok(number) => known.profile = number,
+                Ok(number) => {
+                    known.profile = number;
+                    tracked.is_counted = [false; DOMAIN_SLOTS];
+                }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");
                 }
@@ -194,6 +204,11 @@ fn is_protected(protected: &[String], namespace: &ByteText) -> bool {
     protected
         .iter()
         .any(|protected| protected.as_bytes() == namespace.as_bytes())
+}
+
+/// Whether what a container does in `domain` is learned, apart from its programs, of which every profile tells.
+fn is_learned(domain: Domain) -> bool {
+    matches!(domain, Domain::File | Domain::Cap)
 }
 
 fn mode_source(source: mode::ModeSource) -> ModeSource {

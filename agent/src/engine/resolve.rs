@@ -7,6 +7,8 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
+use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
+
 use super::Engine;
 use super::container::{Known, RESOLVE_WITHIN, RETRY_MAX, Resolution, Search, Tracked};
 use super::learn::Learning;
@@ -14,8 +16,9 @@ use crate::container::containerd::client;
 use crate::container::error::RuntimeError;
 use crate::container::runtimes::{Found, Placer, Question};
 use crate::container::{ContainerId, ContainerInfo};
+use crate::control::view::{Tier, TierView};
 use crate::image::ImageDigest;
-use crate::profile::model::{ObservationCounts, ProfileKey, Role};
+use crate::profile::model::{ObservationCounts, ProfileKey, Role, WindowCounts};
 use crate::profile::store::StoreError;
 
 impl Engine {
@@ -144,6 +147,7 @@ impl Engine {
         if let Some(tracked) = self.containers.get_mut(&cgroup) {
             let had_profile = tracked.known().is_some();
             tracked.resolution = resolution;
+            tracked.is_counted = [false; DOMAIN_SLOTS];
             tracked.next_verification = Some((now, 0));
             if had_profile {
                 // What was in hand by the profile before may be news for this one.
@@ -253,7 +257,7 @@ impl Engine {
         self.store.count_windows(
             &key,
             ObservationCounts {
-                instances: 1,
+                exec: ONE_INSTANCE,
                 ..ObservationCounts::default()
             },
         )?;
@@ -263,6 +267,40 @@ impl Engine {
             profile,
             references,
         })
+    }
+
+    /// Counts a container as observed in the domains other than exec that are watched and learned in it, once in each.
+    pub(super) fn count_instance(&mut self, cgroup: u64) {
+        let tiers = self.tiers();
+        let is_watched = |domain| {
+            let mut tiers = tiers.iter();
+            tiers.any(|tier: &TierView| tier.domain == domain && tier.can > Tier::None)
+        };
+        let Some(tracked) = self.containers.get_mut(&cgroup) else {
+            return;
+        };
+        let Some(key) = tracked.known().map(|known| known.key.clone()) else {
+            return;
+        };
+        let mut counts = ObservationCounts::default();
+        let mut counted = tracked.is_counted;
+        for domain in [Domain::File, Domain::Cap] {
+            let is_new =
+                tracked.mode(domain) == Mode::Learn && !counted[domain as usize] && is_watched(domain);
+            if let Some(count) = counts.of_mut(domain).filter(|_| is_new) {
+                *count = ONE_INSTANCE;
+                counted[domain as usize] = true;
+            }
+        }
+        if counted == tracked.is_counted {
+            return;
+        }
+        match self.store.count_windows(&key, counts) {
+            Ok(()) => tracked.is_counted = counted,
+            Err(error) => {
+                tracing::error!(error = &error as &dyn std::error::Error, profile = %key, "an instance was not counted");
+            }
+        }
     }
 
     /// It is looked up again later.
@@ -292,6 +330,14 @@ impl Engine {
         self.handle_waiting(cgroup, learning);
     }
 }
+
+/// A container that is observed from now on.
+const ONE_INSTANCE: WindowCounts = WindowCounts {
+    instances: 1,
+    windows: 0,
+    lost_windows: 0,
+    lost_records: 0,
+};
 
 /// A container without a command has no role of its own; `/` is no program's path.
 fn role_of(info: &ContainerInfo) -> Role {

@@ -11,9 +11,9 @@ use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
-    BehaviourState, BehaviourView, CgroupsView, CheckedBy, ContainerState, ContainerView, CountersView,
-    DoctorView, DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView,
-    ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
+    BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView,
+    CountersView, DoctorView, DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView,
+    PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -290,7 +290,7 @@ impl Engine {
             mode,
             rules: profile.rules().count() as u64,
             proposals: profile.exec_in.values().filter(|entry| !entry.accepted).count() as u64,
-            instances: profile.counts.instances,
+            instances: profile.counts.exec.instances,
             windows: profile.counts.exec.windows,
             windows_lost: profile.counts.exec.lost_windows,
             coverage: profile.coverage(Domain::Exec),
@@ -370,6 +370,8 @@ impl Engine {
             let id = tracked.id.as_ref().map_or("", |id| id.short());
             Some(support::container_check(id, tracked.not_followed.clone()?))
         }));
+        let present = self.containers.values().filter(|tracked| !tracked.is_removed());
+        checks.extend(present.flat_map(unlearned_checks));
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
         checks.extend(self.answering_checks());
         checks.push(support::memory_check());
@@ -401,6 +403,21 @@ pub(super) fn behaviour_view(
     }
 }
 
+/// The domains of a container in which what was to be enforced is only reported.
+fn unlearned_checks(tracked: &Tracked) -> impl Iterator<Item = Check> {
+    let id = tracked.id.as_ref().map_or("", |id| id.short());
+    let unlearned = Domain::ALL
+        .iter()
+        .filter(|domain| tracked.modes[**domain as usize].1 == ModeSource::Unlearned);
+    unlearned.map(move |domain| {
+        let reason = format!(
+            "nothing was learned of domain {domain}, so that `enforce` only reports there: `driftlock mode set learn --domain \
+             {domain}` begins"
+        );
+        support::container_check(id, reason)
+    })
+}
+
 /// What supports a rule for several paths; `None` for any other behaviour.
 fn support(profile: &Profile, section: Section, behaviour: &Behaviour) -> Option<RuleSupportView> {
     let Behaviour::File(rule) = behaviour else {
@@ -426,6 +443,7 @@ fn domain_profile(profile: &Profile, domain: Domain) -> DomainProfileView {
         domain,
         rules: rules.count() as u64,
         proposals: proposals.count() as u64,
+        instances: counts.instances,
         windows: counts.windows,
         windows_lost: counts.lost_windows,
         coverage: profile.coverage(domain),

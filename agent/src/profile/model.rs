@@ -316,6 +316,13 @@ impl Profile {
         main.chain(exec_in)
     }
 
+    /// Whether it tells anything of `domain`: a container was observed in it, or an operator accepted something. If not, a
+    /// behaviour that it does not hold may be as old as the image.
+    #[must_use]
+    pub fn tells_of(&self, domain: Domain) -> bool {
+        self.counts.of(domain).instances > 0 || self.main.keys().any(|behaviour| behaviour.domain() == domain)
+    }
+
     /// Whether `section` has `behaviour`, be it as a proposal.
     #[must_use]
     pub fn contains(&self, section: Section, behaviour: &Behaviour) -> bool {

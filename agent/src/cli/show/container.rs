@@ -128,6 +128,7 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
         ModeSource::Container => " (its own)",
         ModeSource::Annotation => " (its pod's)",
         ModeSource::Protected => " (protected)",
+        ModeSource::Unlearned => " (nothing learned)",
     };
     let provisional = (container.state == ContainerState::Provisional).then(|| ", provisional".to_owned());
     let text = std::iter::once(format!("{}{source}", first.mode))

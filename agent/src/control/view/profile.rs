@@ -62,6 +62,8 @@ pub struct DomainProfileView {
     pub rules: u64,
     /// Behaviours that wait for an operator's word.
     pub proposals: u64,
+    /// Container instances that were observed.
+    pub instances: u64,
     /// Observation windows that count.
     pub windows: u64,
     /// Observation windows that lost records and do not count.

@@ -100,8 +100,8 @@ fn one_document_in_full() {
     profile.approved = true;
     profile.scripts = true;
     profile.counts = ObservationCounts {
-        instances: 3,
         exec: WindowCounts {
+            instances: 3,
             windows: 60,
             lost_windows: 1,
             lost_records: 12,

@@ -352,11 +352,13 @@ pub(super) struct Observation {
     pub(super) capabilities: Observed,
 }
 
-/// The observation windows of one domain.
+/// What was observed of one domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub(super) struct Observed {
+    /// Container instances.
+    pub(super) instances: u64,
     /// Observation windows without a lost record: one container, one minute.
     pub(super) windows: u64,
     /// Observation windows in which records were lost.
@@ -429,6 +431,7 @@ impl Observed {
 impl From<WindowCounts> for Observed {
     fn from(counts: WindowCounts) -> Self {
         Self {
+            instances: counts.instances,
             windows: counts.windows,
             lost_windows: counts.lost_windows,
             lost_records: counts.lost_records,
@@ -439,6 +442,7 @@ impl From<WindowCounts> for Observed {
 impl From<Observed> for WindowCounts {
     fn from(windows: Observed) -> Self {
         Self {
+            instances: windows.instances,
             windows: windows.windows,
             lost_windows: windows.lost_windows,
             lost_records: windows.lost_records,
@@ -451,7 +455,7 @@ impl From<ObservationCounts> for Observation {
         Self {
             windows: counts.exec.windows,
             lost_windows: counts.exec.lost_windows,
-            instances: counts.instances,
+            instances: counts.exec.instances,
             lost_records: counts.exec.lost_records,
             files: counts.file.into(),
             capabilities: counts.cap.into(),
@@ -462,8 +466,8 @@ impl From<ObservationCounts> for Observation {
 impl From<Observation> for ObservationCounts {
     fn from(observation: Observation) -> Self {
         Self {
-            instances: observation.instances,
             exec: WindowCounts {
+                instances: observation.instances,
                 windows: observation.windows,
                 lost_windows: observation.lost_windows,
                 lost_records: observation.lost_records,

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 /// What a profile was learned from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ObservationCounts {
-    /// Container instances that were observed.
-    pub instances: u64,
     /// Of domain exec.
     #[serde(flatten)]
     pub exec: WindowCounts,
@@ -19,9 +17,12 @@ pub struct ObservationCounts {
     pub cap: WindowCounts,
 }
 
-/// The observation windows of one domain.
+/// What was observed of one domain.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct WindowCounts {
+    /// Container instances that were observed.
+    pub instances: u64,
     /// Windows that count: observed without a lost record.
     pub windows: u64,
     /// Windows that do not count, because records were lost in them.
@@ -35,7 +36,6 @@ pub struct WindowCounts {
 impl ObservationCounts {
     /// Adds `other`; counters stop at their maximum.
     pub fn add(&mut self, other: &Self) {
-        self.instances = self.instances.saturating_add(other.instances);
         self.exec.add(&other.exec);
         self.file.add(&other.file);
         self.cap.add(&other.cap);
@@ -68,6 +68,7 @@ impl ObservationCounts {
 impl WindowCounts {
     /// Adds `other`; counters stop at their maximum.
     pub fn add(&mut self, other: &Self) {
+        self.instances = self.instances.saturating_add(other.instances);
         self.windows = self.windows.saturating_add(other.windows);
         self.lost_windows = self.lost_windows.saturating_add(other.lost_windows);
         self.lost_records = self.lost_records.saturating_add(other.lost_records);
@@ -76,6 +77,7 @@ impl WindowCounts {
     /// Adds one window, in which `lost` records were lost.
     pub fn count_window(&mut self, lost: u64) {
         self.add(&Self {
+            instances: 0,
             windows: u64::from(lost == 0),
             lost_windows: u64::from(lost > 0),
             lost_records: lost,

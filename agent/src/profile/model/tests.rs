@@ -83,6 +83,12 @@ fn the_domains_are_counted_apart() {
     profile.counts.cap.windows = 10;
     assert_eq!(profile.coverage(Domain::Cap), Some(1.0));
     assert_eq!(profile.coverage(Domain::File), None);
+    assert!(profile.tells_of(Domain::Cap) && !profile.tells_of(Domain::File));
+    profile.counts.file.instances = 1;
+    assert!(
+        profile.tells_of(Domain::File),
+        "it was observed, and used no file"
+    );
     assert_eq!(
         [Domain::Exec, Domain::File, Domain::Cap].map(|domain| profile.len(Section::Main, domain)),
         [0, 0, 1]

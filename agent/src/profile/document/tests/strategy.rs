@@ -174,7 +174,8 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
 }
 
 fn windows() -> impl Strategy<Value = WindowCounts> {
-    any::<[u64; 3]>().prop_map(|[windows, lost_windows, lost_records]| WindowCounts {
+    any::<[u64; 4]>().prop_map(|[instances, windows, lost_windows, lost_records]| WindowCounts {
+        instances,
         windows,
         lost_windows,
         lost_records,
@@ -194,14 +195,8 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn role() -> impl Strategy<Value = RoleProfile> {
-    let counts = (any::<u64>(), windows(), windows(), windows()).prop_map(|(instances, exec, file, cap)| {
-        ObservationCounts {
-            instances,
-            exec,
-            file,
-            cap,
-        }
-    });
+    let counts =
+        (windows(), windows(), windows()).prop_map(|(exec, file, cap)| ObservationCounts { exec, file, cap });
     let hash = prop_oneof![
         any::<[u8; 32]>(),
         Just([0; 32]),

@@ -212,8 +212,8 @@ fn a_window_brings_evidence_and_counts_together() {
         windows,
     };
     let counts = ObservationCounts {
-        instances: 1,
         exec: WindowCounts {
+            instances: 1,
             windows: 3,
             lost_windows: 1,
             lost_records: 9,
