@@ -6,7 +6,7 @@
 mod profile;
 
 use agent_common::domain::{Domain, Mode};
-use agent_common::instance::{Counters, Instance};
+use agent_common::instance::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::image::ImageDigest;
@@ -49,6 +49,9 @@ pub struct StatusView {
     pub hooks: Vec<HookView>,
     /// What became of the records, of all containers and domains together.
     pub counters: CountersView,
+    /// What became of the records of each domain, of all containers together.
+    #[serde(default)]
+    pub domain_counters: Vec<DomainCountersView>,
     /// How many profiles the store holds.
     pub profiles: u64,
     /// How many containers are known.
@@ -180,12 +183,58 @@ pub struct CountersView {
     pub untracked_tasks: u64,
 }
 
-impl CountersView {
-    /// Adds what the kernel programs counted in all domains.
-    pub fn add_all(&mut self, instance: &Instance) {
-        for counters in &instance.counters {
-            self.add(counters);
+/// What became of the records of one domain: `generated` is `submitted + lost_ring + lost_quota`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DomainCountersView {
+    /// The domain.
+    #[serde(with = "crate::tag")]
+    pub domain: Domain,
+    /// Records that a hook had to send.
+    pub generated: u64,
+    /// Records that reached the ring buffer.
+    pub submitted: u64,
+    /// Records lost because the ring buffer had no room.
+    pub lost_ring: u64,
+    /// Records not sent because the container's quota was used up.
+    pub lost_quota: u64,
+    /// Processes that a kill was sent to.
+    pub kills: u64,
+    /// Operations that were refused.
+    pub denied: u64,
+}
+
+impl DomainCountersView {
+    /// Those of `domain`.
+    #[must_use]
+    pub const fn new(domain: Domain, counters: &CountersView) -> Self {
+        Self {
+            domain,
+            generated: counters.generated,
+            submitted: counters.submitted,
+            lost_ring: counters.lost_ring,
+            lost_quota: counters.lost_quota,
+            kills: counters.kills,
+            denied: counters.denied,
         }
+    }
+}
+
+impl CountersView {
+    /// Adds other counters.
+    pub fn add_view(&mut self, other: &Self) {
+        self.generated += other.generated;
+        self.submitted += other.submitted;
+        self.lost_ring += other.lost_ring;
+        self.lost_quota += other.lost_quota;
+        self.undecodable += other.undecodable;
+        self.unattributed += other.unattributed;
+        self.waiting += other.waiting;
+        self.kills += other.kills;
+        self.kills_confirmed += other.kills_confirmed;
+        self.kills_failed += other.kills_failed;
+        self.denied += other.denied;
+        self.unchecked += other.unchecked;
+        self.untracked_tasks += other.untracked_tasks;
     }
 
     /// Adds what the kernel programs counted in one domain.
@@ -274,6 +323,9 @@ pub struct ContainerView {
     pub rules: u64,
     /// What became of its records.
     pub counters: CountersView,
+    /// What became of its records in each domain.
+    #[serde(default)]
+    pub domain_counters: Vec<DomainCountersView>,
     /// Whether executions of files of its root filesystem are answered before they happen (in the lite tier).
     #[serde(default)]
     pub answered: bool,

@@ -511,7 +511,7 @@ impl Engine {
         self.memory.forget(cgroup);
         self.maps.clear_verified_of(cgroup)?;
         self.maps.give_slot(tracked.slot)?;
-        self.counters.gone.add_all(&instance);
+        self.counters.gone.add(&instance);
         self.containers.remove(&cgroup);
         Ok(())
     }

@@ -13,6 +13,7 @@ mod alert;
 mod answer;
 mod container;
 mod content;
+mod counters;
 mod event;
 mod inquiry;
 mod learn;
@@ -131,7 +132,7 @@ struct EngineCounters {
     /// Behaviours that could not be learned because their profile is full.
     not_learned: u64,
     /// Of containers that are gone.
-    gone: crate::control::view::CountersView,
+    gone: counters::DomainCounters,
 }
 
 impl Engine {

@@ -11,9 +11,9 @@ use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
-    BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView,
-    CountersView, DoctorView, DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView,
-    PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
+    BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
+    DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView,
+    ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -22,14 +22,8 @@ use crate::profile::model::Profile;
 
 impl Engine {
     pub(super) fn status(&self) -> StatusView {
-        let mut counters = self.counters.gone;
-        for tracked in self.containers.values() {
-            if let Ok(instance) = self.maps.instance(tracked.slot) {
-                counters.add_all(&instance);
-            }
-            self.add_answers(tracked.cgroup, &mut counters);
-        }
-        self.add_past_answers(&mut counters);
+        let domain_counters = self.counters_of_all();
+        let mut counters = domain_counters.total();
         counters.undecodable = self.counters.undecodable;
         counters.unattributed = self.counters.unattributed;
         counters.waiting = self.waiting() as u64;
@@ -60,6 +54,7 @@ impl Engine {
             cgroups: self.cgroups(),
             hooks: self.hooks(),
             counters,
+            domain_counters: domain_counters.views(),
             profiles: self.store.profiles().count() as u64,
             containers: self
                 .containers
@@ -127,9 +122,8 @@ impl Engine {
 
     fn container(&self, tracked: &Tracked) -> ContainerView {
         let instance = self.maps.instance(tracked.slot).unwrap_or_default();
-        let mut counters = CountersView::default();
-        counters.add_all(&instance);
-        self.add_answers(tracked.cgroup, &mut counters);
+        let domain_counters = self.counters_of(tracked);
+        let mut counters = domain_counters.total();
         counters.waiting = tracked.waiting.len() as u64;
         let (known, info) = (tracked.known(), tracked.info());
         let rules = known.and_then(|known| self.publisher.state(known.profile));
@@ -175,6 +169,7 @@ impl Engine {
             generation: rules.map(|(generation, _)| generation),
             rules: rules.map_or(0, |(_, rules)| rules as u64),
             counters,
+            domain_counters: domain_counters.views(),
             answered: self.answering.is_answered(tracked.cgroup),
             drift_recognisable: drift_reason.is_none(),
             drift_reason,

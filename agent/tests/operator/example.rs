@@ -92,6 +92,7 @@ pub fn status() -> StatusView {
             },
         ],
         counters: counters(),
+        domain_counters: vec![DomainCountersView::new(Domain::Exec, &counters())],
         profiles: 1,
         containers: 3,
         store: "/var/lib/driftlock/profiles.redb".to_owned(),
@@ -136,6 +137,7 @@ pub fn containers() -> Vec<ContainerView> {
             kills_confirmed: 5,
             ..CountersView::default()
         },
+        domain_counters: Vec::new(),
         answered: true,
         drift_recognisable: true,
         drift_reason: None,
@@ -152,6 +154,7 @@ pub fn containers() -> Vec<ContainerView> {
             source: ModeSource::Default,
         }],
         counters: counters(),
+        domain_counters: vec![DomainCountersView::new(Domain::Exec, &counters())],
         ..shop.clone()
     };
     let lost = ContainerView {

@@ -25,8 +25,8 @@ pub fn text(status: &StatusView, screen: Screen) -> String {
 
 /// A row per domain.
 fn domains(status: &StatusView, screen: Screen) -> String {
-    let mut table = screen.table(&["DOMAIN", "DEFAULT", "CAN", "WHY"]);
-    keep_whole(&mut table, &[0, 1, 2]);
+    let mut table = screen.table(&["DOMAIN", "DEFAULT", "CAN", "RECORDS", "LOST", "WHY"]);
+    keep_whole(&mut table, &[0, 1, 2, 3, 4]);
     for tier in &status.tiers {
         let mut modes = status.default_modes.iter();
         let mode = modes
@@ -34,10 +34,20 @@ fn domains(status: &StatusView, screen: Screen) -> String {
             .map(|mode| mode.mode)
             // What is not watched has no mode that means anything.
             .filter(|_| tier.can > Tier::None);
+        let mut counters = status.domain_counters.iter();
+        let counters = counters
+            .find(|of| of.domain == tier.domain)
+            .filter(|_| tier.can > Tier::None);
+        let lost = counters.map(|of| of.lost_ring.saturating_add(of.lost_quota));
         table.add_row([
             screen.cell(tier.domain, Tone::Plain),
             screen.cell(or_dash(mode), mode.map_or(Tone::Plain, mode_tone)),
             screen.cell(tier_word(tier.can), tier_tone(tier.can)),
+            screen.cell(or_dash(counters.map(|of| of.generated)), Tone::Plain),
+            screen.cell(
+                or_dash(lost),
+                if lost > Some(0) { Tone::Bad } else { Tone::Plain },
+            ),
             screen.cell(&tier.reason, Tone::Plain),
         ]);
     }
