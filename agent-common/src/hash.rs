@@ -72,6 +72,17 @@ impl Hasher {
         self.v0 ^= word;
     }
 
+    /// Takes in one word if `mask` is all ones; none if it is 0. Without a branch, of which a verifier would follow both ways.
+    #[inline(always)]
+    pub const fn word_if(&mut self, word: u64, mask: u64) {
+        let mut after = *self;
+        after.word(word);
+        self.v0 ^= (self.v0 ^ after.v0) & mask;
+        self.v1 ^= (self.v1 ^ after.v1) & mask;
+        self.v2 ^= (self.v2 ^ after.v2) & mask;
+        self.v3 ^= (self.v3 ^ after.v3) & mask;
+    }
+
     /// The hash of the words so far, as a hash of `subject`.
     #[inline(always)]
     #[must_use]

@@ -37,6 +37,8 @@ pub struct FormScratch {
     /// Hashes of the names' forms, leaf first.
     forms: [u64; PATH_STEPS],
     classifier: Classifier,
+    /// What varies in the name that is looked at.
+    draft: Marks,
     hasher: Hasher,
     form_hasher: Hasher,
     writer: Writer,
@@ -70,26 +72,85 @@ fn classify(scratch: &mut FormScratch, path: &PathWords) -> u32 {
     store(&mut scratch.varies, 0);
     store(&mut scratch.name, 0);
     store(&mut scratch.below, 0);
-    store(&mut scratch.classifier, Classifier::default());
+    clear(&mut scratch.classifier);
     for index in 0..PATH_WORDS {
         if index as u32 >= load(&path.used) {
             break;
         }
         let word = load(&path.words[index]);
-        let mut classifier = load(&scratch.classifier);
-        classifier.word(word);
-        store(&mut scratch.classifier, classifier);
+        take(&mut scratch.classifier, word);
         if has_nul(word) {
-            let marks = load(&scratch.classifier).marks(load(&scratch.below));
-            let name = load(&scratch.name);
-            store(&mut scratch.marks[name as usize & (PATH_STEPS - 1)], marks);
-            store(&mut scratch.name, name + 1);
-            store(&mut scratch.below, marks.leading);
-            let varies = load(&scratch.varies) | marks.varies();
-            store(&mut scratch.varies, varies);
-            store(&mut scratch.classifier, Classifier::default());
+            mark(scratch);
         }
     }
+    0
+}
+
+// Each step is a function of its own that works on memory, for the sake of the stack: 512 bytes for a hook and all that it
+// calls. They return a number because the verifier of 5.10 knows no functions without one.
+
+#[inline(never)]
+fn take(classifier: &mut Classifier, word: u64) -> u32 {
+    classifier.word(word);
+    0
+}
+
+/// Notes what varies in the name that ends, and makes ready for the next.
+#[inline(never)]
+fn mark(scratch: &mut FormScratch) -> u32 {
+    clear(&mut scratch.draft);
+    if scratch.classifier.may_have_parts() {
+        identifiers(&scratch.classifier, &mut scratch.draft);
+        hexadecimals(&scratch.classifier, &mut scratch.draft);
+        tools(&scratch.classifier, &mut scratch.draft);
+        drawn(&scratch.classifier, &mut scratch.draft);
+        decimals(&scratch.classifier, &mut scratch.draft);
+    }
+    whole(&scratch.classifier, load(&scratch.below), &mut scratch.draft);
+    let name = load(&scratch.name);
+    store(&mut scratch.name, name + 1);
+    let leading = load(&scratch.draft.leading);
+    store(&mut scratch.below, leading);
+    let varies = load(&scratch.varies) | scratch.draft.varies();
+    store(&mut scratch.varies, varies);
+    scratch.marks[name as usize & (PATH_STEPS - 1)] = scratch.draft;
+    clear(&mut scratch.classifier);
+    0
+}
+
+#[inline(never)]
+fn identifiers(classifier: &Classifier, draft: &mut Marks) -> u32 {
+    classifier.mark_identifiers(draft);
+    0
+}
+
+#[inline(never)]
+fn hexadecimals(classifier: &Classifier, draft: &mut Marks) -> u32 {
+    classifier.mark_hexadecimals(draft);
+    0
+}
+
+#[inline(never)]
+fn tools(classifier: &Classifier, draft: &mut Marks) -> u32 {
+    classifier.mark_tools(draft);
+    0
+}
+
+#[inline(never)]
+fn drawn(classifier: &Classifier, draft: &mut Marks) -> u32 {
+    classifier.mark_drawn(draft);
+    0
+}
+
+#[inline(never)]
+fn decimals(classifier: &Classifier, draft: &mut Marks) -> u32 {
+    classifier.mark_decimals(draft);
+    0
+}
+
+#[inline(never)]
+fn whole(classifier: &Classifier, below: u64, draft: &mut Marks) -> u32 {
+    classifier.mark_whole(below, draft);
     0
 }
 
@@ -97,7 +158,7 @@ fn classify(scratch: &mut FormScratch, path: &PathWords) -> u32 {
 #[inline(never)]
 fn write(scratch: &mut FormScratch, hashed: &PathScratch, path: &PathWords) -> u32 {
     store(&mut scratch.name, 0);
-    store(&mut scratch.writer, Writer::default());
+    scratch.writer = Writer::default();
     let fresh = Hasher::new(key(hashed));
     store(&mut scratch.hasher, fresh);
     for index in 0..PATH_WORDS {
@@ -106,37 +167,47 @@ fn write(scratch: &mut FormScratch, hashed: &PathScratch, path: &PathWords) -> u
         }
         let word = load(&path.words[index]);
         let name = load(&scratch.name) as usize & (PATH_STEPS - 1);
-        let marks = load(&scratch.marks[name]);
-        if marks.first != 0 && marks.whole == 0 {
-            let mut writer = load(&scratch.writer);
-            let complete = writer.word(word, &marks);
-            store(&mut scratch.writer, writer);
-            if let Some(complete) = complete {
-                let mut hasher = load(&scratch.hasher);
-                hasher.word(complete);
-                store(&mut scratch.hasher, hasher);
-            }
+        scratch.draft = scratch.marks[name];
+        if load(&scratch.draft.first) != 0 {
+            replace(scratch, word);
         }
         if has_nul(word) {
-            let mut form = load(&hashed.components[name]);
-            if marks.varies() != 0 {
-                let mut last = load(&scratch.writer).last();
-                let whole = load(&scratch.marks[name].whole);
-                if whole != 0 {
-                    last = Kind::whole_word(whole);
-                }
-                let mut hasher = load(&scratch.hasher);
-                hasher.word(last);
-                form = hasher.finish(Subject::Component);
-            }
-            store(&mut scratch.forms[name], form);
-            store(&mut scratch.name, name as u32 + 1);
-            store(&mut scratch.writer, Writer::default());
-            let fresh = Hasher::new(key(hashed));
-            store(&mut scratch.hasher, fresh);
+            end(scratch, hashed);
         }
     }
     0
+}
+
+/// Notes the hash of the form of the name that ends, and makes ready for the next.
+#[inline(never)]
+fn end(scratch: &mut FormScratch, hashed: &PathScratch) -> u32 {
+    let name = load(&scratch.name) as usize & (PATH_STEPS - 1);
+    let mut form = load(&hashed.components[name]);
+    if scratch.draft.varies() != 0 {
+        form = finish(scratch);
+    }
+    store(&mut scratch.forms[name], form);
+    store(&mut scratch.name, name as u32 + 1);
+    scratch.writer = Writer::default();
+    let fresh = Hasher::new(key(hashed));
+    store(&mut scratch.hasher, fresh);
+    0
+}
+
+/// Takes one word of a name into the hash of its form.
+#[inline(never)]
+fn replace(scratch: &mut FormScratch, word: u64) -> u32 {
+    let (word, complete) = scratch.writer.word(word, &scratch.draft);
+    scratch.hasher.word_if(word, complete);
+    0
+}
+
+/// The hash of the form of the name whose words were taken in.
+#[inline(never)]
+fn finish(scratch: &mut FormScratch) -> u64 {
+    let last = scratch.writer.last() | Kind::whole_word(scratch.draft.whole);
+    scratch.hasher.word(last);
+    scratch.hasher.finish(Subject::Component)
 }
 
 /// Hashes the directories from the root on, and the whole form.
@@ -153,29 +224,39 @@ fn climb(scratch: &mut FormScratch, hashed: &PathScratch) -> u32 {
             break;
         }
         let name = (count - 1 - index as u32) as usize & (PATH_STEPS - 1);
-        let mut hasher = load(&scratch.hasher);
-        store(
-            &mut scratch.found.directories[index],
-            hasher.finish(Subject::Subtree),
-        );
-        hasher.word(load(&hashed.components[name]));
-        store(&mut scratch.hasher, hasher);
+        let directory = enter(&mut scratch.hasher, load(&hashed.components[name]));
+        store(&mut scratch.found.directories[index], directory);
         store(&mut scratch.found.directory_forms[index], 0);
         if load(&scratch.varies) != 0 {
-            let mut hasher = load(&scratch.form_hasher);
+            let directory = enter(&mut scratch.form_hasher, load(&scratch.forms[name]));
             if load(&scratch.varied) != 0 {
-                store(
-                    &mut scratch.found.directory_forms[index],
-                    hasher.finish(Subject::Subtree),
-                );
+                store(&mut scratch.found.directory_forms[index], directory);
             }
-            hasher.word(load(&scratch.forms[name]));
-            store(&mut scratch.form_hasher, hasher);
-            let varied = load(&scratch.varied) | load(&scratch.marks[name]).varies();
+            let varied = load(&scratch.varied) | scratch.marks[name].varies();
             store(&mut scratch.varied, varied);
         }
     }
     let form = load(&scratch.form_hasher).finish(Subject::NormalForm);
     store(&mut scratch.found.form, form);
     load(&scratch.found.varies)
+}
+
+/// The hash of the directory that the hasher has arrived at; then it goes on to `name`.
+#[inline(never)]
+fn enter(hasher: &mut Hasher, name: u64) -> u64 {
+    let directory = hasher.finish(Subject::Subtree);
+    hasher.word(name);
+    directory
+}
+
+/// Makes memory of a work space zero, word by word: the compiler would call a function that does it byte by byte. `T` is made of
+/// integers, and its size and its alignment are whole words.
+#[inline(always)]
+fn clear<T: Copy>(place: &mut T) {
+    const { assert!(size_of::<T>().is_multiple_of(8) && align_of::<T>() == 8) };
+    let words: *mut u64 = core::ptr::from_mut(place).cast();
+    for index in 0..size_of::<T>() / 8 {
+        // SAFETY: the word lies in `place`, which a mutable reference makes valid for writes; zero is a value of integers.
+        unsafe { words.add(index).write_volatile(0) }
+    }
 }

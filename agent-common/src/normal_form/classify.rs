@@ -22,6 +22,8 @@ const DECIMAL_ATTACHED: u32 = 6;
 
 /// How names of GCC's begin, as a word.
 const GCC_BEGINS: u64 = u64::from_le_bytes(*b"cc\0\0\0\0\0\0");
+/// And those of Rust's crate tempfile.
+const RUST_BEGINS: u64 = u64::from_le_bytes(*b".tmp\0\0\0\0");
 /// And those of Python's.
 const PYTHON_BEGINS: u64 = u64::from_le_bytes(*b"tmp\0\0\0\0\0");
 
@@ -53,17 +55,40 @@ pub struct Classifier {
 pub struct Marks {
     /// The first byte of each part that has a type. Each has at least two.
     pub first: u64,
-    /// All but the first two bytes of each such part.
+    /// All but the first two bytes of each such part; until the last step all of its bytes.
     pub gone: u64,
     /// At each part's second byte the bits of its type's number, lowest first.
     pub kind: [u64; 3],
-    /// The [`Kind`] of the name as a whole, or 0; if not 0, the parts have no meaning.
+    /// The [`Kind`] of the name as a whole, or 0; if not 0, no part has a type.
     pub whole: u64,
     /// The [`Kind`] that the name begins with, or 0, as far as it matters to the name above it.
     pub leading: u64,
 }
 
 impl Marks {
+    /// Nothing varies.
+    pub const NONE: Self = Self {
+        first: 0,
+        gone: 0,
+        kind: [0; 3],
+        whole: 0,
+        leading: 0,
+    };
+
+    /// Adds parts of one type: their first bytes, and all of them.
+    #[inline(always)]
+    const fn add(&mut self, kind: Kind, start: u64, bytes: u64) {
+        self.first |= start;
+        self.gone |= bytes;
+        let mut bit = 0;
+        while bit < 3 {
+            if (kind as u64 >> bit) & 1 != 0 {
+                self.kind[bit] |= start << 1;
+            }
+            bit += 1;
+        }
+    }
+
     /// Whether anything of the name varies: not 0 if so.
     #[inline(always)]
     #[must_use]
@@ -97,77 +122,112 @@ impl Classifier {
     }
 
     /// What varies in the name, all of whose words were taken in. `below` is [`Marks::leading`] of the name below it in the
-    /// path, or 0.
-    #[inline(always)]
+    /// path, or 0. The kernel programs take the same steps, each as a function of its own, because their stack is small.
     #[must_use]
     pub const fn marks(&self, below: u64) -> Marks {
-        let mut marks = Marks {
-            first: 0,
-            gone: 0,
-            kind: [0; 3],
-            whole: 0,
-            leading: 0,
-        };
-        // Without a digit or a capital there is nothing but Python's names.
-        if self.digits | self.upper != 0 || self.first_word & 0xff_ffff == PYTHON_BEGINS {
-            self.mark_parts(&mut marks);
+        let mut marks = Marks::NONE;
+        if self.may_have_parts() {
+            self.mark_identifiers(&mut marks);
+            self.mark_hexadecimals(&mut marks);
+            self.mark_tools(&mut marks);
+            self.mark_drawn(&mut marks);
+            self.mark_decimals(&mut marks);
         }
-        marks.whole = self.whole(below);
-        marks.leading |= marks.whole;
+        self.mark_whole(below, &mut marks);
         marks
     }
 
+    /// Whether the other steps than the last could find anything. Without a digit or a capital there is nothing but Python's names.
     #[inline(always)]
-    const fn whole(&self, below: u64) -> u64 {
-        let is_below_addressed = below == Kind::Hexadecimal as u64 || below == Kind::HexadecimalPair as u64;
-        if self.not_hexadecimal != 0 || self.present == 0 {
-            0
-        } else if self.words == 1 && self.present == 0b11 && is_below_addressed {
-            Kind::HexadecimalPair as u64
-        } else if self.hexadecimal == 0 {
-            Kind::Decimal as u64
-        } else if self.digits != 0 && self.words > 1 {
-            // Two words are eight bytes or more, the NUL apart.
-            Kind::Hexadecimal as u64
-        } else {
-            0
-        }
+    #[must_use]
+    pub const fn may_have_parts(&self) -> bool {
+        self.digits | self.upper != 0 || self.first_word & 0xff_ffff == PYTHON_BEGINS
     }
 
+    /// First step: uuids and dates.
     #[inline(always)]
-    const fn mark_parts(&self, marks: &mut Marks) {
-        let letters = self.lower | self.upper;
-        let word = self.digits | letters;
-        let (uuid_start, uuid) = self.uuids(word);
-        let (date_start, date) = self.dates(word);
-        let taken = uuid | date;
-        let hexadecimal = self.hexadecimals(word, taken);
-        let taken = taken | hexadecimal;
-        let random = self.random(word, taken);
-        let taken = taken | random;
-        let decimal = self.decimals(letters, taken);
+    pub const fn mark_identifiers(&self, marks: &mut Marks) {
+        let (start, bytes) = self.uuids();
+        marks.add(Kind::Uuid, start, bytes);
+        let (start, bytes) = self.dates();
+        marks.add(Kind::Date, start, bytes);
+    }
 
-        // Of a name that is too long nothing; the maps have no meaning then.
-        let is_short = ((self.words as i64 - (NAME_WORDS as i64 + 1)) >> 63).cast_unsigned();
-        let (hexadecimal_start, decimal_start, random_start) =
-            (starts(hexadecimal), starts(decimal), starts(random));
-        let first = uuid_start | date_start | hexadecimal_start | random_start | decimal_start;
-        marks.first = first & is_short;
-        marks.gone = (taken | decimal) & !(first | (first << 1));
-        marks.kind = kind_bits(&[
-            (Kind::Uuid, uuid_start),
-            (Kind::Date, date_start),
-            (Kind::Hexadecimal, hexadecimal_start),
-            (Kind::Random, random_start),
-            (Kind::Decimal, decimal_start),
-        ]);
+    /// Second step: hexadecimal parts.
+    #[inline(always)]
+    pub const fn mark_hexadecimals(&self, marks: &mut Marks) {
+        let bytes = self.hexadecimals(marks.gone);
+        let start = starts(bytes);
+        marks.add(Kind::Hexadecimal, start, bytes);
         // Such as `0123abcd.debug`.
-        marks.leading = (hexadecimal_start & is_short & 1) * Kind::Hexadecimal as u64;
+        marks.leading = (start & 1) * Kind::Hexadecimal as u64;
+    }
+
+    /// Third step: what tools drew behind a beginning of their own.
+    #[inline(always)]
+    pub const fn mark_tools(&self, marks: &mut Marks) {
+        let bytes = self.python(marks.gone);
+        marks.add(Kind::Random, starts(bytes), bytes);
+        let bytes = self.drawn_behind(GCC_BEGINS, 2, marks.gone);
+        marks.add(Kind::Random, starts(bytes), bytes);
+        let bytes = self.drawn_behind(RUST_BEGINS, 4, marks.gone);
+        marks.add(Kind::Random, starts(bytes), bytes);
+    }
+
+    /// Fourth step: what tools drew at the end.
+    #[inline(always)]
+    pub const fn mark_drawn(&self, marks: &mut Marks) {
+        let bytes = self.drawn_at_end(marks.gone);
+        marks.add(Kind::Random, starts(bytes), bytes);
+    }
+
+    /// Fifth step: rows of digits.
+    #[inline(always)]
+    pub const fn mark_decimals(&self, marks: &mut Marks) {
+        let bytes = self.decimals(marks.gone);
+        marks.add(Kind::Decimal, starts(bytes), bytes);
+    }
+
+    /// Last step: the type of the name as a whole. `below` as for [`Self::marks`].
+    #[inline(always)]
+    pub const fn mark_whole(&self, below: u64, marks: &mut Marks) {
+        marks.whole = self.whole(below);
+        // Of a name that is too long no part counts; the maps have no meaning then.
+        let is_short = ((self.words as i64 - (NAME_WORDS as i64 + 1)) >> 63).cast_unsigned();
+        let has_parts = is_short & 0u64.wrapping_sub(nothing_in(marks.whole, 3));
+        marks.first &= has_parts;
+        marks.leading = (marks.leading & has_parts) | marks.whole;
+        marks.gone &= !(marks.first | (marks.first << 1));
+    }
+
+    /// Its type, or 0.
+    #[inline(always)]
+    const fn whole(&self, below: u64) -> u64 {
+        let all = nothing_in(self.not_hexadecimal, 8) & self.present;
+        let no_letter = nothing(self.hexadecimal);
+        let no_digit = nothing(self.digits);
+        let eight = self.present >> 7;
+        // The numbers of the two types are 2 and 6, and no other's two lowest bits are 2.
+        let is_below_addressed = (below >> 1) & !below;
+        let pair = all & nothing(self.present ^ 0b11) & is_below_addressed;
+        let decimal = all & no_letter & !pair;
+        let hexadecimal = all & !no_letter & !no_digit & eight;
+        // At most one of them is true.
+        (pair & 1) * Kind::HexadecimalPair as u64
+            + (decimal & 1) * Kind::Decimal as u64
+            + (hexadecimal & 1) * Kind::Hexadecimal as u64
+    }
+
+    /// Letters and digits.
+    #[inline(always)]
+    const fn alphanumeric(&self) -> u64 {
+        self.digits | self.lower | self.upper
     }
 
     /// Where uuids begin, and their bytes: 8-4-4-4-12 hexadecimal digits, with neither letter nor digit beside them.
     #[inline(always)]
-    const fn uuids(&self, word: u64) -> (u64, u64) {
+    const fn uuids(&self) -> (u64, u64) {
+        let word = self.alphanumeric();
         let digit = self.digits | self.hexadecimal;
         let two = digit & (digit >> 1);
         let four = two & (two >> 2);
@@ -191,12 +251,12 @@ impl Classifier {
     /// Where dates begin, and their bytes: 4-2-2 digits with dashes; if followed by any one byte and 2-2-2 digits with
     /// a delimiter between them, these too.
     #[inline(always)]
-    const fn dates(&self, word: u64) -> (u64, u64) {
+    const fn dates(&self) -> (u64, u64) {
         let digit = self.digits;
         let two = digit & (digit >> 1);
         let four = two & (two >> 2);
         let dash = self.dashes;
-        let other = self.present & !word;
+        let other = self.present & !self.alphanumeric();
         let start =
             four & (dash >> 4) & (two >> 5) & (dash >> 7) & (two >> 8) & !(digit << 1) & !(digit >> 10);
         let with_time =
@@ -209,7 +269,8 @@ impl Classifier {
 
     /// Runs of at least eight hexadecimal digits, among them a digit and a letter, with neither letter nor digit beside them.
     #[inline(always)]
-    const fn hexadecimals(&self, word: u64, taken: u64) -> u64 {
+    const fn hexadecimals(&self, taken: u64) -> u64 {
+        let word = self.alphanumeric();
         let all = (self.digits | self.hexadecimal) & !taken;
         let (digits, letters) = (all & self.digits, all & self.hexadecimal);
         let two = all & (all >> 1);
@@ -226,24 +287,41 @@ impl Classifier {
         runs & !fill_down(runs, refused >> 1)
     }
 
-    /// The bytes that a tool drew at random.
+    /// Where names of tools may end.
     #[inline(always)]
-    const fn random(&self, word: u64, taken: u64) -> u64 {
-        // Where a name of GCC's or of Python's may end.
-        let ends = !self.present | self.dots;
-        // Python's: `tmp`, then eight small letters, digits or underscores.
+    const fn ends(&self) -> u64 {
+        !self.present | self.dots
+    }
+
+    /// Python's names: `tmp`, then eight small letters, digits or underscores.
+    #[inline(always)]
+    const fn python(&self, taken: u64) -> u64 {
         let row = Row::new(1 << 3, 1 << 11);
         let begins = nothing_in(self.first_word ^ PYTHON_BEGINS, 24) << 11;
         let small = self.digits | self.lower | self.underscores;
-        let python = row.bytes_if(begins & ends & row.are_all(small) & !row.is_any(taken));
-        // GCC's: `cc`, then six letters or digits.
-        let row = Row::new(1 << 2, 1 << 8);
-        let begins = nothing_in(self.first_word ^ GCC_BEGINS, 16) << 8;
-        let gcc = row.bytes_if(begins & ends & row.are_all(word) & self.is_mixed(&row) & !row.is_any(taken));
+        row.bytes_if(begins & self.ends() & row.are_all(small) & !row.is_any(taken))
+    }
 
-        // As mkstemp and mktemp make it: 6, 8, 10 or 12 letters and digits at the end, behind a delimiter.
+    /// Six mixed letters and digits behind the first `length` bytes of a name, if these are `begins`.
+    #[inline(always)]
+    const fn drawn_behind(&self, begins: u64, length: u32, taken: u64) -> u64 {
+        let row = Row::new(1 << length, 1 << (length + 6));
+        let begins = nothing_in(self.first_word ^ begins, 8 * length) << (length + 6);
+        row.bytes_if(
+            begins
+                & self.ends()
+                & row.are_all(self.alphanumeric())
+                & self.is_mixed(&row)
+                & !row.is_any(taken),
+        )
+    }
+
+    /// As mkstemp and mktemp make it: 6, 8, 10 or 12 mixed letters and digits at the end, behind a delimiter.
+    #[inline(always)]
+    const fn drawn_at_end(&self, taken: u64) -> u64 {
         let end = self.present.wrapping_add(1);
         let delimiter = self.dots | self.dashes | self.underscores;
+        let word = self.alphanumeric();
         let mut start = 0;
         let mut length = 6;
         while length <= 12 {
@@ -254,14 +332,11 @@ impl Classifier {
         // Those of them that are as many as mkstemp draws, behind a dot.
         let mkstemp = ((self.dots << 1) & start) << 6;
         let row = Row::new(start, end);
-        let mkstemp = row.bytes_if(
-            self.is_mixed(&row) & (!self.is_capitalised(&row) | mkstemp) & !row.is_any(taken | python | gcc),
-        );
-        python | gcc | mkstemp
+        row.bytes_if(self.is_mixed(&row) & (!self.is_capitalised(&row) | mkstemp) & !row.is_any(taken))
     }
 
     /// Whether bytes, all of them letters or digits, look drawn from 62: at least two of small letters, capitals and
-    /// digits, and not a word with a number behind it, such as `sha256`.
+    /// digits, and not small letters with a number behind them, such as `sha256`.
     #[inline(always)]
     const fn is_mixed(&self, row: &Row) -> u64 {
         let letters = (self.lower | self.upper) & row.bytes();
@@ -272,7 +347,7 @@ impl Classifier {
         );
         // The carry of the first bit runs through the letters, all of them if they come before the digits.
         let letter_later = row.is_any(letters & letters.wrapping_add(row.start));
-        (lower | upper) & ((lower & upper) | (digit & letter_later))
+        (upper & (lower | digit)) | (digit & letter_later)
     }
 
     /// Whether bytes, all of them letters or digits, look like a capitalised word, such as `Debian`. Six bytes behind a dot
@@ -285,7 +360,8 @@ impl Classifier {
 
     /// Rows of digits.
     #[inline(always)]
-    const fn decimals(&self, letters: u64, taken: u64) -> u64 {
+    const fn decimals(&self, taken: u64) -> u64 {
+        let letters = self.lower | self.upper;
         let all = self.digits & !taken;
         let chosen = starts(all)
             & ((in_a_row(all, DECIMAL_APART) & !(letters << 1)) | in_a_row(all, DECIMAL_ATTACHED));
@@ -338,6 +414,14 @@ impl Row {
     }
 }
 
+/// 1 if `map` is 0, else 0.
+#[inline(always)]
+const fn nothing(map: u64) -> u64 {
+    let map = map | (map >> 32);
+    let map = map | (map >> 16);
+    nothing_in(map | (map >> 8), 8)
+}
+
 /// 1 if the lowest `bits` of `value` are 0, else 0.
 #[inline(always)]
 const fn nothing_in(value: u64, bits: u32) -> u64 {
@@ -355,23 +439,4 @@ const fn in_a_row(map: u64, length: u32) -> u64 {
         distance += 1;
     }
     rows
-}
-
-/// For each type, where parts of it begin: at their second bytes, the bits of the types' numbers.
-#[inline(always)]
-const fn kind_bits(parts: &[(Kind, u64); 5]) -> [u64; 3] {
-    let mut bits = [0; 3];
-    let mut part = 0;
-    while part < parts.len() {
-        let (kind, start) = parts[part];
-        let mut bit = 0;
-        while bit < 3 {
-            if kind as u64 >> bit & 1 != 0 {
-                bits[bit] |= start << 1;
-            }
-            bit += 1;
-        }
-        part += 1;
-    }
-    bits
 }

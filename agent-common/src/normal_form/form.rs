@@ -227,7 +227,8 @@ fn of_name(name: &[u8], below: u64) -> (Vec<u8>, u64) {
     let mut form = Vec::with_capacity(name.len());
     let mut writer = Writer::default();
     for word in words() {
-        if let Some(word) = writer.word(word, &marks) {
+        let (word, complete) = writer.word(word, &marks);
+        if complete != 0 {
             form.extend(word.to_le_bytes());
         }
     }

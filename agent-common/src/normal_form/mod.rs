@@ -45,7 +45,8 @@ pub enum Kind {
     Uuid = 3,
     /// `YYYY-MM-DD`; with a time of day behind it, that too.
     Date = 4,
-    /// Letters and digits that a tool drew: behind a delimiter at a name's end, or behind `cc` or `tmp` at its beginning.
+    /// Letters and digits that a tool drew: behind a delimiter at a name's end, or behind `cc`, `tmp` or `.tmp` at
+    /// its beginning.
     Random = 5,
     /// A name of two hexadecimal digits above a name that begins with a hexadecimal part, or above another such pair: how
     /// files are spread over directories by their hash.
@@ -69,11 +70,13 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| *kind as u8 == raw)
     }
 
-    /// The one word of the form of a name that is of type `whole` ([`Marks::whole`]) as a whole.
+    /// The one word of the form of a name that is of type `whole` ([`Marks::whole`]) as a whole; 0 for none.
     #[inline(always)]
     #[must_use]
     pub const fn whole_word(whole: u64) -> u64 {
-        KIND_MARK as u64 | ((KIND_BASE as u64 + whole) << 8)
+        // 1 unless it is 0: numbers are below 8.
+        let is_any = (whole + 7) >> 3;
+        is_any * (KIND_MARK as u64 | ((KIND_BASE as u64 + whole) << 8))
     }
 
     /// The word for this type between braces in a rule's text.

@@ -36,10 +36,9 @@ fn is_mixed(bytes: &[u8]) -> bool {
         has(u8::is_ascii_lowercase),
         has(u8::is_ascii_uppercase),
     ];
-    let letters = bytes.iter().take_while(|byte| byte.is_ascii_alphabetic()).count();
-    let number_behind = letters > 0 && bytes[letters..].iter().all(u8::is_ascii_digit);
-    let one_case = classes[1] != classes[2];
-    classes.iter().filter(|has| **has).count() >= 2 && !(one_case && number_behind)
+    let small = bytes.iter().take_while(|byte| byte.is_ascii_lowercase()).count();
+    let number_behind = small > 0 && bytes[small..].iter().all(u8::is_ascii_digit);
+    classes.iter().filter(|has| **has).count() >= 2 && !number_behind
 }
 
 /// Where random parts are, among bytes that have no type yet.
@@ -50,8 +49,10 @@ fn random(name: &[u8], mut take: impl FnMut(usize, usize)) {
     if name.starts_with(b"tmp") && ends(11) && name[3..11].iter().all(python) {
         take(3, 11);
     }
-    if name.starts_with(b"cc") && ends(8) && mixed(&name[2..8]) {
-        take(2, 8);
+    for (begins, start) in [(&b"cc"[..], 2), (b".tmp", 4)] {
+        if name.starts_with(begins) && ends(start + 6) && mixed(&name[start..start + 6]) {
+            take(start, start + 6);
+        }
     }
     for length in [6, 8, 10, 12] {
         let Some(start) = name.len().checked_sub(length).filter(|start| *start > 0) else {
@@ -204,6 +205,7 @@ mod tests {
             ("/proc/12/task/4711/comm", "/proc/<decimal>/task/<decimal>/comm"),
             ("/tmp/tmp.AbCd3fGhIj", "/tmp/tmp.<random>"),
             ("/tmp/ccq2ZrTh.s", "/tmp/cc<random>.s"),
+            ("/tmp/.tmpaB3x9z/x", "/tmp/.tmp<random>/x"),
             ("/tmp/tmpabc_1x2y", "/tmp/tmp<random>"),
             ("/tmp/tmpk3jx9w0q.json", "/tmp/tmp<random>.json"),
             (
@@ -320,7 +322,7 @@ mod tests {
 
     /// Names that nearly have a type, and bytes that have none.
     fn name() -> impl Strategy<Value = Vec<u8>> {
-        let near = "(tmp|cc|go-build|pack-|)?[a-f0-9A-F]{0,14}[-._:]?([0-9]{1,9}|[a-zA-Z0-9]{5,12}|[a-z0-9_]{7,9})?(\\.[a-z]{1,3})?"
+        let near = "(tmp|cc|\\.tmp|go-build|pack-|)?[a-f0-9A-F]{0,14}[-._:]?([0-9]{1,9}|[a-zA-Z0-9]{5,12}|[a-z0-9_]{7,9})?(\\.[a-z]{1,3})?"
             .prop_map(String::into_bytes);
         let uuid = "[-a]?[0-9a-f]{7,9}-[0-9a-f]{4}-[0-9a-fA-F]{3,5}-[0-9a-f]{4}-[0-9a-f]{12}[-.g]?"
             .prop_map(String::into_bytes);

@@ -1,6 +1,6 @@
 //! A name with its varying parts replaced, word by word.
 //!
-//! Input: the name's words and its [`Marks`]. Output: the words of its form, each as soon as it is complete; to be hashed or
+//! Input: the name's words and its [`Marks`]. Output: the words of its form, each as soon as it is complete, to be hashed or
 //! kept. Failure: none.
 
 use super::bytes::{compress, present, spread};
@@ -20,9 +20,10 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// Takes in one word of the name. Gives a word of the form if one is complete.
+    /// Takes in one word of the name. Gives the word of the form that is under way, and all ones if it is complete, else 0: a
+    /// branch would double what a verifier has to follow.
     #[inline(always)]
-    pub const fn word(&mut self, word: u64, marks: &Marks) -> Option<u64> {
+    pub const fn word(&mut self, word: u64, marks: &Marks) -> (u64, u64) {
         let at = self.position & 63;
         self.position += 8;
         let first = spread(marks.first >> at);
@@ -42,13 +43,10 @@ impl Writer {
         let over = (bytes >> (63 - self.rest_bits)) >> 1;
         let total = self.rest_bits + bits;
         self.rest_bits = total & 63;
-        if total >= 64 {
-            self.rest = over;
-            Some(full)
-        } else {
-            self.rest = full;
-            None
-        }
+        // The sign says whether a whole word is there: the total is at most 120.
+        let complete = ((63 - total.cast_signed()) >> 63).cast_unsigned();
+        self.rest = (over & complete) | (full & !complete);
+        (full, complete)
     }
 
     /// The last word: what is left over, and the NUL.
