@@ -7,13 +7,13 @@
 //! Failure: a rule that the kernel has no room for is an error; the behaviour then stays unknown to the kernel, which in
 //! `enforce` means that it is killed. A replacement that fails leaves the old generation in force.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::time::Duration;
 
 use agent_common::domain::Section;
 use agent_common::file::Layer;
 use agent_common::hash::HashKey;
-use agent_common::rule::{BehaviourKey, RULE_ALLOW, RULE_APPLET, RuleKey};
+use agent_common::rule::{RULE_ALLOW, RULE_APPLET, RuleKey};
 
 use crate::behaviour::{Behaviour, ExecBehaviour};
 use crate::kernel::maps::{Maps, MapsError};
@@ -36,34 +36,65 @@ pub struct Publisher {
 #[derive(Default)]
 struct Published {
     generation: u32,
-    /// Without generation; behaviours for those that permit one.
-    rules: HashMap<RuleKey, Rule>,
+    /// Without what they permit: the profile has that.
+    rules: BTreeMap<ShortKey, Rule>,
+}
+
+/// A rule's key without profile and generation.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct ShortKey {
+    hash: u64,
+    domain: u8,
+    layer: u8,
+    section: u8,
+    operation: u8,
 }
 
 impl Published {
     /// As they stand in the map.
-    fn keys(&self) -> Vec<RuleKey> {
-        self.rules
-            .keys()
-            .map(|key| RuleKey {
-                generation: self.generation,
-                ..*key
-            })
-            .collect()
+    fn keys(&self, profile: u32) -> Vec<RuleKey> {
+        let keys = self.rules.keys();
+        keys.map(|key| key.in_map(profile, self.generation)).collect()
     }
 }
 
-#[derive(Clone)]
+impl ShortKey {
+    fn of(key: &RuleKey) -> Self {
+        Self {
+            hash: key.hash,
+            domain: key.domain,
+            layer: key.layer,
+            section: key.section,
+            operation: key.operation,
+        }
+    }
+
+    fn in_map(self, profile: u32, generation: u32) -> RuleKey {
+        RuleKey {
+            hash: self.hash,
+            profile,
+            generation,
+            domain: self.domain,
+            layer: self.layer,
+            section: self.section,
+            operation: self.operation,
+            reserved: [0; 4],
+        }
+    }
+}
+
+#[derive(Clone, Copy)]
 enum Rule {
-    Allow(Behaviour),
+    /// The profile holds it.
+    Allow,
     /// A multi-call binary, which may or may not be in the profile with some applet.
     Applet,
 }
 
 impl Rule {
-    fn value(&self) -> u32 {
+    const fn value(self) -> u32 {
         match self {
-            Self::Allow(_) => RULE_ALLOW,
+            Self::Allow => RULE_ALLOW,
             Self::Applet => RULE_APPLET,
         }
     }
@@ -127,29 +158,29 @@ impl Publisher {
     /// Publishes `profile` as its next generation, which is returned. The caller flips its containers, then calls
     /// [`Publisher::retire`] with the generation before.
     pub fn replace(&mut self, maps: &mut Maps, profile: &Profile) -> Result<u32, MapsError> {
-        let mut rules = HashMap::new();
+        let mut rules = BTreeMap::new();
         for (section, behaviour) in profile.rules() {
-            self.add_rules(&mut rules, profile.id, section, behaviour);
+            self.add_rules(&mut rules, section, behaviour);
         }
         // Which files are multi-call binaries was found out by looking; that is not in the profile.
         let before = self.published.get(&profile.id);
         for (key, rule) in before.into_iter().flat_map(|published| &published.rules) {
             if matches!(rule, Rule::Applet) {
-                rules.entry(*key).or_insert_with(|| rule.clone());
+                rules.entry(*key).or_insert(*rule);
             }
         }
         let generation = self.next_generation(profile.id);
         for (index, (key, rule)) in rules.iter().enumerate() {
-            if let Err(error) = maps.insert_rule(&RuleKey { generation, ..*key }, rule.value()) {
+            if let Err(error) = maps.insert_rule(&key.in_map(profile.id, generation), rule.value()) {
                 for key in rules.keys().take(index) {
-                    let _ = maps.remove_rule(&RuleKey { generation, ..*key });
+                    let _ = maps.remove_rule(&key.in_map(profile.id, generation));
                 }
                 return Err(error);
             }
         }
         let old = self.published.insert(profile.id, Published { generation, rules });
         if let Some(old) = old {
-            self.retired.push_back((Duration::MAX, old.keys()));
+            self.retired.push_back((Duration::MAX, old.keys(profile.id)));
         }
         Ok(generation)
     }
@@ -157,7 +188,7 @@ impl Publisher {
     /// The rules of a profile that no container has any more go with [`Publisher::retire`].
     pub fn forget(&mut self, profile: u32) {
         if let Some(old) = self.published.remove(&profile) {
-            self.retired.push_back((Duration::MAX, old.keys()));
+            self.retired.push_back((Duration::MAX, old.keys(profile)));
         }
     }
 
@@ -186,8 +217,8 @@ impl Publisher {
         section: Section,
         behaviour: &Behaviour,
     ) -> Result<(), MapsError> {
-        let mut rules = HashMap::new();
-        self.add_rules(&mut rules, profile, section, behaviour);
+        let mut rules = BTreeMap::new();
+        self.add_rules(&mut rules, section, behaviour);
         self.insert(maps, profile, rules)
     }
 
@@ -199,27 +230,26 @@ impl Publisher {
         layer: Layer,
         path: &ByteText,
     ) -> Result<(), MapsError> {
-        let rules = self.applet_rules(profile, layer, path).into_iter().collect();
+        let rules = self.applet_rules(layer, path).into_iter().collect();
         self.insert(maps, profile, rules)
     }
 
-    /// The behaviour for which a hook counted windows.
+    /// The behaviours of `profile` for which hooks counted windows, with their section and how many windows: `seen` has those by
+    /// the keys under which they were counted. What is no rule of the profile's any more is left out.
     #[must_use]
-    pub fn behaviour(&self, profile: u32, key: &BehaviourKey) -> Option<&Behaviour> {
-        let rule = RuleKey {
-            hash: key.hash,
-            profile,
-            generation: 0,
-            domain: key.domain,
-            layer: key.layer,
-            section: key.section,
-            operation: key.operation,
-            reserved: [0; 4],
+    pub fn seen_behaviours(
+        &self,
+        profile: &Profile,
+        seen: &HashMap<RuleKey, u64>,
+    ) -> Vec<(Section, Behaviour, u64)> {
+        let windows = |section, behaviour: &Behaviour| {
+            let windows = seen.get(&behaviour.rule_key(self.key, profile.id, section))?;
+            Some((section, behaviour.clone(), *windows))
         };
-        match self.published.get(&profile)?.rules.get(&rule)? {
-            Rule::Allow(behaviour) => Some(behaviour),
-            Rule::Applet => None,
-        }
+        profile
+            .rules()
+            .filter_map(|(section, behaviour)| windows(section, behaviour))
+            .collect()
     }
 
     /// Generation and number of rules of a profile; `None` if it is not in the kernel.
@@ -233,20 +263,14 @@ impl Publisher {
         &mut self,
         maps: &mut Maps,
         profile: u32,
-        rules: HashMap<RuleKey, Rule>,
+        rules: BTreeMap<ShortKey, Rule>,
     ) -> Result<(), MapsError> {
         let Some(published) = self.published.get_mut(&profile) else {
             return Ok(());
         };
         for (key, rule) in rules {
-            if let std::collections::hash_map::Entry::Vacant(entry) = published.rules.entry(key) {
-                maps.insert_rule(
-                    &RuleKey {
-                        generation: published.generation,
-                        ..key
-                    },
-                    rule.value(),
-                )?;
+            if let std::collections::btree_map::Entry::Vacant(entry) = published.rules.entry(key) {
+                maps.insert_rule(&key.in_map(profile, published.generation), rule.value())?;
                 entry.insert(rule);
             }
         }
@@ -254,32 +278,28 @@ impl Publisher {
     }
 
     /// The rules of one behaviour: its own, and for an applet also those that make hooks look at it.
-    fn add_rules(
-        &self,
-        rules: &mut HashMap<RuleKey, Rule>,
-        profile: u32,
-        section: Section,
-        behaviour: &Behaviour,
-    ) {
-        let key = behaviour.rule_key(self.key, profile, section);
-        rules.insert(key, Rule::Allow(behaviour.clone()));
+    fn add_rules(&self, rules: &mut BTreeMap<ShortKey, Rule>, section: Section, behaviour: &Behaviour) {
+        rules.insert(self.short_key(behaviour, section), Rule::Allow);
         if let Behaviour::Exec(ExecBehaviour {
             layer,
             path,
             applet: Some(_),
         }) = behaviour
         {
-            rules.extend(self.applet_rules(profile, *layer, path));
+            rules.extend(self.applet_rules(*layer, path));
         }
     }
 
-    fn applet_rules(&self, profile: u32, layer: Layer, path: &ByteText) -> [(RuleKey, Rule); 2] {
+    fn applet_rules(&self, layer: Layer, path: &ByteText) -> [(ShortKey, Rule); 2] {
         let file = Behaviour::Exec(ExecBehaviour {
             layer,
             path: path.clone(),
             applet: None,
         });
-        [Section::Main, Section::ExecIn]
-            .map(|section| (file.rule_key(self.key, profile, section), Rule::Applet))
+        [Section::Main, Section::ExecIn].map(|section| (self.short_key(&file, section), Rule::Applet))
+    }
+
+    fn short_key(&self, behaviour: &Behaviour, section: Section) -> ShortKey {
+        ShortKey::of(&behaviour.rule_key(self.key, 0, section))
     }
 }

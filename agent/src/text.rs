@@ -9,9 +9,9 @@ use std::fmt::Write as _;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// Arbitrary bytes with a lossless text form.
+/// Arbitrary bytes with a lossless text form. As small as its bytes: profiles hold very many.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ByteText(Vec<u8>);
+pub struct ByteText(Box<[u8]>);
 
 /// A text that is no [`escape`]d form.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -33,20 +33,20 @@ impl ByteText {
 
 impl From<&[u8]> for ByteText {
     fn from(bytes: &[u8]) -> Self {
-        Self(bytes.to_vec())
+        Self(bytes.into())
     }
 }
 
 impl From<Vec<u8>> for ByteText {
     fn from(bytes: Vec<u8>) -> Self {
-        Self(bytes)
+        Self(bytes.into())
     }
 }
 
 impl From<&str> for ByteText {
     /// Takes the text's bytes as they are; it is not unescaped.
     fn from(text: &str) -> Self {
-        Self(text.as_bytes().to_vec())
+        Self(text.as_bytes().into())
     }
 }
 
@@ -60,7 +60,7 @@ impl std::str::FromStr for ByteText {
     type Err = UnescapeError;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        unescape(text).map(Self)
+        unescape(text).map(Self::from)
     }
 }
 

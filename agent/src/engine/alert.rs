@@ -31,6 +31,22 @@ impl Engine {
         if in_hand {
             self.take_in_hand(event, deviation);
         }
+        self.tell(event, deviation, self.seen_key(event, deviation));
+    }
+
+    /// Reports what would have been learned, had the profile room: all of it is one alert with its repeats, because whoever has filled
+    /// a profile has much more of the kind.
+    pub(super) fn report_full(&mut self, event: &UseEvent, deviation: &Deviation) {
+        self.take_in_hand(event, deviation);
+        let all = BehaviourKey {
+            hash: 0,
+            ..event_key(event)
+        };
+        self.tell(event, deviation, all);
+    }
+
+    /// Tells of a deviation, or counts it as a repeat of the alert under this key.
+    fn tell(&mut self, event: &UseEvent, deviation: &Deviation, behaviour_key: BehaviourKey) {
         let kind = kind(event, deviation);
         let mut alert = self.alert(kind, event.origin, &event.process, behaviour(event));
         alert.process.exe = event.exe().map(|exe| exe.text.clone());
@@ -52,7 +68,7 @@ impl Engine {
             profile.generation = generation;
         }
         let key = FoldKey {
-            behaviour: self.seen_key(event, deviation),
+            behaviour: behaviour_key,
             kind,
             action: event.action,
         };

@@ -7,9 +7,10 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use agent_common::domain::{Mode, Section};
-use agent_common::rule::WINDOW_NS;
+use agent_common::rule::{BehaviourKey, RuleKey, WINDOW_NS};
 
 use super::Engine;
+use super::container::Tracked;
 use crate::behaviour::LEARNED_DOMAINS;
 use crate::compare::Deviation;
 use crate::event::UseEvent;
@@ -74,7 +75,7 @@ impl Engine {
                 Learned::New | Learned::Known => self.take_in_hand(&event, &deviation),
                 Learned::Full => {
                     self.counters.not_learned += 1;
-                    self.report(&event, &deviation, true);
+                    self.report_full(&event, &deviation);
                 }
                 Learned::Refused(error) => {
                     tracing::warn!(%error, behaviour = %observation.behaviour, "not learned");
@@ -126,21 +127,10 @@ impl Engine {
                 }
             }
         }
-        let gains: Vec<EvidenceGain> = evidence
+        let evidence = evidence
             .into_iter()
-            .filter(|(key, _)| !has_lost.contains(&(key.container, key.domain)))
-            .filter_map(|(key, windows)| {
-                let known = self.containers.get(&key.container)?.known()?;
-                let behaviour = self.publisher.behaviour(known.profile, &key)?.clone();
-                let section = Section::from_raw(key.section)?;
-                Some(EvidenceGain {
-                    key: known.key.clone(),
-                    section,
-                    behaviour,
-                    windows,
-                })
-            })
-            .collect();
+            .filter(|(key, _)| !has_lost.contains(&(key.container, key.domain)));
+        let gains = self.gains(evidence);
         let counts: Vec<_> = counts.into_iter().collect();
         if gains.is_empty() && counts.is_empty() {
             return;
@@ -151,5 +141,41 @@ impl Engine {
                 "the evidence of a window was not kept"
             );
         }
+    }
+
+    /// What windows bring, by profile: the containers of one image count together.
+    fn gains(&self, evidence: impl Iterator<Item = (BehaviourKey, u64)>) -> Vec<EvidenceGain> {
+        let mut seen: HashMap<u32, HashMap<RuleKey, u64>> = HashMap::new();
+        for (key, windows) in evidence {
+            let known = self.containers.get(&key.container).and_then(Tracked::known);
+            let Some(known) = known else { continue };
+            let rule = RuleKey {
+                hash: key.hash,
+                profile: known.profile,
+                generation: 0,
+                domain: key.domain,
+                layer: key.layer,
+                section: key.section,
+                operation: key.operation,
+                reserved: [0; 4],
+            };
+            *seen.entry(known.profile).or_default().entry(rule).or_default() += windows;
+        }
+        let profiles = seen
+            .into_iter()
+            .filter_map(|(profile, seen)| Some((self.store.profile_by_id(profile)?, seen)));
+        profiles
+            .flat_map(|(profile, seen)| {
+                let behaviours = self.publisher.seen_behaviours(profile, &seen);
+                behaviours
+                    .into_iter()
+                    .map(|(section, behaviour, windows)| EvidenceGain {
+                        key: profile.key.clone(),
+                        section,
+                        behaviour,
+                        windows,
+                    })
+            })
+            .collect()
     }
 }

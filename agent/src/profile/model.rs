@@ -342,6 +342,12 @@ impl Profile {
         }
     }
 
+    /// Lets it take no more memory than it needs: what grew one by one is half empty.
+    pub fn compact(&mut self) {
+        self.main = std::mem::take(&mut self.main).into_iter().collect();
+        self.exec_in = std::mem::take(&mut self.exec_in).into_iter().collect();
+    }
+
     /// Whether it holds nothing at all.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -221,6 +221,7 @@ impl State {
             ));
         }
         state.load_behaviours(transaction)?;
+        state.profiles.values_mut().for_each(Profile::compact);
         for row in open(transaction, DRIFT)?.iter().map_err(storage)? {
             let (key, value) = row.map_err(storage)?;
             let (id, layer, path) = key.value();

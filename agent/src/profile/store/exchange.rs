@@ -88,6 +88,10 @@ impl ProfileStore {
             ));
         }
         self.commit("import", changes)?;
+        let imported = self.state.profiles.values_mut();
+        imported
+            .filter(|profile| profile.key.digest == document.digest)
+            .for_each(Profile::compact);
         Ok(summary)
     }
 }
