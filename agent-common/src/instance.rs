@@ -52,6 +52,8 @@ pub struct Node {
     pub untracked_containers: u64,
     /// Records about cgroups that the ring buffer had no room for; the daemon's next sweep finds what they told.
     pub lost_cgroup_records: u64,
+    /// A bit per [`crate::domain::Domain`] by its number: its LSM hooks were proved to refuse. Written by the daemon.
+    pub refuses: u64,
     /// What the programs were loaded with: the next daemon's programs must hash by the same secret. Written once, before
     /// anything is attached.
     pub settings: Settings,

@@ -44,9 +44,19 @@ offsets! {
     task_signal: "task_struct.signal";
     task_thread_pid: "task_struct.thread_pid";
     task_exit_code: "task_struct.exit_code";
+    task_files: "task_struct.files";
+    files_table: "files_struct.fdt";
+    file_table_files: "fdtable.fd";
     signal_live: "signal_struct.live";
     cred_uid: "cred.uid";
     cred_gid: "cred.gid";
+    cred_effective_id: "cred.euid";
+    cred_effective: "cred.cap_effective";
+    cred_user_namespace: "cred.user_ns";
+    user_namespace_parent: "user_namespace.parent";
+    user_namespace_level: "user_namespace.level";
+    user_namespace_owner: "user_namespace.owner";
+    user_namespace_ns: "user_namespace.ns";
     pid_level: "pid.level";
     pid_numbers: "pid.numbers";
     upid_nr: "upid.nr";
@@ -66,6 +76,7 @@ offsets! {
     dentry_parent: "dentry.d_parent";
     dentry_name: "dentry.d_name";
     dentry_inode: "dentry.d_inode";
+    dentry_superblock: "dentry.d_sb";
     qstr_len: "qstr.len";
     qstr_name: "qstr.name";
     inode_number: "inode.i_ino";

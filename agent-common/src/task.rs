@@ -33,8 +33,10 @@ pub struct Task {
     pub state: u8,
     /// `TASK_*` bits.
     pub flags: u8,
+    /// The [`crate::domain::Domain`] for which it was killed, with [`TASK_KILLED`].
+    pub killed_for: u8,
     /// Always zero.
-    pub reserved: u16,
+    pub reserved: u8,
 }
 
 /// A word of bytes per process id, in the map `TRACKED`: not 0 if `TASKS` may hold the process. Neighbours share a cache line, so

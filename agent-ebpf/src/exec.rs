@@ -111,6 +111,7 @@ fn look_up<const BEFORE: bool>(member: &mut Member, scratch: &mut ExecScratch, t
         domain: Domain::Exec,
         layer: load(&record.layer),
         section: section(record),
+        operation: 0,
         hash: path_hash,
     };
     if question.layer >= FIRST_DRIFT_LAYER {

@@ -30,6 +30,20 @@ pub fn layer<A: Access, I: Access>(path: Path<A>, inode: Inode<I>, instance: &In
     }
 }
 
+/// The layer of what is put in a place by its name: on the container's root filesystem that goes to the upper layer, whatever lay
+/// there before.
+#[inline(always)]
+pub fn layer_of_place<A: Access>(path: Path<A>, instance: &Instance) -> Layer {
+    let superblock = path.dentry.superblock();
+    if superblock.device() != instance.root_device {
+        elsewhere(path.mount.namespace(), instance)
+    } else if superblock.is_overlay() {
+        Layer::Upper
+    } else {
+        Layer::Unknown
+    }
+}
+
 /// The layer of a file that is not on the container's root filesystem, by the mount namespace of its mount.
 #[inline(always)]
 fn elsewhere(namespace: u64, instance: &Instance) -> Layer {

@@ -135,6 +135,10 @@ structures! {
     Cgroup,
     /// `struct kernfs_node`.
     KernfsNode,
+    /// `struct cred`.
+    Cred,
+    /// `struct user_namespace`.
+    UserNamespace,
 }
 
 /// `struct path`: where a file or directory is.
@@ -151,6 +155,14 @@ impl<A: Access> Path<A> {
             mount: VfsMount::at(A::read(base, offset + offset!(path_mnt))),
             dentry: Dentry::at(A::read(base, offset + offset!(path_dentry))),
         }
+    }
+}
+
+impl Path<Typed> {
+    /// The `struct path` that is an argument of a hook.
+    #[inline(always)]
+    pub fn of_argument(address: u64) -> Self {
+        Self::at(address, 0)
     }
 }
 
@@ -226,6 +238,14 @@ impl<A: Access> TaskStruct<A> {
         MmStruct::at(Probed::read(self.0, offset!(task_mm)))
     }
 
+    /// Address of the array of open files; the entry of a descriptor is the address of its `struct file`.
+    #[inline(always)]
+    pub fn open_files(self) -> u64 {
+        let files: u64 = A::read(self.0, offset!(task_files));
+        let table: u64 = A::read(files, offset!(files_table));
+        A::read(table, offset!(file_table_files))
+    }
+
     /// As `wait(2)` gives it.
     #[inline(always)]
     pub fn exit_code(self) -> u32 {
@@ -262,6 +282,52 @@ impl<A: Access> TaskStruct<A> {
             // SAFETY: the helper takes no argument.
             unsafe { bpf_get_current_cgroup_id() }
         }
+    }
+}
+
+impl<A: Access> Cred<A> {
+    #[inline(always)]
+    pub fn user_namespace(self) -> UserNamespace<A> {
+        UserNamespace::at(A::read(self.0, offset!(cred_user_namespace)))
+    }
+
+    /// The capabilities that are in effect: a bit each.
+    #[inline(always)]
+    pub fn effective(self) -> u64 {
+        A::read(self.0, offset!(cred_effective))
+    }
+
+    /// Effective user id in the initial user namespace.
+    #[inline(always)]
+    pub fn effective_uid(self) -> u32 {
+        A::read(self.0, offset!(cred_effective_id))
+    }
+}
+
+impl<A: Access> UserNamespace<A> {
+    /// 0 for the initial one.
+    #[inline(always)]
+    pub fn level(self) -> u32 {
+        A::read(self.0, offset!(user_namespace_level))
+    }
+
+    /// Inode number.
+    #[inline(always)]
+    pub fn number(self) -> u32 {
+        A::read(self.0, offset!(user_namespace_ns) + offset!(ns_common_inum))
+    }
+}
+
+impl UserNamespace<Probed> {
+    #[inline(always)]
+    pub fn parent(self) -> Self {
+        Self::at(Probed::read(self.0, offset!(user_namespace_parent)))
+    }
+
+    /// User id of its owner in the initial user namespace.
+    #[inline(always)]
+    pub fn owner(self) -> u32 {
+        Probed::read(self.0, offset!(user_namespace_owner))
     }
 }
 
@@ -302,7 +368,39 @@ impl<A: Access> File<A> {
     }
 }
 
+/// What is asked of each file that is opened.
+pub struct Opened<A> {
+    pub path: Path<A>,
+    pub inode: Inode<A>,
+    /// `FMODE_*` bits.
+    pub mode: u32,
+    /// `O_*` bits.
+    pub flags: u32,
+}
+
 impl File<Probed> {
+    /// The file at an address that stands at `base + offset`.
+    #[inline(always)]
+    pub fn pointed_to(base: u64, offset: u64) -> Self {
+        Self::at(Probed::read(base.wrapping_add(offset), 0))
+    }
+
+    /// All that is asked of an opened file, by one read where it lies together, as it does in all kernels so far.
+    #[inline(always)]
+    pub fn opened(self, block: &mut Block) -> Opened<Probed> {
+        block.fill(self.0);
+        let path = offset!(file_path);
+        Opened {
+            path: Path {
+                mount: VfsMount::at(block.get(path + offset!(path_mnt))),
+                dentry: Dentry::at(block.get(path + offset!(path_dentry))),
+            },
+            inode: Inode::at(block.get(offset!(file_inode))),
+            mode: block.get(offset!(file_mode)),
+            flags: block.get(offset!(file_flags)),
+        }
+    }
+
     /// The path that the user opened. For a file behind an overlay, which mappings hold in place of the overlay's own, that
     /// is not where the file is.
     #[inline(always)]
@@ -316,10 +414,62 @@ impl File<Probed> {
     }
 }
 
+impl File<Typed> {
+    /// All that is asked of an opened file.
+    #[inline(always)]
+    pub fn opened(self) -> Opened<Typed> {
+        Opened {
+            path: self.path(),
+            inode: self.inode(),
+            mode: Typed::read(self.0, offset!(file_mode)),
+            flags: Typed::read(self.0, offset!(file_flags)),
+        }
+    }
+}
+
+/// The first bytes of a structure, read at once into work space.
+#[repr(C)]
+pub struct Block {
+    base: u64,
+    words: [u64; BLOCK_WORDS],
+}
+
+const BLOCK_WORDS: usize = 16;
+
+impl Block {
+    #[inline(always)]
+    fn fill(&mut self, base: u64) {
+        self.base = base;
+        // SAFETY: the length is that of the words; the helper checks the address.
+        unsafe {
+            bpf_probe_read_kernel(
+                self.words.as_mut_ptr().cast(),
+                (BLOCK_WORDS * 8) as u32,
+                base as *const _,
+            );
+        }
+    }
+
+    /// The member at `offset`, which the verifier knows as a constant: so it is one of the two reads.
+    #[inline(always)]
+    fn get<T: Copy>(&self, offset: u32) -> T {
+        if offset as usize + size_of::<T>() > BLOCK_WORDS * 8 {
+            return Probed::read(self.base, offset);
+        }
+        let start = core::ptr::from_ref(&self.words).cast::<u8>();
+        // SAFETY: it ends inside of the words, and is made of integers.
+        unsafe { core::ptr::read_volatile(start.wrapping_add(offset as usize).cast()) }
+    }
+}
+
+/// include/linux/fs.h, in `f_mode`: opened for writing; only a name for a file (`O_PATH`); created by being opened.
+pub const MODE_WRITE: u32 = 1 << 1;
+pub const MODE_PATH: u32 = 1 << 14;
+pub const MODE_CREATED: u32 = 1 << 20;
 /// `FMODE_NOACCOUNT` (include/linux/fs.h): files that filesystems open for themselves.
-const MODE_NO_ACCOUNT: u32 = 1 << 29;
+pub const MODE_NO_ACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC` (include/linux/fs.h) in `f_flags`: opened in order to be executed.
-const FLAG_EXEC: u32 = 1 << 5;
+pub const FLAG_EXEC: u32 = 1 << 5;
 
 /// Whether the argument of an LSM hook, a `struct file`, is opened in order to be executed; and not by overlayfs, which opens
 /// the file below one that was opened with the same flags, once that was allowed. Read without a helper: it is asked of every
@@ -436,9 +586,33 @@ impl<A: Access> Dentry<A> {
     pub fn inode(self) -> Inode {
         Inode::at(Probed::read(self.0, offset!(dentry_inode)))
     }
+
+    #[inline(always)]
+    pub fn superblock(self) -> SuperBlock<A> {
+        SuperBlock::at(A::read(self.0, offset!(dentry_superblock)))
+    }
+
+    /// What tells this name from another one that this dentry may have later: its parent, and hash and length of the name.
+    #[inline(always)]
+    pub fn name_identity(self) -> (u64, u64) {
+        let parent: u64 = A::read(self.0, offset!(dentry_parent));
+        // `struct qstr` begins with the hash and the length (`hash_len`).
+        (parent, A::read(self.0, offset!(dentry_name)))
+    }
 }
 
 impl Dentry<Probed> {
+    /// [`Self::name_identity`] by one read where the members are neighbours.
+    #[inline(always)]
+    pub fn name_identity_at_once(self) -> (u64, u64) {
+        let first = offset!(dentry_parent);
+        if offset!(dentry_name).wrapping_sub(first) != 8 {
+            return self.name_identity();
+        }
+        let words: [u64; 2] = Probed::read(self.0, first);
+        (words[0], words[1])
+    }
+
     /// [`Self::link`] by one read where the members are neighbours, as they are in all kernels so far.
     #[inline(always)]
     pub fn link_at_once(self) -> Link<Probed> {

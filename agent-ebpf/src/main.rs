@@ -13,10 +13,14 @@
 
 mod applet;
 mod args;
+mod cap;
 mod emit;
 mod exec;
+mod file;
 mod identity;
 mod kernel;
+mod kill;
+mod known;
 mod maps;
 mod path;
 mod program;

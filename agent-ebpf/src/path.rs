@@ -10,6 +10,7 @@
 use agent_common::file::FileIdentity;
 use agent_common::hash::{HashKey, Hasher, Subject};
 use agent_common::path::{PATH_STEPS, PATH_TOO_LONG, PATH_WORDS, PathWords, has_nul};
+use agent_common::record::exec::NAME_BYTES;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel;
 
 use crate::kernel::{Access, Dentry, Link, Path, VfsMount, setting};
@@ -24,6 +25,8 @@ pub struct PathScratch {
     /// How many these are.
     pub count: u32,
     position: u32,
+    /// Of a component that is put together by bytes.
+    word: u64,
     hasher: Hasher,
     /// State after the last component: what an applet or an inode continues.
     path_hasher: Hasher,
@@ -161,6 +164,48 @@ pub fn with_applet<const N: usize>(scratch: &mut PathScratch, applet: &[u64; N])
     let mut hasher = load(&scratch.path_hasher);
     hasher.word(component);
     hasher.finish(Subject::PathAndApplet)
+}
+
+/// The keyed hash of the path that was hashed last, with a name behind it that may have several components: as text, as it was
+/// typed. Links and `..` in it are taken for names.
+#[inline(never)]
+pub fn with_name(scratch: &mut PathScratch, name: &[u8; NAME_BYTES]) -> u64 {
+    store(&mut scratch.position, 0);
+    store(&mut scratch.word, 0);
+    let fresh = Hasher::new(key(scratch));
+    store(&mut scratch.hasher, fresh);
+    for index in 0..NAME_BYTES {
+        let byte = load(&name[index]);
+        let position = load(&scratch.position);
+        if byte == 0 || byte == b'/' {
+            if position != 0 {
+                let mut hasher = load(&scratch.hasher);
+                hasher.word(load(&scratch.word));
+                let component = hasher.finish(Subject::Component);
+                let mut path_hasher = load(&scratch.path_hasher);
+                path_hasher.word(component);
+                store(&mut scratch.path_hasher, path_hasher);
+                let fresh = Hasher::new(key(scratch));
+                store(&mut scratch.hasher, fresh);
+                store(&mut scratch.position, 0);
+                store(&mut scratch.word, 0);
+            }
+            if byte == 0 {
+                break;
+            }
+            continue;
+        }
+        let word = load(&scratch.word) | u64::from(byte) << ((position & 7) * 8);
+        store(&mut scratch.word, word);
+        store(&mut scratch.position, position + 1);
+        if position & 7 == 7 {
+            let mut hasher = load(&scratch.hasher);
+            hasher.word(word);
+            store(&mut scratch.hasher, hasher);
+            store(&mut scratch.word, 0);
+        }
+    }
+    load(&scratch.path_hasher).finish(Subject::Path)
 }
 
 /// The keyed hash of the path that was hashed last, with one inode's state.

@@ -5,8 +5,10 @@
 //! preemption. That does not hold for LSM programs: one that is preempted may run again on the same CPU for another task.
 //! They borrow a space that belongs to the thread ([`borrow`]).
 
+use agent_common::record::cap::CapRecord;
 use agent_common::record::cgroup::{CgroupRecord, LeaveRecord};
 use agent_common::record::exec::ExecRecord;
+use agent_common::record::file::FileRecord;
 use agent_common::record::library::LibraryRecord;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
@@ -14,6 +16,7 @@ use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 
 use crate::applet::AppletScratch;
+use crate::kernel::Block;
 use crate::path::PathScratch;
 
 /// Work space of `sched_process_exec`.
@@ -58,6 +61,33 @@ pub struct LibraryScratch {
     pub path: PathScratch,
 }
 
+/// Work space of the programs of domain file.
+#[repr(C)]
+pub struct FileScratch {
+    pub record: FileRecord,
+    pub path: PathScratch,
+    pub file: Block,
+}
+
+/// One for each of the two programs of the lite tier: what is opened, what is renamed.
+#[map]
+pub static FILE_SCRATCH: PerCpuArray<FileScratch> = PerCpuArray::with_max_entries(2, 0);
+
+/// Work space of the programs of domain cap.
+#[repr(C)]
+pub struct CapScratch {
+    pub record: CapRecord,
+    /// Return addresses in the kernel.
+    pub stack: [u64; STACK_FRAMES],
+}
+
+/// Frames of the kernel's stack that are looked at.
+pub const STACK_FRAMES: usize = 12;
+
+/// Of the program that sees what was asked for.
+#[map]
+pub static CAP_SCRATCH: PerCpuArray<CapScratch> = PerCpuArray::with_max_entries(1, 0);
+
 /// Threads that can be in the hook before an execution at once, that is, be preempted in it. Beyond it the hook finds no
 /// work space: see where it borrows.
 const EXEC_CHECKS_MAX: u32 = 256;
@@ -70,9 +100,18 @@ pub static EXEC_CHECKS: HashMap<u64, ExecScratch> = HashMap::with_max_entries(EX
 #[map]
 pub static LIBRARY_CHECKS: HashMap<u64, LibraryScratch> = HashMap::with_max_entries(LIBRARY_CHECKS_MAX, 0);
 
+#[map]
+pub static FILE_CHECKS: HashMap<u64, FileScratch> = HashMap::with_max_entries(EXEC_CHECKS_MAX, 0);
+#[map]
+pub static CAP_CHECKS: HashMap<u64, CapScratch> = HashMap::with_max_entries(LIBRARY_CHECKS_MAX, 0);
+
 /// What a work space begins as: zeros.
 #[map]
 pub static EXEC_CHECK_EMPTY: Array<ExecScratch> = Array::with_max_entries(1, 0);
+#[map]
+pub static FILE_CHECK_EMPTY: Array<FileScratch> = Array::with_max_entries(1, 0);
+#[map]
+pub static CAP_CHECK_EMPTY: Array<CapScratch> = Array::with_max_entries(1, 0);
 #[map]
 pub static LIBRARY_CHECK_EMPTY: Array<LibraryScratch> = Array::with_max_entries(1, 0);
 

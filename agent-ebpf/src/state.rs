@@ -4,6 +4,7 @@
 //! task's cgroup, root and parent. A task in no container leaves after one look-up that misses, besides a byte of `TRACKED`.
 
 use agent_common::container::{CONTAINER_PARENT, Container};
+use agent_common::domain::Section;
 use agent_common::instance::Instance;
 use agent_common::task::{TASKS_PER_CONTAINER_MAX, TRACKED_PROCESSES, Task, TaskState};
 use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
@@ -41,6 +42,7 @@ pub fn executing<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, Ta
         slot: member.container.slot,
         state: state as u8,
         flags: 0,
+        killed_for: 0,
         reserved: 0,
     };
     remember(member.instance, pid, &entry);
@@ -74,6 +76,45 @@ pub fn member<A: Access>(task: TaskStruct<A>, pid: u32, cgroup_id: impl FnOnce()
         state,
         task_flags,
     })
+}
+
+/// The container of a process that `TASKS` holds as `entry`.
+#[inline(always)]
+pub fn member_of(entry: &Task) -> Option<Member> {
+    let container = container(entry.container)?;
+    let instance = instance(&container)?;
+    Some(Member {
+        container,
+        instance,
+        state: TaskState::from_raw(entry.state),
+        task_flags: entry.flags,
+    })
+}
+
+/// The container of the current process and its state, whether or not `TASKS` had room for it; `None` if it is in none, or still is the
+/// runtime.
+#[inline(always)]
+pub fn acting<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, u8)> {
+    let member = member(task, pid, || task.current_cgroup_id())?;
+    if member.instance.first_exec == 0 {
+        return None;
+    }
+    let state = match member.state {
+        Some(state) => state as u8,
+        None if is_host_root(task) => return None,
+        None => TaskState::Unclassified as u8,
+    };
+    Some((member, state))
+}
+
+/// The section of the profile that speaks for a process in a [`TaskState`].
+#[inline(always)]
+pub fn section(state: u8) -> u8 {
+    if state == TaskState::ExecIn as u8 {
+        Section::ExecIn as u8
+    } else {
+        Section::Main as u8
+    }
 }
 
 /// A copy of the entry of one cgroup, if it still is that cgroup's (the map reuses memory that is being read).

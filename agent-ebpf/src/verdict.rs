@@ -22,6 +22,8 @@ pub struct Question {
     pub layer: u8,
     /// A [`agent_common::domain::Section`].
     pub section: u8,
+    /// See [`RuleKey::operation`].
+    pub operation: u8,
     pub hash: u64,
 }
 
@@ -60,7 +62,7 @@ fn look_up(container: &Container, question: &Question, stale: u32) -> u32 {
         domain: question.domain as u8,
         layer: question.layer,
         section: question.section,
-        operation: 0,
+        operation: question.operation,
         reserved: [0; 4],
     };
     // SAFETY: the map is not preallocated: an element is not reused before all programs that run now have ended.

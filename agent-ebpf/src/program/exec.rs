@@ -10,20 +10,17 @@
 
 use agent_common::domain::{Domain, Mode};
 use agent_common::rule::{Action, Verdict, is_enforced};
-use agent_common::task::{TASK_KILLED, TASK_LOADING};
+use agent_common::task::TASK_LOADING;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_send_signal;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 use aya_log_ebpf::debug;
 
 use crate::kernel::{BinPrm, TaskStruct, Typed};
 use crate::scratch::{EXEC_SCRATCH, element};
-use crate::state::{self, Member};
+use crate::state;
 use crate::volatile::{load, store};
-use crate::{emit, exec, verdict};
-
-const SIGKILL: u32 = 9;
+use crate::{emit, exec, kill, verdict};
 
 /// `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
 #[btf_tracepoint(function = "sched_process_exec")]
@@ -61,7 +58,7 @@ fn judge(
     }
     let mut action = Action::None;
     if is_enforced(member.container.flags, mode, verdict, section) {
-        let error = kill(&mut member, pid);
+        let error = kill::current(member.instance, Domain::Exec, pid);
         store(&mut scratch.record.action_error, error);
         if error == 0 {
             action = Action::Killed;
@@ -85,20 +82,4 @@ fn loaded(pid: u32, task_flags: u8) -> i32 {
         state::change_flags(pid, 0, TASK_LOADING);
     }
     0
-}
-
-/// Sends the kill; 0, or the negative error number.
-#[inline(always)]
-fn kill(member: &mut Member, pid: u32) -> i32 {
-    // Before the signal: the exit hook must find the mark.
-    state::change_flags(pid, TASK_KILLED, 0);
-    // SAFETY: the helper takes a number.
-    let error = unsafe { bpf_send_signal(SIGKILL) } as i32;
-    let counters = emit::counters(member.instance, Domain::Exec);
-    if error == 0 {
-        emit::add(&mut counters.killed, 1);
-    } else {
-        emit::add(&mut counters.kill_failed, 1);
-    }
-    error
 }

@@ -19,6 +19,10 @@ use crate::kernel::{Access, TaskStruct, Typed};
 use crate::maps::{INSTANCES, NODE, TASKS};
 use crate::state;
 
+/// What `Task::killed_for` says; as numbers: the verifier would follow each value of an enumeration apart.
+const FILE: u8 = Domain::File as u8;
+const CAP: u8 = Domain::Cap as u8;
+
 /// `TP_PROTO(struct task_struct *parent, struct task_struct *child)`: the child inherits whose process it is.
 #[btf_tracepoint(function = "sched_process_fork")]
 pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
@@ -76,7 +80,12 @@ fn forget(ctx: &BtfTracePointContext) -> Option<()> {
     }
     let exit_code = task.exit_code();
     if exit_code & 0x7f == 9 {
-        emit::add(&mut emit::counters(instance, Domain::Exec).kill_confirmed, 1);
+        let domain = match entry.killed_for {
+            FILE => Domain::File,
+            CAP => Domain::Cap,
+            _ => Domain::Exec,
+        };
+        emit::add(&mut emit::counters(instance, domain).kill_confirmed, 1);
     }
     let now_ns = emit::now_ns();
     let record = ExitRecord {
@@ -162,6 +171,7 @@ fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
         slot: member.container.slot,
         state: state as u8,
         flags: 0,
+        killed_for: 0,
         reserved: 0,
     };
     state::remember(member.instance, pid, &entry);
@@ -182,6 +192,7 @@ fn enter_self_test<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<()> {
         slot: container.slot,
         state: TaskState::Main as u8,
         flags: 0,
+        killed_for: 0,
         reserved: 0,
     };
     state::remember(instance, pid, &entry);

@@ -72,6 +72,8 @@ impl Engine {
             name: hook.name.to_owned(),
             target: match hook.kind {
                 HookKind::RawTracepoint => format!("raw tracepoint {}", hook.name),
+                HookKind::Tracepoint => format!("tracepoint {}", hook.name),
+                HookKind::Probe => format!("kprobe of {}", hook.name),
                 HookKind::Lsm => format!("LSM hook {}", hook.name),
             },
             attached: hook.attached,

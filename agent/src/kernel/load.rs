@@ -1,9 +1,9 @@
 //! Loading and attaching the kernel programs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::io::Read as _;
 use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_common::domain::Domain;
 use agent_common::hash::HashKey;
@@ -16,8 +16,9 @@ use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 
 use super::btf::{BtfError, KernelTypes, VMLINUX};
 use super::maps::{self, Maps, MapsError};
+use super::observe;
 use super::pin::{PinDirectory, PinError};
-use super::tier::{Exec, Outcome, Proved};
+use super::tier::{Outcome, Proved};
 
 /// The object that `cargo xtask build` made; empty if this binary was built without it.
 static OBJECT: &[u8] = aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/driftlock.o"));
@@ -46,7 +47,12 @@ pub enum Arguments {
 /// tracepoints, of which the last is the second line behind them.
 pub const LSM_HOOKS: &[(&str, Domain)] = &[
     ("bprm_check_security", Domain::Exec),
-    ("file_open", Domain::Exec),
+    ("file_open", Domain::File),
+    ("path_rename", Domain::File),
+    ("path_link", Domain::File),
+    ("path_symlink", Domain::File),
+    ("path_mknod", Domain::File),
+    ("capable", Domain::Cap),
     ("mmap_file", Domain::Library),
     ("file_mprotect", Domain::Library),
 ];
@@ -58,8 +64,15 @@ const ITERATOR: &str = "iterate_tasks";
 pub struct Kernel {
     ebpf: Ebpf,
     pins: Option<PinDirectory>,
+    btf: Btf,
     /// Links that nothing but this holds: of hooks that are not pinned.
-    links: HashMap<&'static str, FdLink>,
+    links: HashMap<&'static str, observe::Link>,
+    /// The kinds of the hooks that only see, and their programs, by hook.
+    observers: Vec<(&'static str, &'static str, HookKind)>,
+    /// Why a domain has none.
+    not_observed: Vec<(Domain, String)>,
+    /// Pins of programs that this agent made; a program may be at several hooks.
+    is_pinned_now: HashSet<PathBuf>,
     /// Hooks whose attachment succeeded.
     attached: Vec<&'static str>,
     /// Why the kernel takes no LSM programs; `None` if it took them.
@@ -99,6 +112,10 @@ pub struct Hook {
 pub enum HookKind {
     /// A raw tracepoint.
     RawTracepoint,
+    /// A tracepoint.
+    Tracepoint,
+    /// A probe at a function's entry.
+    Probe,
     /// An LSM hook.
     Lsm,
 }
@@ -173,6 +190,9 @@ pub enum LoadError {
         /// Why not.
         source: Box<LinkError>,
     },
+    /// There is nothing to read the numbers of tracepoints from.
+    #[error("cannot mount tracefs at /sys/kernel/tracing, from which the numbers of tracepoints are read")]
+    Tracefs(#[source] std::io::Error),
     /// The task iterator could not be read.
     #[error("cannot iterate over the tasks that exist")]
     Iterate(#[source] std::io::Error),
@@ -232,8 +252,12 @@ impl Kernel {
         Ok(Loaded {
             kernel: Self {
                 ebpf,
+                btf,
                 pins,
                 links: HashMap::new(),
+                observers: Vec::new(),
+                not_observed: Vec::new(),
+                is_pinned_now: HashSet::new(),
                 attached: Vec::new(),
                 lsm_refused,
                 outcome: None,
@@ -260,15 +284,20 @@ impl Kernel {
                     tracepoint.take_link(link).map(FdLink::from)
                 }
             };
-            self.keep(program, link.map_err(failed("attach", program))?)?;
+            let link = link.map_err(failed("attach", program))?;
+            self.keep(program, program, observe::Link::Fd(link))?;
         }
         if self.lsm_refused.is_none() {
             for &(program, _) in LSM_HOOKS {
                 let hook = lsm(&mut self.ebpf, program)?;
                 let link = hook.attach().map_err(failed("attach", program))?;
                 let link = hook.take_link(link).map_err(failed("attach", program))?;
-                self.keep(program, link.into())?;
+                self.keep(program, program, observe::Link::Fd(link.into()))?;
             }
+        }
+        self.observe(Domain::Cap)?;
+        if self.lsm_refused.is_some() {
+            self.observe(Domain::File)?;
         }
         if let Some(pins) = &self.pins {
             pins.remove_links_except(&self.attached)?;
@@ -276,21 +305,74 @@ impl Kernel {
         Ok(())
     }
 
-    fn keep(&mut self, hook: &'static str, link: FdLink) -> Result<(), LoadError> {
-        match &self.pins {
-            Some(pins) => {
-                let program = self
-                    .ebpf
-                    .program_mut(hook)
-                    .ok_or(LoadError::MissingProgram { program: hook })?;
-                let path = pins.program(hook)?;
-                program.pin(&path).map_err(|source| PinError::Pin {
-                    path,
-                    source: Box::new(source),
-                })?;
+    /// Attaches what sees a domain without deciding. What cannot be attached is a reason for `status` and `doctor`.
+    fn observe(&mut self, domain: Domain) -> Result<(), LoadError> {
+        let attached = match domain {
+            Domain::File => observe::files(&mut self.ebpf),
+            _ => observe::capabilities(&mut self.ebpf, &self.btf).map(|attached| vec![attached]),
+        };
+        match attached {
+            Ok(attached) => {
+                for observe::Attached {
+                    hook,
+                    program,
+                    kind,
+                    link,
+                } in attached
+                {
+                    self.keep(hook, program, link)?;
+                    self.observers.push((hook, program, kind));
+                }
+            }
+            Err(error) => {
+                let reason = chain(&error);
+                tracing::warn!(%domain, reason, "not observed");
+                self.not_observed.push((domain, reason));
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the LSM hooks, which the kernel never calls, away, and attaches what sees instead.
+    pub fn observe_instead_of_lsm(&mut self) -> Result<(), LoadError> {
+        for &(hook, _) in LSM_HOOKS {
+            self.links.remove(hook);
+            self.attached.retain(|attached| *attached != hook);
+            if let Some(pins) = &self.pins
+                && let Err(error) = pins.remove_link(hook)
+            {
+                tracing::warn!(error = &error as &dyn std::error::Error, hook, "stays attached");
+            }
+        }
+        self.observe(Domain::File)
+    }
+
+    /// Whether LSM hooks are attached.
+    #[must_use]
+    pub fn has_lsm(&self) -> bool {
+        LSM_HOOKS.iter().any(|(hook, _)| self.attached.contains(hook))
+    }
+
+    fn keep(
+        &mut self,
+        hook: &'static str,
+        program: &'static str,
+        link: observe::Link,
+    ) -> Result<(), LoadError> {
+        match (&self.pins, link) {
+            (Some(pins), observe::Link::Fd(link)) => {
+                let path = pins.program(program)?;
+                let program = self.ebpf.program_mut(program).ok_or_else(|| missing(program))?;
+                if !path.exists() || !self.is_pinned_now.contains(&path) {
+                    program.pin(&path).map_err(|source| PinError::Pin {
+                        path: path.clone(),
+                        source: Box::new(source),
+                    })?;
+                    self.is_pinned_now.insert(path);
+                }
                 pins.replace_link(hook, link)?;
             }
-            None => {
+            (_, link) => {
                 self.links.insert(hook, link);
             }
         }
@@ -298,21 +380,9 @@ impl Kernel {
         Ok(())
     }
 
-    /// Takes note of what the attached programs can do, as [`super::self_test`] found out. LSM hooks that the kernel never
-    /// calls are detached again.
+    /// Takes note of what the attached programs can do, as [`super::self_test`] found out.
     pub fn keep_proved(&mut self, outcome: Outcome) {
         self.outcome = Some(outcome);
-        if self.lsm_refused.is_none() && outcome.exec != Exec::Denied && !outcome.library_denied {
-            for &(hook, _) in LSM_HOOKS {
-                self.links.remove(hook);
-                self.attached.retain(|attached| *attached != hook);
-                if let Some(pins) = &self.pins
-                    && let Err(error) = pins.remove_link(hook)
-                {
-                    tracing::warn!(error = &error as &dyn std::error::Error, hook, "stays attached");
-                }
-            }
-        }
     }
 
     /// Detaches everything, also what is pinned, and removes the pins. Returns what was removed.
@@ -332,6 +402,7 @@ impl Kernel {
         Proved {
             outcome: self.outcome,
             lsm_refused: self.lsm_refused.as_deref(),
+            not_observed: &self.not_observed,
             answers: false,
         }
     }
@@ -372,7 +443,14 @@ impl Kernel {
             .map(|&(name, _)| hook(name, HookKind::RawTracepoint));
         // Where the kernel has none, the tiers say why.
         let lsm = LSM_HOOKS.iter().map(|&(name, _)| hook(name, HookKind::Lsm));
-        tracepoints.chain(lsm.filter(|hook| hook.attached)).collect()
+        let observers = self.observers.iter().map(|&(name, program, kind)| Hook {
+            missed: self.missed(program),
+            ..hook(name, kind)
+        });
+        tracepoints
+            .chain(observers)
+            .chain(lsm.filter(|hook| hook.attached))
+            .collect()
     }
 
     /// How many instructions the verifier went through for each program; empty before Linux 5.16, which does not tell.
@@ -384,6 +462,8 @@ impl Kernel {
             .map(|(name, _)| name)
             .chain([&ITERATOR])
             .chain(LSM_HOOKS.iter().map(|(name, _)| name))
+            .chain(observe::SYSTEM_CALLS.iter().map(|(name, _)| name))
+            .chain(&observe::CAPABILITY_PROGRAMS)
             .filter_map(|&name| Some((name, count(name)?)))
             .collect()
     }
@@ -393,6 +473,8 @@ impl Kernel {
         let descriptor = match self.ebpf.program(program)? {
             Program::RawTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
             Program::BtfTracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
+            Program::TracePoint(program) => program.fd().ok()?.as_fd().as_raw_fd(),
+            Program::KProbe(program) => program.fd().ok()?.as_fd().as_raw_fd(),
             // LSM programs are never skipped.
             _ => return Some(0),
         };
@@ -407,7 +489,27 @@ impl Kernel {
     }
 }
 
-fn failed(operation: &'static str, program: &'static str) -> impl FnOnce(ProgramError) -> LoadError {
+/// A program is not in the object.
+pub(super) fn missing(program: &'static str) -> LoadError {
+    LoadError::MissingProgram { program }
+}
+
+/// An error with its causes, each by its first line: a verifier's log has many, and the first says what failed.
+pub(super) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(error) = source {
+        text.push_str(": ");
+        text.push_str(error.to_string().lines().next().unwrap_or_default());
+        source = error.source();
+    }
+    text
+}
+
+pub(super) fn failed(
+    operation: &'static str,
+    program: &'static str,
+) -> impl FnOnce(ProgramError) -> LoadError {
     move |source| LoadError::Program {
         operation,
         program,
@@ -498,7 +600,7 @@ fn settings(
         stale_generation: u32::from(options.stale_generation),
         no_reread: u32::from(options.no_reread),
         has_typed_task: u32::from(types.has_function("bpf_get_current_task_btf")),
-        memory_check: [0; 2],
+        memory_check: memory_check(),
     };
     match inherited {
         None => settings.hash_key = draw_key().map_err(LoadError::Random)?,
@@ -529,6 +631,27 @@ fn tracked_elements() -> u32 {
         .map_or(TRACKED_MAX, |most| {
             most.div_ceil(per_element).clamp(1, TRACKED_MAX)
         })
+}
+
+/// Where the kernel's function is that asks for a capability to account memory: its address and the next function's. Zeros if the kernel
+/// does not show them.
+fn memory_check() -> [u64; 2] {
+    const FUNCTION: &str = "cap_vm_enough_memory";
+    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let address = |line: &str| u64::from_str_radix(line.split(' ').next()?, 16).ok();
+    let named = |line: &&str| line.split(' ').nth(2) == Some(FUNCTION);
+    let Some(start) = symbols.lines().find(named).and_then(address) else {
+        return [0; 2];
+    };
+    let next = symbols
+        .lines()
+        .filter_map(address)
+        .filter(|&other| other > start)
+        .min();
+    match next {
+        Some(next) if start != 0 => [start, next],
+        _ => [0; 2],
+    }
 }
 
 /// 128 bits from the system's random source.

@@ -324,6 +324,16 @@ impl Maps {
         Ok(())
     }
 
+    /// Notes the domains whose LSM hooks refuse. Counters that the programs write meanwhile may lose an addition: it is done before
+    /// containers are looked for.
+    pub fn set_refuses(&mut self, refuses: u64) -> Result<()> {
+        let node = Node {
+            refuses,
+            ..self.node()?
+        };
+        self.node.set(0, node, 0).map_err(failed("write", "NODE"))
+    }
+
     /// What the kernel programs know about the node.
     pub fn node(&self) -> Result<Node> {
         self.node.get(&0, 0).map_err(failed("look up in", "NODE"))

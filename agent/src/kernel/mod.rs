@@ -9,6 +9,7 @@ pub mod lease;
 pub mod load;
 pub mod maps;
 pub mod memory;
+mod observe;
 pub mod peer;
 pub mod pin;
 pub mod readiness;

@@ -3,7 +3,8 @@
 //! Only this proves a tier. On some kernels LSM programs load and attach without an error, and are never called.
 //!
 //! A process of the agent's own is entered as the only one of a container that no cgroup has ([`SELF_TEST`]), in which everything is
-//! drift and enforced. It maps a file executable in both ways there are, then executes a program. What it sees is the result.
+//! drift and enforced. It opens a file, uses a capability, maps a file executable in both ways there are, then executes a program. What
+//! it sees, and what the programs have seen of it, is the result.
 //! Nothing of it concerns any other process.
 //! Input: the attached programs and their maps. Output: [`Outcome`]. Failure: the process cannot be started or says nothing
 //! in time; then nothing is proved, and nothing is claimed.
@@ -21,14 +22,14 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use agent_common::container::{Container, SELF_TEST};
-use agent_common::domain::{DOMAIN_SLOTS, Mode};
+use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use agent_common::instance::Instance;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::load::{Kernel, LoadError};
 use super::maps::{Maps, MapsError};
-use super::tier::{Exec, Outcome};
+use super::tier::{Exec, Outcome, Watch};
 
 /// The hidden command that is the process.
 pub const COMMAND: &str = "self-test";
@@ -87,8 +88,15 @@ impl Drop for Process {
 
 /// Finds out what the attached programs can do, by trying.
 pub fn prove(kernel: &mut Kernel, maps: &mut Maps) -> Result<(), SelfTestError> {
-    let outcome = run(kernel, maps)?;
+    let mut outcome = run(kernel, maps)?;
+    if kernel.has_lsm() && !outcome.is_any_denied() {
+        kernel
+            .observe_instead_of_lsm()
+            .map_err(|error| SelfTestError::Iterate(Box::new(error)))?;
+        outcome = run(kernel, maps)?;
+    }
     kernel.keep_proved(outcome);
+    maps.set_refuses(outcome.refuses())?;
     Ok(())
 }
 
@@ -114,10 +122,36 @@ fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
         .iterate_tasks()
         .map_err(|error| SelfTestError::Iterate(Box::new(error)))
         .and_then(|()| watch(&mut process.0, conversation));
+    let counters = maps
+        .container(SELF_TEST)?
+        .map(|container| maps.instance(container.slot));
     // Its exit is what takes it out of `TASKS`.
     drop(process);
     leave(maps)?;
-    seen
+    let counters = counters
+        .transpose()?
+        .map(|instance| instance.counters)
+        .unwrap_or_default();
+    let watch = |denied, domain: Domain| match (denied, counters[domain as usize].generated) {
+        (true, _) => Watch::Denied,
+        (false, 0) => Watch::Unseen,
+        (false, _) => Watch::Seen,
+    };
+    let seen = seen?;
+    Ok(Outcome {
+        exec: seen.exec,
+        library_denied: seen.library_denied,
+        file: watch(seen.file_denied, Domain::File),
+        cap: watch(seen.cap_denied, Domain::Cap),
+    })
+}
+
+/// What the process saw.
+struct Seen {
+    exec: Exec,
+    library_denied: bool,
+    file_denied: bool,
+    cap_denied: bool,
 }
 
 /// What is said to the process and by it, line by line.
@@ -194,8 +228,16 @@ fn leave(maps: &mut Maps) -> Result<(), SelfTestError> {
 }
 
 /// Lets the process go, and sees what becomes of it.
-fn watch(child: &mut Child, mut conversation: Conversation) -> Result<Outcome, SelfTestError> {
+fn watch(child: &mut Child, mut conversation: Conversation) -> Result<Seen, SelfTestError> {
     conversation.input.write_all(b"go\n").map_err(failed("talk to"))?;
+    let used = conversation.hear()?;
+    let (file_denied, cap_denied) = match used.as_deref() {
+        Some("use denied denied") => (true, true),
+        Some("use denied allowed") => (true, false),
+        Some("use allowed denied") => (false, true),
+        Some("use allowed allowed") => (false, false),
+        _ => return Err(conversation.unclear(child, &[used.unwrap_or_default()])),
+    };
     let mapped = conversation.hear()?;
     let executed = conversation.hear()?;
     let library_denied = match mapped.as_deref() {
@@ -213,9 +255,14 @@ fn watch(child: &mut Child, mut conversation: Conversation) -> Result<Outcome, S
         }
     };
     if let (Some(exec), Some(library_denied)) = (exec, library_denied) {
-        return Ok(Outcome { exec, library_denied });
+        return Ok(Seen {
+            exec,
+            library_denied,
+            file_denied,
+            cap_denied,
+        });
     }
-    let said: Vec<String> = mapped.into_iter().chain(executed).collect();
+    let said: Vec<String> = used.into_iter().chain(mapped).chain(executed).collect();
     Err(conversation.unclear(child, &said))
 }
 
@@ -233,6 +280,7 @@ pub fn process() -> io::Result<()> {
         Err(Errno::ACCESS) => "denied".to_owned(),
         Err(error) => format!("failed: {error}"),
     };
+    writeln!(output, "use {} {}", word(open_file()), word(use_capability()))?;
     let mapped = word(map_executable());
     let protected = word(make_executable());
     writeln!(output, "mapping {mapped} {protected}")?;
@@ -265,6 +313,22 @@ fn map(protection: ProtFlags) -> Result<*mut c_void, Errno> {
             file,
             0,
         )
+    }
+}
+
+/// Of its own program: there is one.
+fn open_file() -> Result<(), Errno> {
+    std::fs::File::open("/proc/self/exe")
+        .map(drop)
+        .map_err(|error| Errno::from_io_error(&error).unwrap_or(Errno::IO))
+}
+
+/// `pivot_root` asks for `CAP_SYS_ADMIN` before it looks at its arguments, with which it can do nothing.
+fn use_capability() -> Result<(), Errno> {
+    match rustix::process::pivot_root(c"", c"") {
+        Err(Errno::NOENT) => Ok(()),
+        Err(Errno::PERM) => Err(Errno::ACCESS),
+        other => other,
     }
 }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use agent_common::instance::Node;
 
 use super::btf::{KernelTypes, VMLINUX};
-use super::load::{Kernel, LoadOptions, has_object};
+use super::load::{Kernel, LoadOptions, chain, has_object};
 use super::memory;
 use super::pin::{self, PinDirectory};
 use super::self_test;
@@ -44,6 +44,7 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
             let nothing = Proved {
                 outcome: None,
                 lsm_refused: None,
+                not_observed: &[],
                 answers: false,
             };
             return (vec![failed], tier::tiers(nothing));
@@ -70,18 +71,6 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
         Err(error) => check("self-test", CheckResult::Missing, error, None),
     });
     (checks, tier::tiers(kernel.proved()))
-}
-
-/// An error with its causes, each by its first line: a verifier's log has many, and the first says what failed.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(error.to_string().lines().next().unwrap_or_default());
-        source = error.source();
-    }
-    text
 }
 
 /// Whether what is enforced outlives the agent.

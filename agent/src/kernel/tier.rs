@@ -14,6 +14,46 @@ pub struct Outcome {
     pub exec: Exec,
     /// Both ways of mapping a file executable were refused.
     pub library_denied: bool,
+    /// What became of opening a file.
+    pub file: Watch,
+    /// What became of using a capability.
+    pub cap: Watch,
+}
+
+/// What became of a use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// It was refused.
+    Denied,
+    /// It succeeded, and the kernel programs have seen it.
+    Seen,
+    /// It succeeded unseen.
+    Unseen,
+}
+
+impl Outcome {
+    /// Whether any LSM hook did what it was to do.
+    #[must_use]
+    pub fn is_any_denied(&self) -> bool {
+        self.exec == Exec::Denied
+            || self.library_denied
+            || self.file == Watch::Denied
+            || self.cap == Watch::Denied
+    }
+
+    /// A bit per domain: its LSM hooks refuse. What `Node::refuses` holds.
+    #[must_use]
+    pub fn refuses(&self) -> u64 {
+        [
+            (Domain::Exec, self.exec == Exec::Denied),
+            (Domain::Library, self.library_denied),
+            (Domain::File, self.file == Watch::Denied),
+            (Domain::Cap, self.cap == Watch::Denied),
+        ]
+        .iter()
+        .filter(|(_, denied)| *denied)
+        .fold(0, |bits, (domain, _)| bits | 1 << (*domain as u8))
+    }
 }
 
 /// What became of an execution.
@@ -34,6 +74,8 @@ pub struct Proved<'a> {
     pub outcome: Option<Outcome>,
     /// Why the kernel takes no LSM programs.
     pub lsm_refused: Option<&'a str>,
+    /// Why a domain is not even observed.
+    pub not_observed: &'a [(Domain, String)],
     /// There is a process that answers before executions ([`crate::answer`]).
     pub answers: bool,
 }
@@ -43,6 +85,26 @@ const ANSWERED: &str = "but upper-layer files of the image's filesystem, scripts
                         foreign mounts are killed)";
 const NOT_ANSWERED: &str = "of a script only the interpreter is judged";
 const NEVER_CALLED: &str = "LSM programs load and attach but this kernel never calls them: `bpf` is not in its list of LSMs (boot with `lsm=...,bpf`)";
+
+const FILE_DENIED: &str =
+    "full tier, proved by a self-test: opens, creations, renames and links are refused before they happen";
+const FILE_SEEN: &str = "lite tier, proved by a self-test: an opened file is seen at the end of the system call, a rename or link by the name that \
+                         was typed; a process is killed only if `policies.kill` names the domain. Not seen: io_uring, \
+                         open_by_handle_at, 32-bit system calls, descriptors that another process sends, a descriptor that another \
+                         thread replaces within the call, processes that there was no room to remember";
+const CAP_DENIED: &str = "full tier, proved by a self-test: the use of a capability is refused; what the kernel refuses itself is seen";
+const CAP_SEEN: &str = "lite tier, proved by a self-test: each check is seen with its answer; a process is killed only if `policies.kill` names \
+                        the domain";
+
+/// Why nothing is seen of a domain.
+fn unseen(domain: Domain, proved: &Proved<'_>) -> String {
+    let reason = proved
+        .not_observed
+        .iter()
+        .find(|(of, _)| *of == domain)
+        .map_or("the self-test was not seen", |(_, reason)| reason);
+    format!("not observed: {reason}")
+}
 
 /// The most that can be done, per domain.
 #[must_use]
@@ -74,9 +136,18 @@ pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
                     "full tier, proved by a self-test: executable mappings of files that did not come with the image".to_owned(),
                 ),
                 (Domain::Library, Some(_)) => (Tier::None, format!("needs BPF LSM: {why_not_deny}")),
-                (Domain::File | Domain::Cap | Domain::Syscall, _) => {
-                    (Tier::None, "this version does not watch it".to_owned())
-                }
+                (Domain::File, Some(outcome)) => match outcome.file {
+                    Watch::Denied => (Tier::Deny, FILE_DENIED.to_owned()),
+                    Watch::Seen => (Tier::Observe, format!("{FILE_SEEN}; no full tier: {why_not_deny}")),
+                    Watch::Unseen => (Tier::None, unseen(domain, &proved)),
+                },
+                (Domain::Cap, Some(outcome)) => match outcome.cap {
+                    Watch::Denied => (Tier::Deny, CAP_DENIED.to_owned()),
+                    Watch::Seen => (Tier::Observe, format!("{CAP_SEEN}; no full tier: {why_not_deny}")),
+                    Watch::Unseen => (Tier::None, unseen(domain, &proved)),
+                },
+                (Domain::File | Domain::Cap, None) => (Tier::None, NOT_TESTED.to_owned()),
+                (Domain::Syscall, _) => (Tier::None, "this version does not watch it".to_owned()),
             };
             TierView { domain, can, reason }
         })
@@ -89,7 +160,13 @@ mod tests {
 
     fn exec_and_library(exec: Exec, library_denied: bool, refused: Option<&str>) -> (TierView, TierView) {
         let mut tiers = tiers(Proved {
-            outcome: Some(Outcome { exec, library_denied }),
+            outcome: Some(Outcome {
+                exec,
+                library_denied,
+                file: Watch::Unseen,
+                cap: Watch::Unseen,
+            }),
+            not_observed: &[],
             lsm_refused: refused,
             answers: false,
         })
@@ -102,6 +179,7 @@ mod tests {
         let untested = tiers(Proved {
             outcome: None,
             lsm_refused: None,
+            not_observed: &[],
             answers: false,
         });
         assert!(untested.iter().all(|tier| tier.can == Tier::None));

@@ -1,0 +1,324 @@
+//! Domain file: what the hooks of both tiers have in common.
+//!
+//! Input: the process, and where the file is that it uses. Output: a verdict, and a record of what does not conform, sent. There
+//! is no drift in this domain: what a container writes is not the image's, and reading it may conform.
+//! Failure: a file whose identity cannot be read is `foreign`, what is not found in the rules is a deviation.
+
+use agent_common::container::CONTAINER_KILL_FILE;
+use agent_common::domain::{Domain, Mode};
+use agent_common::file::{FileOperation, Layer};
+use agent_common::path::PATH_TOO_LONG;
+use agent_common::record::RecordKind;
+use agent_common::record::exec::NAME_BYTES;
+use agent_common::record::file::{FILE_ARGS_UNREADABLE, FILE_BEFORE, FILE_TYPED, FileRecord};
+use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, Verdict, WINDOW_NS, is_enforced};
+
+use crate::args::{self, Args};
+use crate::emit::{self, Weight};
+use crate::identity;
+use crate::kernel::{
+    Access, FLAG_EXEC, Inode, MODE_CREATED, MODE_NO_ACCOUNT, MODE_PATH, MODE_WRITE, Opened, Path, TaskStruct,
+};
+use crate::kill;
+use crate::known::{self, Known};
+use crate::path;
+use crate::scratch::FileScratch;
+use crate::state::{self, Member};
+use crate::verdict::{self, Question};
+use crate::volatile::{load, set, store};
+
+/// What a hook can do about a deviation.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Means {
+    /// Refuse the operation: it has not happened yet.
+    Deny,
+    /// Kill the process, where the operator asked for that: it has happened.
+    Kill,
+}
+
+/// What was done with an opened file; `None` if it is not the process's own doing, or gives no access to the file: a name
+/// alone (`O_PATH`), what overlayfs opens below, what an execution opens.
+#[inline(always)]
+pub fn operation<A>(opened: &Opened<A>) -> Option<u8> {
+    if opened.mode & (MODE_PATH | MODE_NO_ACCOUNT) != 0 || opened.flags & FLAG_EXEC != 0 {
+        return None;
+    }
+    let operation = if opened.mode & MODE_CREATED != 0 {
+        FileOperation::Create
+    } else if opened.mode & MODE_WRITE != 0 {
+        FileOperation::Write
+    } else {
+        FileOperation::Read
+    };
+    Some(operation as u8)
+}
+
+/// What would be known of a file that is opened, and where. `name`: what its dentry says of its name.
+#[inline(always)]
+pub fn asked<A: Access>(
+    member: &Member,
+    opened: &Opened<A>,
+    operation: u8,
+    section: u8,
+    name: (u64, u64),
+) -> Known {
+    Known {
+        dentry: opened.path.dentry.0,
+        parent: name.0,
+        name: name.1,
+        inode: opened.inode.0,
+        upper: 0,
+        container: member.container.cgroup,
+        profile: member.container.profile,
+        generation: member.container.generation,
+        window: 0,
+        operation,
+        section,
+        is_overlay: 0,
+        reserved: 0,
+    }
+}
+
+/// Whether the file is known to conform, and nothing else is to be done.
+#[inline(always)]
+pub fn is_known<A: Access>(member: &Member, asked: &Known, inode: Inode<A>) -> bool {
+    let Some(place) = known::place(asked.dentry, asked.operation) else {
+        return false;
+    };
+    if !place.is(asked, inode) {
+        return false;
+    }
+    // While it learns, the windows are counted in which it is used.
+    member.container.modes[Domain::File as usize] != Mode::Learn as u8
+        || load(&place.window) == (emit::now_ns() / WINDOW_NS) as u32
+}
+
+/// Judges a file that was opened and is not known. Whether it is refused.
+#[inline(always)]
+pub fn judge_opened<A: Access>(
+    member: &mut Member,
+    scratch: &mut FileScratch,
+    task: TaskStruct,
+    opened: &Opened<A>,
+    mut asked: Known,
+    means: Means,
+) -> bool {
+    let own = identity::layer(opened.path, opened.inode, member.instance) as u8;
+    let record = &mut scratch.record;
+    store(&mut record.layer, own);
+    // Internal mounts are the kernel's: what a filesystem opens for itself.
+    if own == Layer::Anonymous as u8 && opened.inode.links() != 0 {
+        return false;
+    }
+    identity::locate(opened.path, &record.layer, &mut record.path);
+    if own == Layer::Image as u8 && asked.operation != FileOperation::Read as u8 {
+        // Writing copies it up.
+        store(&mut record.layer, Layer::Upper as u8);
+    }
+    store(&mut record.flags, if means == Means::Deny { FILE_BEFORE } else { 0 });
+    store(&mut record.operation, asked.operation);
+    store(&mut record.section, asked.section);
+    store(&mut record.open_flags, opened.flags);
+    let verdict = compare(member, scratch);
+    if verdict == Verdict::Conforms as u8 {
+        let now_ns = emit::now_ns();
+        count_window(member, scratch, now_ns);
+        let layer = load(&scratch.record.layer);
+        let can_be_copied_up = asked.operation == FileOperation::Read as u8
+            && (layer == Layer::Image as u8 || layer == Layer::Upper as u8);
+        asked.is_overlay = u8::from(can_be_copied_up);
+        asked.upper = opened.inode.overlay_upper().0;
+        asked.profile = member.container.profile;
+        asked.generation = member.container.generation;
+        asked.window = (now_ns / WINDOW_NS) as u32;
+        if let Some(place) = known::place(asked.dentry, asked.operation) {
+            place.become_known(&asked);
+        }
+        return false;
+    }
+    conclude(member, scratch, task, Some(opened.inode.probed()), verdict, means)
+}
+
+/// Judges that something is put in a place by its name. Whether it is refused. `inode`: what is put there, if it is there already.
+#[inline(always)]
+pub fn judge_place<A: Access>(
+    member: &mut Member,
+    scratch: &mut FileScratch,
+    task: TaskStruct,
+    place: Path<A>,
+    inode: Option<Inode>,
+    operation: FileOperation,
+    state: u8,
+) -> bool {
+    let record = &mut scratch.record;
+    store(
+        &mut record.layer,
+        identity::layer_of_place(place, member.instance) as u8,
+    );
+    if load(&record.layer) == Layer::Anonymous as u8 {
+        return false;
+    }
+    identity::locate(place, &record.layer, &mut record.path);
+    store(&mut record.flags, FILE_BEFORE);
+    store(&mut record.operation, operation as u8);
+    store(&mut record.section, state::section(state));
+    store(&mut record.process.state, state);
+    store(&mut record.open_flags, 0);
+    let verdict = compare(member, scratch);
+    if verdict == Verdict::Conforms as u8 {
+        count_window(member, scratch, emit::now_ns());
+        return false;
+    }
+    conclude(member, scratch, task, inode, verdict, Means::Deny)
+}
+
+/// Judges a name that was given for a place, where nothing else is seen of it: whose directory's path is in the record, and the
+/// text behind it in `name`.
+#[inline(always)]
+pub fn judge_typed(member: &mut Member, scratch: &mut FileScratch, task: TaskStruct) {
+    let record = &mut scratch.record;
+    store(&mut record.flags, FILE_TYPED);
+    store(&mut record.open_flags, 0);
+    path::hash(&mut scratch.path, &record.path);
+    let hash = path::with_name(&mut scratch.path, &record.name);
+    store(&mut record.path_hash, hash);
+    store(&mut record.behaviour_hash, hash);
+    // Where it is, is not known.
+    for layer in [Layer::Upper, Layer::Volume] {
+        store(&mut scratch.record.layer, layer as u8);
+        if verdict::rule(&mut member.container, &question(&scratch.record)) == RULE_ALLOW {
+            count_window(member, scratch, emit::now_ns());
+            return;
+        }
+    }
+    store(&mut scratch.record.layer, Layer::Unknown as u8);
+    let verdict = Verdict::Unknown as u8;
+    conclude(member, scratch, task, None, verdict, Means::Kill);
+}
+
+/// The verdict, as a number, on the path in the record.
+#[inline(always)]
+fn compare(member: &mut Member, scratch: &mut FileScratch) -> u8 {
+    let record = &mut scratch.record;
+    let hash = path::hash(&mut scratch.path, &record.path);
+    store(&mut record.path_hash, hash);
+    store(&mut record.behaviour_hash, hash);
+    if load(&record.path.flags) & PATH_TOO_LONG != 0 {
+        return Verdict::TooLong as u8;
+    }
+    match verdict::rule(&mut member.container, &question(record)) {
+        RULE_ALLOW => Verdict::Conforms as u8,
+        _ => Verdict::Unknown as u8,
+    }
+}
+
+#[inline(always)]
+fn question(record: &FileRecord) -> Question {
+    Question {
+        domain: Domain::File,
+        layer: load(&record.layer),
+        section: load(&record.section),
+        operation: load(&record.operation),
+        hash: load(&record.behaviour_hash),
+    }
+}
+
+#[inline(always)]
+fn key(member: &Member, record: &FileRecord) -> BehaviourKey {
+    BehaviourKey {
+        container: member.container.cgroup,
+        hash: load(&record.behaviour_hash),
+        domain: Domain::File as u8,
+        layer: load(&record.layer),
+        section: load(&record.section),
+        operation: load(&record.operation),
+        reserved: [0; 4],
+    }
+}
+
+#[inline(always)]
+fn count_window(member: &Member, scratch: &FileScratch, now_ns: u64) {
+    if member.container.modes[Domain::File as usize] == Mode::Learn as u8 {
+        verdict::count_window(&key(member, &scratch.record), now_ns);
+    }
+}
+
+/// What follows from a verdict other than conforming. Whether the operation is refused.
+#[inline(always)]
+fn conclude(
+    member: &mut Member,
+    scratch: &mut FileScratch,
+    task: TaskStruct,
+    inode: Option<Inode>,
+    verdict: u8,
+    means: Means,
+) -> bool {
+    let record = &mut scratch.record;
+    let flags = member.container.flags;
+    let mode = member.container.modes[Domain::File as usize];
+    let enforced = is_enforced(flags, mode, verdict, load(&record.section));
+    let refused = enforced && means == Means::Deny;
+    store(&mut record.action, Action::None as u8);
+    store(&mut record.action_error, 0);
+    if refused {
+        store(&mut record.action, Action::Denied as u8);
+        emit::add(&mut emit::counters(member.instance, Domain::File).denied, 1);
+    } else if enforced && flags & CONTAINER_KILL_FILE != 0 {
+        let error = kill::current(member.instance, Domain::File, task.pid());
+        store(&mut record.action_error, error);
+        if error == 0 {
+            store(&mut record.action, Action::Killed as u8);
+        }
+    } else if verdict::is_seen(&key(member, record)) {
+        return false;
+    }
+    store(&mut record.verdict, verdict);
+    store(&mut record.mode, mode);
+    report(member, scratch, task, inode);
+    refused
+}
+
+/// Completes the record and sends it.
+#[inline(always)]
+fn report(member: &mut Member, scratch: &mut FileScratch, task: TaskStruct, inode: Option<Inode>) {
+    let now_ns = emit::now_ns();
+    let record = &mut scratch.record;
+    let container = &member.container;
+    record.header = emit::header::<FileRecord>(
+        RecordKind::File,
+        Domain::File,
+        container.cgroup,
+        container.slot,
+        now_ns,
+    );
+    record.profile = container.profile;
+    record.generation = container.generation;
+    record.reserved = 0;
+    record.reserved_16 = 0;
+    if load(&record.flags) & FILE_TYPED == 0 {
+        record.name = [0; NAME_BYTES];
+    }
+    let inode = match inode {
+        Some(inode) => inode,
+        None => Inode::at(0),
+    };
+    identity::identify(inode, &record.layer, &mut record.file);
+    let state = load(&record.process.state);
+    emit::fill_process(&mut record.process, task.0, container.cgroup, state);
+    let exe = task.memory().program().path();
+    path::walk(&mut record.exe, exe.dentry.0, exe.mount.0);
+    let args = Args {
+        bytes: &mut record.args,
+        kept: &mut record.args_bytes,
+        total: &mut record.args_total_bytes,
+    };
+    if !args::of_process(args, task) {
+        set(&mut record.flags, FILE_ARGS_UNREADABLE);
+    }
+    let weight = if load(&record.action) == Action::None as u8 {
+        Weight::Ordinary
+    } else {
+        Weight::Drift
+    };
+    emit::send(record, member.instance, Domain::File, weight, now_ns);
+}

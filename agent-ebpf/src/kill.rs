@@ -1,0 +1,36 @@
+//! Killing the process that runs now.
+//!
+//! Input: for what. Output: counted, and marked for the exit hook, which confirms it. Failure: the kernel refuses to send the
+//! signal, which is counted.
+
+use agent_common::domain::Domain;
+use agent_common::instance::Instance;
+use agent_common::task::TASK_KILLED;
+use aya_ebpf::helpers::generated::bpf_send_signal;
+
+use crate::emit;
+use crate::maps::TASKS;
+
+const SIGKILL: u32 = 9;
+
+/// Sends the kill; 0, or the negative error number.
+#[inline(always)]
+pub fn current(instance: &mut Instance, domain: Domain, pid: u32) -> i32 {
+    // Before the signal: the exit hook must find the mark.
+    if let Some(entry) = TASKS.get_ptr_mut(pid) {
+        // SAFETY: the entry of the running process, which is removed only at its exit.
+        unsafe {
+            (*entry).killed_for = domain as u8;
+            (*entry).flags |= TASK_KILLED;
+        }
+    }
+    // SAFETY: the helper takes a number.
+    let error = unsafe { bpf_send_signal(SIGKILL) } as i32;
+    let counters = emit::counters(instance, domain);
+    if error == 0 {
+        emit::add(&mut counters.killed, 1);
+    } else {
+        emit::add(&mut counters.kill_failed, 1);
+    }
+    error
+}

@@ -1,0 +1,156 @@
+//! Domain file, before the operation (full tier): LSM hooks `file_open`, `path_rename`, `path_link`, `path_symlink` and
+//! `path_mknod`.
+//!
+//! What is enforced is refused; the caller gets `EACCES`, and nothing has happened. A file that an open would create is refused by
+//! `path_mknod` before it is there; what is not enforced goes on to `file_open`, where it is reported.
+//!
+//! Fails closed: see [`crate::file`]. Where there is no work space (hundreds of threads preempted in these hooks) it refuses in `enforce`,
+//! reports nothing else, and counts it.
+
+use agent_common::domain::{Domain, Mode};
+use agent_common::file::FileOperation;
+use agent_common::rule::is_enforced;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::macros::lsm;
+use aya_ebpf::programs::LsmContext;
+
+use super::exec_check::{answer, check_loader};
+use crate::emit;
+use crate::file::{self, Means};
+use crate::kernel::{Dentry, File, Inode, Path, TaskStruct, Typed, VfsMount, is_opened_for_execution};
+use crate::scratch::{FILE_CHECK_EMPTY, FILE_CHECKS, borrow, give_back};
+use crate::state::{self, Member};
+use crate::volatile::store;
+
+/// include/uapi/linux/stat.h
+const TYPE: u64 = 0o170_000;
+const REGULAR: u64 = 0o100_000;
+
+/// `LSM_HOOK(int, 0, file_open, struct file *file)`
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let file: *const core::ffi::c_void = ctx.arg(0);
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
+    if is_opened_for_execution(file) {
+        return answer(check_loader(task, pid, File::at(file as u64)));
+    }
+    answer(check_opened(task, pid, File::at(file as u64)))
+}
+
+/// Whether it is refused; `None` if nothing is to be said about it.
+#[inline(always)]
+fn check_opened(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
+    let (mut member, state) = state::acting(task, pid)?;
+    let opened = file.opened();
+    let operation = file::operation(&opened)?;
+    let name = opened.path.dentry.name_identity();
+    let asked = file::asked(&member, &opened, operation, state::section(state), name);
+    if file::is_known(&member, &asked, opened.inode) {
+        return None;
+    }
+    let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {
+        return Some(without_work_space(&mut member));
+    };
+    store(&mut scratch.record.process.state, state);
+    let refused = file::judge_opened(&mut member, scratch, task, &opened, asked, Means::Deny);
+    give_back(&FILE_CHECKS);
+    Some(refused)
+}
+
+#[inline(always)]
+fn without_work_space(member: &mut Member) -> bool {
+    emit::add(&mut emit::counters(member.instance, Domain::File).unchecked, 1);
+    member.container.modes[Domain::File as usize] == Mode::Enforce as u8
+}
+
+/// `LSM_HOOK(int, 0, path_rename, const struct path *old_dir, struct dentry *old_dentry, const struct path *new_dir,
+/// struct dentry *new_dentry, unsigned int flags)`; before Linux 5.19 without the flags, and called twice where two names are exchanged.
+#[lsm(hook = "path_rename")]
+pub fn path_rename(ctx: LsmContext) -> i32 {
+    let moved: Dentry<Typed> = Dentry::at(ctx.arg(1));
+    let place = place(ctx.arg(2), ctx.arg(3));
+    answer(check_place(place, Some(moved.inode()), FileOperation::Rename))
+}
+
+/// `LSM_HOOK(int, 0, path_link, struct dentry *old_dentry, const struct path *new_dir, struct dentry *new_dentry)`
+#[lsm(hook = "path_link")]
+pub fn path_link(ctx: LsmContext) -> i32 {
+    let linked: Dentry<Typed> = Dentry::at(ctx.arg(0));
+    let place = place(ctx.arg(1), ctx.arg(2));
+    answer(check_place(place, Some(linked.inode()), FileOperation::Link))
+}
+
+/// `LSM_HOOK(int, 0, path_symlink, const struct path *dir, struct dentry *dentry, const char *old_name)`
+#[lsm(hook = "path_symlink")]
+pub fn path_symlink(ctx: LsmContext) -> i32 {
+    answer(check_place(place(ctx.arg(0), ctx.arg(1)), None, FileOperation::Link))
+}
+
+/// `LSM_HOOK(int, 0, path_mknod, const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`
+#[lsm(hook = "path_mknod")]
+pub fn path_mknod(ctx: LsmContext) -> i32 {
+    let mode: u64 = ctx.arg(2);
+    // An open of a regular file asks with its type; so does mknod(2), which is then followed by no open that creates.
+    let is_reported_later = mode & TYPE == REGULAR;
+    let place = place(ctx.arg(0), ctx.arg(1));
+    answer(check_creation(place, is_reported_later))
+}
+
+/// Where a directory's entry is, by the directory's `struct path`.
+#[inline(always)]
+fn place(directory: u64, entry: u64) -> Path<Typed> {
+    let mount: VfsMount<Typed> = Path::<Typed>::of_argument(directory).mount;
+    Path {
+        mount,
+        dentry: Dentry::at(entry),
+    }
+}
+
+#[inline(always)]
+fn check_place(place: Path<Typed>, inode: Option<Inode>, operation: FileOperation) -> Option<bool> {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
+    let (mut member, state) = state::acting(task, pid)?;
+    let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {
+        return Some(without_work_space(&mut member));
+    };
+    let refused = file::judge_place(&mut member, scratch, task, place, inode, operation, state);
+    give_back(&FILE_CHECKS);
+    Some(refused)
+}
+
+#[inline(always)]
+fn check_creation(place: Path<Typed>, is_reported_later: bool) -> Option<bool> {
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
+    let (mut member, state) = state::acting(task, pid)?;
+    let mode = member.container.modes[Domain::File as usize];
+    let is_acted_on = is_enforced(
+        member.container.flags,
+        mode,
+        agent_common::rule::Verdict::Unknown as u8,
+        state::section(state),
+    );
+    if is_reported_later && !is_acted_on {
+        return None;
+    }
+    let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {
+        return Some(without_work_space(&mut member));
+    };
+    let refused = file::judge_place(
+        &mut member,
+        scratch,
+        task,
+        place,
+        None,
+        FileOperation::Create,
+        state,
+    );
+    give_back(&FILE_CHECKS);
+    Some(refused)
+}
