@@ -34,6 +34,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("userns_overlay", "usr/bin/userns_overlay"),
     ("mapper", "usr/bin/mapper"),
     ("abuse", "usr/bin/abuse"),
+    ("act", "usr/bin/act"),
     ("dynamic", "usr/bin/dynamic"),
     ("libpreload.so", "usr/lib/plugin.so"),
 ];

@@ -32,6 +32,7 @@ const LEARNED_STARTS: &[&[&str]] = &[
     &["/usr/bin/from_thread"],
     &["/usr/bin/mapper"],
     &["/usr/bin/abuse"],
+    &["/usr/bin/act"],
     &[DYNAMIC],
 ];
 
@@ -50,6 +51,7 @@ pub const LEARNED: &[&str] = &[
     "/usr/bin/from_thread",
     "/usr/bin/mapper",
     "/usr/bin/abuse",
+    "/usr/bin/act",
     DYNAMIC,
 ];
 

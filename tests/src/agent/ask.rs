@@ -84,9 +84,18 @@ impl Agent {
         }
     }
 
-    /// Sets the mode of an image.
+    /// Sets the mode of an image for what is executed and mapped; files and capabilities stay as they are.
     pub fn set_mode(&self, mode: &str, image: &str) -> anyhow::Result<()> {
-        self.done(&["mode", "set", mode, "--image", image]).map(drop)
+        for domain in ["exec", "library"] {
+            self.set_domain_mode(mode, image, domain)?;
+        }
+        Ok(())
+    }
+
+    /// Sets the mode of an image for one domain.
+    pub fn set_domain_mode(&self, mode: &str, image: &str, domain: &str) -> anyhow::Result<()> {
+        self.done(&["mode", "set", mode, "--image", image, "--domain", domain])
+            .map(drop)
     }
 
     /// Accepts a program of the image for what enters its containers from outside.
