@@ -82,7 +82,7 @@ pub fn asked<A: Access>(
 /// Whether the file is known to conform, and nothing else is to be done.
 #[inline(always)]
 pub fn is_known<A: Access>(member: &Member, asked: &Known, inode: Inode<A>) -> bool {
-    let Some(place) = known::place(asked.dentry, asked.operation) else {
+    let Some(place) = known::place(asked) else {
         return false;
     };
     if !place.is(asked, inode) {
@@ -115,7 +115,10 @@ pub fn judge_opened<A: Access>(
         // Writing copies it up.
         store(&mut record.layer, Layer::Upper as u8);
     }
-    store(&mut record.flags, if means == Means::Deny { FILE_BEFORE } else { 0 });
+    store(
+        &mut record.flags,
+        if means == Means::Deny { FILE_BEFORE } else { 0 },
+    );
     store(&mut record.operation, asked.operation);
     store(&mut record.section, asked.section);
     store(&mut record.open_flags, opened.flags);
@@ -131,7 +134,7 @@ pub fn judge_opened<A: Access>(
         asked.profile = member.container.profile;
         asked.generation = member.container.generation;
         asked.window = (now_ns / WINDOW_NS) as u32;
-        if let Some(place) = known::place(asked.dentry, asked.operation) {
+        if let Some(place) = known::place(&asked) {
             place.become_known(&asked);
         }
         return false;

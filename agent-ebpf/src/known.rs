@@ -51,11 +51,10 @@ pub struct Known {
 
 /// The place where a file would be known.
 #[inline(always)]
-pub fn place(dentry: u64, operation: u8) -> Option<&'static mut Known> {
-    // Dentries are 192 bytes long: what their addresses differ in, mixed (the multiplier is 2^64 by the golden ratio: Knuth, "The
-    // Art of Computer Programming", volume 3, section 6.4).
-    let mixed = (dentry >> 6).wrapping_add(operation as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    let place = KNOWN_FILES.get_ptr_mut((mixed >> 32) as u32 % KNOWN_MAX)?;
+pub fn place(asked: &Known) -> Option<&'static mut Known> {
+    // The hash of the name, which the kernel has mixed with the address of the parent (`d_name.hash`, fs/namei.c).
+    let mixed = (asked.name as u32).wrapping_add(u32::from(asked.operation) * 0x9e37_79b9);
+    let place = KNOWN_FILES.get_ptr_mut((mixed ^ mixed >> 16) % KNOWN_MAX)?;
     // SAFETY: the element lives as long as the map; see the module's head for who else writes it.
     Some(unsafe { &mut *place })
 }

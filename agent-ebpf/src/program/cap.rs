@@ -11,11 +11,11 @@
 //! Fails open: a process that `TASKS` had no room for is not seen (counted).
 
 use agent_common::domain::Domain;
+use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_stack};
 use aya_ebpf::macros::{btf_tracepoint, kprobe};
 use aya_ebpf::programs::{BtfTracePointContext, ProbeContext};
-use aya_ebpf::EbpfContext as _;
 
 use crate::cap::{self, Asked, NO_AUDIT, SYS_ADMIN};
 use crate::file::Means;
@@ -151,7 +151,10 @@ fn member(pid: u32) -> Option<(Member, u8)> {
 /// Whether the full tier's hook decides about it, and tells.
 #[inline(always)]
 fn is_left_to_lsm(is_granted: bool) -> bool {
-    is_granted && NODE.get(0).is_some_and(|node| load(&node.refuses) >> (Domain::Cap as u32) & 1 != 0)
+    is_granted
+        && NODE
+            .get(0)
+            .is_some_and(|node| load(&node.refuses) >> (Domain::Cap as u32) & 1 != 0)
 }
 
 /// Whether the current system call is one that asks for `CAP_SYS_ADMIN` only to account memory.

@@ -10,10 +10,10 @@
 use agent_common::file::FileOperation;
 use agent_common::record::exec::NAME_BYTES;
 use aya_ebpf::EbpfContext as _;
+use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::helpers::generated::{
     bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user_str, bpf_task_pt_regs,
 };
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
@@ -118,7 +118,13 @@ fn renamed(ctx: &TracePointContext) -> Option<()> {
     let record = &mut scratch.record;
     record.name = [0; NAME_BYTES];
     // SAFETY: the length is the array's; the helper checks the user address.
-    unsafe { bpf_probe_read_user_str(record.name.as_mut_ptr().cast(), NAME_BYTES as u32, name as *const _) };
+    unsafe {
+        bpf_probe_read_user_str(
+            record.name.as_mut_ptr().cast(),
+            NAME_BYTES as u32,
+            name as *const _,
+        )
+    };
     let from: Path = if load(&record.name[0]) == b'/' {
         task.root()
     } else if directory == WORKING_DIRECTORY {
@@ -143,11 +149,7 @@ fn target(registers: u64, call: u64) -> Option<(i32, u64, u8)> {
     match call {
         RENAME => Some((WORKING_DIRECTORY, register(REGISTER_SI), RENAMED)),
         LINK | SYMLINK => Some((WORKING_DIRECTORY, register(REGISTER_SI), LINKED)),
-        RENAMEAT | RENAMEAT2 => Some((
-            register(REGISTER_DX) as i32,
-            register(REGISTER_R10),
-            RENAMED,
-        )),
+        RENAMEAT | RENAMEAT2 => Some((register(REGISTER_DX) as i32, register(REGISTER_R10), RENAMED)),
         LINKAT => Some((register(REGISTER_DX) as i32, register(REGISTER_R10), LINKED)),
         SYMLINKAT => Some((register(REGISTER_SI) as i32, register(REGISTER_DX), LINKED)),
         _ => None,

@@ -86,17 +86,22 @@ pub fn path_link(ctx: LsmContext) -> i32 {
 /// `LSM_HOOK(int, 0, path_symlink, const struct path *dir, struct dentry *dentry, const char *old_name)`
 #[lsm(hook = "path_symlink")]
 pub fn path_symlink(ctx: LsmContext) -> i32 {
-    answer(check_place(place(ctx.arg(0), ctx.arg(1)), None, FileOperation::Link))
+    answer(check_place(
+        place(ctx.arg(0), ctx.arg(1)),
+        None,
+        FileOperation::Link,
+    ))
 }
 
 /// `LSM_HOOK(int, 0, path_mknod, const struct path *dir, struct dentry *dentry, umode_t mode, unsigned int dev)`
 #[lsm(hook = "path_mknod")]
 pub fn path_mknod(ctx: LsmContext) -> i32 {
     let mode: u64 = ctx.arg(2);
-    // An open of a regular file asks with its type; so does mknod(2), which is then followed by no open that creates.
-    let is_reported_later = mode & TYPE == REGULAR;
-    let place = place(ctx.arg(0), ctx.arg(1));
-    answer(check_creation(place, is_reported_later))
+    // Sockets, pipes and devices are no files of this domain: the lite tier does not see them made either.
+    if mode & TYPE != REGULAR {
+        return 0;
+    }
+    answer(check_creation(place(ctx.arg(0), ctx.arg(1))))
 }
 
 /// Where a directory's entry is, by the directory's `struct path`.
@@ -124,7 +129,7 @@ fn check_place(place: Path<Typed>, inode: Option<Inode>, operation: FileOperatio
 }
 
 #[inline(always)]
-fn check_creation(place: Path<Typed>, is_reported_later: bool) -> Option<bool> {
+fn check_creation(place: Path<Typed>) -> Option<bool> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct::at(unsafe { bpf_get_current_task() });
@@ -136,7 +141,8 @@ fn check_creation(place: Path<Typed>, is_reported_later: bool) -> Option<bool> {
         agent_common::rule::Verdict::Unknown as u8,
         state::section(state),
     );
-    if is_reported_later && !is_acted_on {
+    // What is not refused is reported once the file is opened.
+    if !is_acted_on {
         return None;
     }
     let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {

@@ -494,8 +494,16 @@ pub(super) fn missing(program: &'static str) -> LoadError {
     LoadError::MissingProgram { program }
 }
 
-/// An error with its causes, each by its first line: a verifier's log has many, and the first says what failed.
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
+/// An error with its causes, each by its first line; of a verifier's log what it said last.
+pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    if let Some(LoadError::Program { source, .. }) = error.downcast_ref::<LoadError>()
+        && let ProgramError::LoadError {
+            io_error,
+            verifier_log,
+        } = source.as_ref()
+    {
+        return format!("{error}: {}", refusal(io_error, &verifier_log.to_string()));
+    }
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(error) = source {
