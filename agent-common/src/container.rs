@@ -40,6 +40,9 @@ pub const CONTAINER_KILL_FILE: u32 = 1 << 4;
 /// Policy `kill: [cap]`: where the use of a capability cannot be denied in enforce mode, the process is killed.
 pub const CONTAINER_KILL_CAP: u32 = 1 << 5;
 
+/// The profile has rules for more than one path: normal forms and subtrees are looked up where the path itself is not held.
+pub const CONTAINER_WIDE_RULES: u32 = 1 << 6;
+
 /// Key of the container that the daemon's self-test takes place in; no cgroup has this id.
 pub const SELF_TEST: u64 = u64::MAX;
 

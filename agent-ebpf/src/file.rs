@@ -4,10 +4,10 @@
 //! is no drift in this domain: what a container writes is not the image's, and reading it may conform.
 //! Failure: a file whose identity cannot be read is `foreign`, what is not found in the rules is a deviation.
 
-use agent_common::container::CONTAINER_KILL_FILE;
+use agent_common::container::{CONTAINER_KILL_FILE, CONTAINER_WIDE_RULES, Container};
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::{FileOperation, Layer};
-use agent_common::path::PATH_TOO_LONG;
+use agent_common::path::{PATH_STEPS, PATH_TOO_LONG};
 use agent_common::record::RecordKind;
 use agent_common::record::exec::NAME_BYTES;
 use agent_common::record::file::{FILE_ARGS_UNREADABLE, FILE_BEFORE, FILE_TYPED, FileRecord};
@@ -19,13 +19,12 @@ use crate::identity;
 use crate::kernel::{
     Access, FLAG_EXEC, Inode, MODE_CREATED, MODE_NO_ACCOUNT, MODE_PATH, MODE_WRITE, Opened, Path, TaskStruct,
 };
-use crate::kill;
 use crate::known::{self, Known};
-use crate::path;
 use crate::scratch::FileScratch;
 use crate::state::{self, Member};
 use crate::verdict::{self, Question};
 use crate::volatile::{load, set, store};
+use crate::{kill, normal_form, path};
 
 /// What a hook can do about a deviation.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -209,10 +208,49 @@ fn compare(member: &mut Member, scratch: &mut FileScratch) -> u8 {
     if load(&record.path.flags) & PATH_TOO_LONG != 0 {
         return Verdict::TooLong as u8;
     }
-    match verdict::rule(&mut member.container, &question(record)) {
-        RULE_ALLOW => Verdict::Conforms as u8,
-        _ => Verdict::Unknown as u8,
+    if verdict::rule(&mut member.container, &question(record)) == RULE_ALLOW {
+        return Verdict::Conforms as u8;
     }
+    if member.container.flags & CONTAINER_WIDE_RULES != 0 {
+        let hash = wide_rule(scratch, &member.container);
+        if hash != 0 {
+            // By the rule's own hash its windows are counted.
+            store(&mut scratch.record.behaviour_hash, hash);
+            return Verdict::Conforms as u8;
+        }
+    }
+    Verdict::Unknown as u8
+}
+
+/// The hash of a rule for more than one path that holds the path in the record: its normal form, then the directories from the nearest
+/// on; 0 if there is none. The exact path was looked up before, and the container's entry read again.
+#[inline(never)]
+fn wide_rule(scratch: &mut FileScratch, container: &Container) -> u64 {
+    let varies = normal_form::find(&mut scratch.form, &scratch.path, &scratch.record.path);
+    let mut question = question(&scratch.record);
+    if varies != 0 {
+        question.hash = load(&scratch.form.found.form);
+        if verdict::holds(container, &question) {
+            return question.hash;
+        }
+    }
+    let found = &scratch.form.found;
+    for step in 0..PATH_STEPS as u32 {
+        let count = load(&found.count);
+        if step >= count {
+            break;
+        }
+        let index = (count - 1 - step) as usize & (PATH_STEPS - 1);
+        question.hash = load(&found.directories[index]);
+        if verdict::holds(container, &question) {
+            return question.hash;
+        }
+        question.hash = load(&found.directory_forms[index]);
+        if question.hash != 0 && verdict::holds(container, &question) {
+            return question.hash;
+        }
+    }
+    0
 }
 
 #[inline(always)]

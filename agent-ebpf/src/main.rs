@@ -22,6 +22,7 @@ mod kernel;
 mod kill;
 mod known;
 mod maps;
+mod normal_form;
 mod path;
 mod program;
 mod scratch;

@@ -17,6 +17,7 @@ use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 
 use crate::applet::AppletScratch;
 use crate::kernel::Block;
+use crate::normal_form::FormScratch;
 use crate::path::PathScratch;
 
 /// Work space of `sched_process_exec`.
@@ -66,6 +67,7 @@ pub struct LibraryScratch {
 pub struct FileScratch {
     pub record: FileRecord,
     pub path: PathScratch,
+    pub form: FormScratch,
     pub file: Block,
 }
 

@@ -7,7 +7,7 @@
 use agent_common::container::Container;
 use agent_common::domain::Domain;
 use agent_common::file::{FileIdentity, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, VerifiedKey};
-use agent_common::rule::{BehaviourKey, Evidence, RuleKey, WINDOW_NS};
+use agent_common::rule::{BehaviourKey, Evidence, RULE_ALLOW, RuleKey, WINDOW_NS};
 use aya_ebpf::bindings::BPF_NOEXIST;
 
 use crate::emit;
@@ -51,6 +51,12 @@ pub fn rule(container: &mut Container, question: &Question) -> u32 {
         }
     }
     0
+}
+
+/// Whether the rules hold it, for a further question about what was just asked with [`rule`].
+#[inline(always)]
+pub fn holds(container: &Container, question: &Question) -> bool {
+    look_up(container, question, 0) == RULE_ALLOW
 }
 
 #[inline(always)]
