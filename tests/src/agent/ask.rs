@@ -169,6 +169,65 @@ impl Agent {
             .collect())
     }
 
+    /// What the image's profile holds as rules for the container's own processes in one domain, each as `text` writes it.
+    pub fn held(
+        &self,
+        image: &str,
+        domain: &str,
+        text: impl Fn(&Value) -> String,
+    ) -> anyhow::Result<Vec<String>> {
+        let profile = self.json(&["profile", "show", image])?;
+        let behaviours = profile["behaviours"]
+            .as_array()
+            .context("no list of behaviours")?;
+        Ok(behaviours
+            .iter()
+            .filter(|behaviour| behaviour["domain"] == domain && behaviour["section"] == "main")
+            .map(text)
+            .collect())
+    }
+
+    /// Waits until [`Agent::held`] has all of `wanted`.
+    pub fn wait_until_held(
+        &self,
+        image: &str,
+        domain: &str,
+        wanted: &[&str],
+        text: impl Fn(&Value) -> String,
+    ) -> anyhow::Result<()> {
+        let deadline = Instant::now() + patience(PATIENCE);
+        loop {
+            let held = self.held(image, domain, &text)?;
+            let missing: Vec<_> = wanted
+                .iter()
+                .filter(|wanted| !held.iter().any(|held| held == *wanted))
+                .collect();
+            if missing.is_empty() {
+                return Ok(());
+            }
+            ensure!(
+                Instant::now() < deadline,
+                "the profile of {image} does not hold {missing:?} but {held:#?}; log:\n{}",
+                self.log()
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// A counter of a container, of all domains together.
+    pub fn container_counter(&self, container: &str, name: &str) -> anyhow::Result<u64> {
+        let containers = self.json(&["containers"])?;
+        let found = containers
+            .as_array()
+            .context("no list of containers")?
+            .iter()
+            .find(|entry| entry["id"] == container)
+            .with_context(|| format!("no container {container}"))?;
+        found["counters"][name]
+            .as_u64()
+            .with_context(|| format!("{container} has no counter {name}: {found:#}"))
+    }
+
     /// Waits until the agent knows which image a container is of, and gives its description.
     pub fn wait_until_resolved(&self, container: &str) -> anyhow::Result<Value> {
         let deadline = Instant::now() + patience(PATIENCE);
