@@ -37,6 +37,7 @@ offsets! {
     task_started: "task_struct.start_boottime" | "task_struct.real_start_time";
     task_comm: "task_struct.comm";
     task_cred: "task_struct.cred";
+    task_real_cred: "task_struct.real_cred";
     task_fs: "task_struct.fs";
     task_mm: "task_struct.mm";
     task_nsproxy: "task_struct.nsproxy";

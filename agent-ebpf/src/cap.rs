@@ -88,6 +88,13 @@ impl Asked {
     }
 }
 
+/// Whether a check is the process's own: made of the credentials that it has. With others' it is asked about something else: by overlayfs,
+/// which works with those of who mounted it, and of whoever opened a file or is another process.
+#[inline(always)]
+pub fn is_own(task: TaskStruct, cred: u64) -> bool {
+    task.own_credentials() == cred
+}
+
 /// Whether the profile holds it; if so, its window is counted while the image learns.
 #[inline(always)]
 pub fn conforms(member: &mut Member, asked: &Asked, state: u8) -> bool {

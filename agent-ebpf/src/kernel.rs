@@ -205,6 +205,12 @@ impl<A: Access> TaskStruct<A> {
         )
     }
 
+    /// Address of the credentials that are its own, whatever it borrows for a moment.
+    #[inline(always)]
+    pub fn own_credentials(self) -> u64 {
+        Probed::read(self.0, offset!(task_real_cred))
+    }
+
     /// Thread id in the innermost pid namespace.
     #[inline(always)]
     pub fn pid_in_namespace(self) -> u32 {

@@ -52,6 +52,18 @@ impl Behaviour {
         }
     }
 
+    /// Whether it is a rule for more than one path.
+    #[must_use]
+    pub const fn is_pattern(&self) -> bool {
+        matches!(
+            self,
+            Self::File(FileBehaviour {
+                pattern: FilePattern::Pattern(_),
+                ..
+            })
+        )
+    }
+
     /// The hash that the kernel computes for it.
     #[must_use]
     pub fn hash(&self, key: HashKey) -> u64 {

@@ -62,12 +62,37 @@ const DEVIATIONS: &[Deviation] = &[
     deviation(&["append", "/etc/mark"], "write", "upper", "/etc/mark"),
     deviation(&["create", "/tmp/created"], "create", "upper", "/tmp/created"),
     deviation(&["create", "/data/created"], "create", "volume", "/data/created"),
-    deviation(&["rename", "/tmp/created", "/etc/renamed"], "rename", "upper", "/etc/renamed"),
-    deviation(&["rename-in", "/etc", "renamed", "../tmp/again"], "rename", "upper", "/tmp/again"),
-    deviation(&["link", "/tmp/again", "/tmp/linked"], "link", "upper", "/tmp/linked"),
-    deviation(&["symlink", "/etc", "/tmp/directory"], "link", "upper", "/tmp/directory"),
+    deviation(
+        &["rename", "/tmp/created", "/etc/renamed"],
+        "rename",
+        "upper",
+        "/etc/renamed",
+    ),
+    deviation(
+        &["rename-in", "/etc", "renamed", "../tmp/again"],
+        "rename",
+        "upper",
+        "/tmp/again",
+    ),
+    deviation(
+        &["link", "/tmp/again", "/tmp/linked"],
+        "link",
+        "upper",
+        "/tmp/linked",
+    ),
+    deviation(
+        &["symlink", "/etc", "/tmp/directory"],
+        "link",
+        "upper",
+        "/tmp/directory",
+    ),
     // Through a symbolic link in the way: where it really goes.
-    deviation(&["rename", "/tmp/linked", "/tmp/directory/moved"], "rename", "upper", "/etc/moved"),
+    deviation(
+        &["rename", "/tmp/linked", "/tmp/directory/moved"],
+        "rename",
+        "upper",
+        "/etc/moved",
+    ),
     deviation(&["read", "/tmp/directory/moved"], "read", "upper", "/etc/moved"),
 ];
 
@@ -109,11 +134,18 @@ fn learned(kind: Kind, options: &Options) -> anyhow::Result<(Stage, Service)> {
 
 fn uses_of_files_are_learned_and_told(kind: Kind) -> anyhow::Result<()> {
     let (stage, service) = learned(kind, &Options::named("file"))?;
-    assert_ne!(support::tier(&stage.agent, "file")?, "none", "{}", support::reason(&stage.agent, "file")?);
+    assert_ne!(
+        support::tier(&stage.agent, "file")?,
+        "none",
+        "{}",
+        support::reason(&stage.agent, "file")?
+    );
     stage.agent.set_domain_mode("monitor", IMAGE, "file")?;
 
     // What conforms is silent, and costs no record.
-    let before = stage.agent.container_counter(&service.container.id, "generated")?;
+    let before = stage
+        .agent
+        .container_counter(&service.container.id, "generated")?;
     let mark = stage.agent.mark();
     for _ in 0..3 {
         for words in LEARNED {
@@ -121,8 +153,15 @@ fn uses_of_files_are_learned_and_told(kind: Kind) -> anyhow::Result<()> {
         }
     }
     std::thread::sleep(Duration::from_secs(1));
-    assert_eq!(told(&stage, mark, &service), [""; 0], "log:\n{}", stage.agent.log());
-    let after = stage.agent.container_counter(&service.container.id, "generated")?;
+    assert_eq!(
+        told(&stage, mark, &service),
+        [""; 0],
+        "log:\n{}",
+        stage.agent.log()
+    );
+    let after = stage
+        .agent
+        .container_counter(&service.container.id, "generated")?;
     assert_eq!(after, before, "records of what conforms");
 
     for Deviation {
@@ -191,12 +230,23 @@ fn what_is_enforced_is_refused_or_killed() -> anyhow::Result<()> {
         if denies {
             for (argv, path) in [
                 (vec!["read", "/etc/group"], "read image /etc/group"),
-                (vec!["rename", "/tmp/state", "/tmp/taken"], "rename upper /tmp/taken"),
-                (vec!["link", "/tmp/state", "/tmp/linked"], "link upper /tmp/linked"),
+                (
+                    vec!["rename", "/tmp/state", "/tmp/taken"],
+                    "rename upper /tmp/taken",
+                ),
+                (
+                    vec!["link", "/tmp/state", "/tmp/linked"],
+                    "link upper /tmp/linked",
+                ),
             ] {
                 let mark = stage.agent.mark();
-                assert!(service.start(&[vec![ACT], argv.clone()].concat())?.all_denied(), "{argv:?}");
-                let alert = stage.agent.wait_for_alert(mark, ALERT_PATIENCE, |alert| text(&alert["behaviour"]) == path);
+                assert!(
+                    service.start(&[vec![ACT], argv.clone()].concat())?.all_denied(),
+                    "{argv:?}"
+                );
+                let alert = stage
+                    .agent
+                    .wait_for_alert(mark, ALERT_PATIENCE, |alert| text(&alert["behaviour"]) == path);
                 assert_eq!(alert.unwrap_or_default()["action"]["taken"], "denied", "{path}");
             }
         }

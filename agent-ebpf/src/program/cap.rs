@@ -4,7 +4,8 @@
 //! The full tier's hook is asked only about what a process has, so this one sees what is refused there, and on the lite tier both.
 //! Nothing is refused here; where the operator asked for it, the process is killed.
 //!
-//! Left out is what the kernel asks silently, to find out whether more may be had: of that nobody is refused anything. The kprobe is
+//! Left out is what is asked of other credentials than the process's own: those of who mounted an overlay, or opened a file. And what
+//! the kernel asks silently, to find out whether more may be had: of that nobody is refused anything. The kprobe is
 //! told so. The tracepoint is not; there it is left out for `CAP_SYS_ADMIN` when memory is accounted, which happens with each fork and
 //! mapping.
 //!
@@ -64,6 +65,10 @@ fn asked(ctx: &BtfTracePointContext) -> Option<()> {
     if may_be_silent && accounts_memory() {
         return None;
     }
+    let cred: u64 = ctx.arg(0);
+    if !cap::is_own(current(), cred) {
+        return None;
+    }
     let result: u64 = ctx.arg(4);
     let (mut member, state) = member(pid)?;
     let asked = Asked::new(
@@ -102,6 +107,9 @@ fn entered(ctx: &ProbeContext) -> Option<()> {
     let cred: Cred = Cred::at(ctx.arg(0)?);
     let namespace: UserNamespace = UserNamespace::at(ctx.arg(1)?);
     let capability: u64 = ctx.arg(2)?;
+    if !cap::is_own(current(), cred.0) {
+        return None;
+    }
     let (mut member, state) = member(pid)?;
     let is_granted = has(cred, namespace, capability as u32);
     let asked = Asked::new(capability as u32, namespace, is_granted);

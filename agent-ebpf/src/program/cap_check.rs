@@ -43,6 +43,10 @@ fn check(ctx: &LsmContext) -> Option<bool> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task: TaskStruct = TaskStruct::at(unsafe { bpf_get_current_task() });
+    let cred: u64 = ctx.arg(0);
+    if !cap::is_own(task, cred) {
+        return None;
+    }
     let (mut member, state) = state::acting(task, pid)?;
     let capability: u64 = ctx.arg(2);
     let asked = Asked::new(capability as u32, UserNamespace::<Typed>::at(ctx.arg(1)), true);

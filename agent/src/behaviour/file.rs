@@ -2,6 +2,7 @@
 
 use agent_common::file::{FileOperation, Layer};
 use agent_common::hash::{self, HashKey};
+use agent_common::normal_form::{Form, Pattern};
 
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +28,29 @@ pub enum FilePattern {
     Exact(ByteText),
     /// All that a rule holds for.
     Pattern(PathPattern),
+}
+
+impl FilePattern {
+    /// What stands for a path that was used. That is the path itself, except for the files of a process or thread in `/proc`: their
+    /// numbers are given anew each time, and mean nothing to a profile.
+    #[must_use]
+    pub fn of(layer: Layer, path: ByteText) -> Self {
+        if layer == Layer::Volume && is_of_process(path.as_bytes()) {
+            let form = Form::of_path(path.as_bytes());
+            if let Ok(pattern) = Pattern::form(form) {
+                return Self::Pattern(pattern.into());
+            }
+        }
+        Self::Exact(path)
+    }
+}
+
+/// Whether it is `/proc/NUMBER`, or below that.
+fn is_of_process(path: &[u8]) -> bool {
+    let number = path
+        .strip_prefix(b"/proc/")
+        .and_then(|rest| rest.split(|byte| *byte == b'/').next());
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 impl FileBehaviour {
@@ -64,5 +88,24 @@ impl std::fmt::Display for FilePattern {
 impl std::fmt::Display for FileBehaviour {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(formatter, "{} {} {}", self.operation, self.layer, self.pattern)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_is_no_part_of_a_profile() {
+        let of = |layer, path: &str| FilePattern::of(layer, path.into()).to_string();
+        assert_eq!(of(Layer::Volume, "/proc/12/maps"), "/proc/{decimal}/maps");
+        assert_eq!(
+            of(Layer::Volume, "/proc/12/task/13/stat"),
+            "/proc/{decimal}/task/{decimal}/stat"
+        );
+        assert_eq!(of(Layer::Volume, "/proc/sys/kernel/1"), "/proc/sys/kernel/1");
+        assert_eq!(of(Layer::Volume, "/proc/meminfo"), "/proc/meminfo");
+        assert_eq!(of(Layer::Volume, "/data/12/x"), "/data/12/x");
+        assert_eq!(of(Layer::Upper, "/proc/12/maps"), "/proc/12/maps");
     }
 }

@@ -16,7 +16,7 @@ use crate::profile::model::Profile;
 pub fn behaviour(file: &FileUse) -> FileBehaviour {
     FileBehaviour {
         layer: file.file.layer,
-        pattern: FilePattern::Exact(file.file.path.text.clone()),
+        pattern: FilePattern::of(file.file.layer, file.file.path.text.clone()),
         operation: file.operation,
     }
 }

@@ -6,14 +6,16 @@
 //!
 //! Symbolic links in the directories are followed inside the container's root; the last component is not, as renames and links
 //! do not. What was resolved may have changed since: the kernel's answer to the system call is not known here. Only what the kernel has in
-//! its memory is looked at (`RESOLVE_CACHED`, Linux 5.12): a filesystem that the container serves itself cannot make the agent
-//! wait.
+//! its memory is looked at (`RESOLVE_CACHED`, Linux 5.12), or else what is on the container's root filesystem if no process serves that:
+//! a filesystem that the container serves itself cannot make the agent wait.
 
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
 
 use rustix::fs::{AtFlags, Mode, OFlags, ResolveFlags, StatxFlags};
+use rustix::io::Errno;
 
+use super::mountinfo;
 use super::root::{self, RootError};
 use crate::text::ByteText;
 
@@ -92,6 +94,14 @@ pub fn locate(viewer: Viewer, directory: &ByteText, name: &ByteText) -> Result<L
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::CACHED;
     let parent = rustix::fs::openat2(&root, parent, flags, Mode::empty(), resolve)
+        .or_else(|error| match error {
+            // Overlayfs does not follow symbolic links in memory alone.
+            Errno::AGAIN if is_root_local(viewer.pid) => {
+                let resolve = ResolveFlags::IN_ROOT | ResolveFlags::NO_MAGICLINKS | ResolveFlags::NO_XDEV;
+                rustix::fs::openat2(&root, parent, flags, Mode::empty(), resolve)
+            }
+            error => Err(error),
+        })
         .map_err(failed("open", &parent_text))?;
     // No question to whoever serves the filesystem.
     let mask = StatxFlags::empty();
@@ -114,6 +124,14 @@ pub fn locate(viewer: Viewer, directory: &ByteText, name: &ByteText) -> Result<L
         path: path.into(),
         is_on_root: found.stx_dev_major << 20 | found.stx_dev_minor == viewer.root_device,
     })
+}
+
+/// Whether the kernel serves a process's root filesystem by itself, as far as its mounts say.
+fn is_root_local(pid: u32) -> bool {
+    mountinfo::of_process(pid)
+        .ok()
+        .and_then(|table| table.at(b"/").map(|mount| !mount.filesystem.starts_with(b"fuse")))
+        .unwrap_or(false)
 }
 
 /// What `name` leads to from `directory`, by its text alone: symbolic links are not followed.

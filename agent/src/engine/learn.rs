@@ -66,7 +66,11 @@ impl Engine {
                 return;
             }
         };
+        let mut with_patterns = HashSet::new();
         for ((profile, observation, event, deviation), learned) in lessons.into_iter().zip(learned) {
+            if observation.behaviour.is_pattern() && matches!(learned, Learned::New) {
+                with_patterns.insert(profile);
+            }
             match learned {
                 Learned::New | Learned::Known if observation.section == Section::Main => {
                     self.permit(profile, &event, &observation.behaviour);
@@ -82,6 +86,9 @@ impl Engine {
                     self.report(&event, &deviation, true);
                 }
             }
+        }
+        for profile in with_patterns {
+            self.look_for_patterns(profile);
         }
     }
 

@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use agent_common::container::{
-    CONTAINER_EXEC_INTO_DENY, CONTAINER_SCRIPTS_JUDGED, CONTAINER_UNPROFILED_DENY_DRIFT, Container,
+    CONTAINER_EXEC_INTO_DENY, CONTAINER_SCRIPTS_JUDGED, CONTAINER_UNPROFILED_DENY_DRIFT,
+    CONTAINER_WIDE_RULES, Container,
 };
 use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 
@@ -99,6 +100,9 @@ impl Engine {
         if profile.scripts {
             flags |= CONTAINER_SCRIPTS_JUDGED;
         }
+        if profile.has_patterns() {
+            flags |= CONTAINER_WIDE_RULES;
+        }
         if exec_into == ExecInto::Deny {
             flags |= CONTAINER_EXEC_INTO_DENY;
         }
@@ -124,6 +128,25 @@ impl Engine {
             // What was in hand in one mode may be news in another.
             let cleared = self.maps.clear_seen_of(cgroup).map(drop);
             Self::log_map_failure(cleared);
+        }
+    }
+
+    /// A profile holds rules for more than one path: hooks are to look for them, in the containers where they did not.
+    pub(super) fn look_for_patterns(&mut self, profile: u32) {
+        let its: Vec<u64> = self
+            .containers
+            .values()
+            .filter(|tracked| tracked.known().is_some_and(|known| known.profile == profile))
+            .map(|tracked| tracked.cgroup)
+            .collect();
+        for cgroup in its {
+            let is_told = self
+                .maps
+                .container(cgroup)
+                .is_ok_and(|entry| entry.is_some_and(|entry| entry.flags & CONTAINER_WIDE_RULES != 0));
+            if !is_told {
+                self.apply_policy(cgroup);
+            }
         }
     }
 

@@ -323,6 +323,12 @@ impl Profile {
         self.counts.of(domain).instances > 0 || self.main.keys().any(|behaviour| behaviour.domain() == domain)
     }
 
+    /// Whether any of its rules is for more than one path.
+    #[must_use]
+    pub fn has_patterns(&self) -> bool {
+        self.rules().any(|(_, behaviour)| behaviour.is_pattern())
+    }
+
     /// Whether `section` has `behaviour`, be it as a proposal.
     #[must_use]
     pub fn contains(&self, section: Section, behaviour: &Behaviour) -> bool {
