@@ -114,7 +114,9 @@ pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
         .iter()
         .map(|&domain| {
             let (can, reason) = match (domain, proved.outcome) {
-                (Domain::Exec | Domain::Library, None) => (Tier::None, NOT_TESTED.to_owned()),
+                (Domain::Exec | Domain::Library | Domain::File | Domain::Cap, None) => {
+                    (Tier::None, NOT_TESTED.to_owned())
+                }
                 (Domain::Exec, Some(Outcome { exec: Exec::Denied, .. })) => (
                     Tier::Deny,
                     "full tier, proved by a self-test: refused before it runs, scripts and interpreters too".to_owned(),
@@ -146,7 +148,6 @@ pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
                     Watch::Seen => (Tier::Observe, format!("{CAP_SEEN}; no full tier: {why_not_deny}")),
                     Watch::Unseen => (Tier::None, unseen(domain, &proved)),
                 },
-                (Domain::File | Domain::Cap, None) => (Tier::None, NOT_TESTED.to_owned()),
                 (Domain::Syscall, _) => (Tier::None, "this version does not watch it".to_owned()),
             };
             TierView { domain, can, reason }
