@@ -14,12 +14,15 @@ use crate::setup::{self, Purpose, cargo, is_root, workspace};
 
 /// The page that `--write` writes to, below the workspace.
 const PAGE: &str = "docs/benchmarks.md";
+/// What is measured without an agent, and so without a build of one; and its page.
+const PATHS: (&str, &str) = ("paths", "docs/normal-form.md");
 
 /// What the command line says. What can be measured, and how much of it is usual, `tests/src/bench` knows.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// What is measured: `exec` (the start of a program), `calls` (open with close, getpid), `compile` (a C program with
-    /// hundreds of headers) or `scale` (many containers). All of it if nothing is named.
+    /// hundreds of headers) or `scale` (many containers). All of it if nothing is named. Or `paths`: what the typed normal form
+    /// does to this machine's paths.
     part: Option<String>,
     /// Rounds without and with the agent, in turn.
     #[arg(long)]
@@ -30,7 +33,7 @@ pub struct Arguments {
     /// Also write the numbers to this file.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Also write the tables to docs/benchmarks.md.
+    /// Also write the tables to docs/benchmarks.md; of `paths` to docs/normal-form.md.
     #[arg(long)]
     write: bool,
 }
@@ -41,10 +44,12 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         is_root(),
         "the measurement loads kernel programs and starts containers: run this as root"
     );
-    let tools = setup::run(&[Purpose::Bench])?;
-    let environment = Environment::build(&tools)?;
+    let is_paths = arguments.part.as_deref() == Some(PATHS.0);
     let mut command = cargo();
-    environment.give(&mut command)?;
+    if !is_paths {
+        let tools = setup::run(&[Purpose::Bench])?;
+        Environment::build(&tools)?.give(&mut command)?;
+    }
     command.args([
         "run",
         "--quiet",
@@ -65,7 +70,8 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         command.arg("--json").arg(file);
     }
     if arguments.write {
-        command.arg("--page").arg(workspace().join(PAGE));
+        let page = if is_paths { PATHS.1 } else { PAGE };
+        command.arg("--page").arg(workspace().join(page));
     }
     process::pass_on(&mut command)
 }

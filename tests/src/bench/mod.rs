@@ -12,6 +12,7 @@ pub mod exec;
 pub mod footprint;
 mod ground;
 mod load;
+pub mod paths;
 pub mod program;
 pub mod programs;
 mod ratios;
@@ -37,6 +38,8 @@ pub enum Part {
     Compile,
     /// A hundred containers with profiles of a thousand rules.
     Scale,
+    /// What the typed normal form does to paths: no cost, and so not among [`Self::ALL`].
+    Paths,
 }
 
 /// How much is measured.
@@ -48,17 +51,21 @@ pub struct Options {
     pub sample: u32,
 }
 
+/// How a part that costs something is measured.
+type Measure = fn(Options, &Progress) -> anyhow::Result<Report>;
+
 impl Part {
-    /// All of them, in the order in which they are measured.
+    /// All that cost something, in the order in which they are measured.
     pub const ALL: [Self; 4] = [Self::Exec, Self::Calls, Self::Compile, Self::Scale];
 
     /// Measures. What `rounds` and `sample` do not say is as the part's own usual. Says on standard error how far it is.
     pub fn run(self, rounds: Option<u32>, sample: Option<u32>) -> anyhow::Result<Report> {
-        let usual = match self {
-            Self::Exec => exec::USUAL,
-            Self::Calls => calls::USUAL,
-            Self::Compile => compile::USUAL,
-            Self::Scale => scale::USUAL,
+        let (usual, measure): (Options, Measure) = match self {
+            Self::Exec => (exec::USUAL, exec::run),
+            Self::Calls => (calls::USUAL, calls::run),
+            Self::Compile => (compile::USUAL, compile::run),
+            Self::Scale => (scale::USUAL, scale::run),
+            Self::Paths => return paths::run(),
         };
         let options = Options {
             rounds: rounds.unwrap_or(usual.rounds),
@@ -69,13 +76,7 @@ impl Part {
             options.rounds > 0 && options.sample > 0,
             "nothing to measure: rounds and sample are at least 1"
         );
-        let progress = Progress(Instant::now());
-        match self {
-            Self::Exec => exec::run(options, &progress),
-            Self::Calls => calls::run(options, &progress),
-            Self::Compile => compile::run(options, &progress),
-            Self::Scale => scale::run(options, &progress),
-        }
+        measure(options, &Progress(Instant::now()))
     }
 }
 
