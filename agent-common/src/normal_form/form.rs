@@ -107,6 +107,14 @@ impl Form {
         self.names.iter().map(|name| Parts(name))
     }
 
+    /// The form of the directory that its first `names` names lead to.
+    #[must_use]
+    pub fn directory(&self, names: usize) -> Self {
+        Self {
+            names: self.names.iter().take(names).cloned().collect(),
+        }
+    }
+
     /// Whether anything in it varies. If not, its path has no hash of this kind.
     #[must_use]
     pub fn varies(&self) -> bool {

@@ -79,6 +79,19 @@ impl Kind {
         is_any * (KIND_MARK as u64 | ((KIND_BASE as u64 + whole) << 8))
     }
 
+    /// What a rule with this type holds for, in words for a reviewer.
+    #[must_use]
+    pub const fn description(self) -> &'static str {
+        match self {
+            Self::Decimal => "any number",
+            Self::Hexadecimal => "any hexadecimal number of eight digits or more",
+            Self::Uuid => "any UUID",
+            Self::Date => "any date, with or without a time",
+            Self::Random => "any random letters and digits as tools draw them",
+            Self::HexadecimalPair => "any two hexadecimal digits",
+        }
+    }
+
     /// The word for this type between braces in a rule's text.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

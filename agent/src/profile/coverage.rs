@@ -29,7 +29,7 @@ impl Profile {
 /// The estimator of sample coverage for incidence data (A. Chao and L. Jost, "Coverage-based rarefaction and
 /// extrapolation", Ecology 93, 2012; in the form for incidences of Chao and others, Ecological Monographs 84, 2014):
 /// of `windows` samples, each species was found in as many as `sightings` says.
-fn estimate(windows: u64, sightings: impl Iterator<Item = u64>) -> Option<f64> {
+pub(super) fn estimate(windows: u64, sightings: impl Iterator<Item = u64>) -> Option<f64> {
     let (mut once, mut twice, mut all) = (0_u64, 0_u64, 0_u64);
     for windows in sightings {
         once += u64::from(windows == 1);

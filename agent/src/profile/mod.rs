@@ -9,6 +9,7 @@ pub mod annotation;
 mod coverage;
 pub mod diff;
 pub mod document;
+pub mod generalise;
 pub mod mode;
 pub mod model;
 pub mod pattern;
