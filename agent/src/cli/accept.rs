@@ -28,8 +28,11 @@ pub(super) fn request(accept: ProfileAccept) -> Result<Request, Failure> {
         (_, _, layer) => layer,
     };
     // A path begins with a slash, so it is never a capability.
-    let capability = accept.subject.parse::<Capability>().ok();
+    let capability = subject(&accept).parse::<Capability>().ok();
     let behaviour = match (capability, accept.operation) {
+        _ if accept.proposed => Accept::Proposed {
+            domain: accept.domain,
+        },
         (Some(capability), _) => self::capability(&accept, capability, layer)?,
         (None, _) if accept.refused || accept.other_namespace => {
             return usage("--refused and --other-namespace are about a capability, as CAP_NET_RAW");
@@ -81,7 +84,7 @@ fn file(accept: &ProfileAccept, operation: FileOperation, layer: Option<Layer>) 
             }
         }),
         files: if accept.pattern {
-            let pattern = accept.subject.parse();
+            let pattern = subject(accept).parse();
             FilePattern::Pattern(
                 pattern.map_err(|error: PatternTextError| Failure::Usage(error.to_string()))?,
             )
@@ -139,8 +142,12 @@ fn program(accept: ProfileAccept, layer: Option<Layer>) -> Result<Accept, Failur
     }
 }
 
+fn subject(accept: &ProfileAccept) -> &str {
+    accept.subject.as_deref().unwrap_or_default()
+}
+
 fn path(accept: &ProfileAccept) -> Result<ByteText, Failure> {
-    let path = accept.subject.parse();
+    let path = subject(accept).parse();
     path.map_err(|error: UnescapeError| Failure::Usage(error.to_string()))
 }
 

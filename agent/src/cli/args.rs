@@ -290,8 +290,14 @@ pub struct ProfileAccept {
     #[command(flatten)]
     pub name: ProfileName,
     /// The path of a program or file as alerts show it, escapes included, or the name of a capability
-    #[arg(value_name = "PATH|CAPABILITY")]
-    pub subject: String,
+    #[arg(value_name = "PATH|CAPABILITY", required_unless_present = "proposed")]
+    pub subject: Option<String>,
+    /// All that processes from outside were seen to do and that was not accepted yet
+    #[arg(long, conflicts_with_all = ["subject", "exec", "exec_in", "volume", "upper", "layer", "operation", "applet", "sha256", "file", "note"])]
+    pub proposed: bool,
+    /// Of what was proposed, this domain alone
+    #[arg(long, requires = "proposed", conflicts_with = "subject", value_parser = domain)]
+    pub domain: Option<Domain>,
     /// A program of the image, for the container's own processes (this is the default)
     #[arg(long, group = "from", conflicts_with = "exec_in")]
     pub exec: bool,

@@ -4,6 +4,7 @@
 //! [`Deviation`](super::Deviation). Failure: none. No layer is drift here: what a container writes and what is mounted into it
 //! is part of what it does.
 
+use agent_common::file::Layer;
 use agent_common::rule::Verdict;
 
 use super::{Comparison, with_profile};
@@ -24,18 +25,41 @@ pub fn behaviour(file: &FileUse) -> FileBehaviour {
 /// Compares one use of a file with `profile`.
 pub(super) fn compare(event: &UseEvent, file: &FileUse, profile: Option<&Profile>) -> Comparison {
     let is_cut = file.file.path.too_long || event.verdict == Verdict::TooLong;
-    with_profile(event, behaviour(file).into(), !is_cut, profile)
+    let behaviour = behaviour(file);
+    let permitted = profile
+        .filter(|_| file.typed.is_some())
+        .and_then(|profile| permitted_elsewhere(event, &behaviour, profile));
+    with_profile(event, permitted.unwrap_or(behaviour).into(), !is_cut, profile)
+}
+
+/// Where the file itself was not seen, it is not always found out in which layer it is: what was learned while it was known, or
+/// was not, is the same use of it.
+fn permitted_elsewhere(event: &UseEvent, typed: &FileBehaviour, profile: &Profile) -> Option<FileBehaviour> {
+    let others: &[Layer] = match typed.layer {
+        Layer::Unknown => &[Layer::Upper, Layer::Volume],
+        _ => &[Layer::Unknown],
+    };
+    let permits = |behaviour: &FileBehaviour| {
+        profile
+            .permitting(event.section, &behaviour.clone().into())
+            .is_some()
+    };
+    let elsewhere = others.iter().map(|layer| FileBehaviour {
+        layer: *layer,
+        ..typed.clone()
+    });
+    std::iter::once(typed.clone()).chain(elsewhere).find(permits)
 }
 
 #[cfg(test)]
 mod tests {
     use agent_common::domain::Section;
-    use agent_common::file::{FileOperation, Layer};
+    use agent_common::file::FileOperation;
     use agent_common::rule::Action;
 
     use super::*;
     use crate::compare::{Deviation, DeviationKind, compare};
-    use crate::event::{Used, example};
+    use crate::event::{TypedName, Used, example};
     use crate::profile::model::{Evidence, ProfileKey, Role};
 
     fn profile(behaviour: FileBehaviour) -> Profile {
@@ -84,6 +108,35 @@ mod tests {
         assert_eq!(departs(&other), DeviationKind::Entered);
         event.action = Action::Killed;
         assert_eq!(departs(&event), DeviationKind::Unknown);
+    }
+
+    #[test]
+    fn a_typed_name_is_the_same_use_whether_or_not_its_layer_was_found_out() {
+        let mut event = example::file_use();
+        file(&mut event).operation = FileOperation::Rename;
+        let conforms = |held: Layer, found: Layer, is_typed: bool| {
+            let mut event = event.clone();
+            let file = file(&mut event);
+            file.file.layer = held;
+            let profile = profile(behaviour(file));
+            file.file.layer = found;
+            file.typed = is_typed.then(|| TypedName {
+                directory: "/".into(),
+                name: "x".into(),
+            });
+            matches!(compare(&event, Some(&profile)), Comparison::Conforms(_))
+        };
+        for (held, found, is_same) in [
+            (Layer::Unknown, Layer::Upper, true),
+            (Layer::Unknown, Layer::Volume, true),
+            (Layer::Upper, Layer::Unknown, true),
+            (Layer::Volume, Layer::Unknown, true),
+            (Layer::Upper, Layer::Volume, false),
+            (Layer::Image, Layer::Unknown, false),
+        ] {
+            assert_eq!(conforms(held, found, true), is_same, "{held} {found}");
+            assert!(!conforms(held, found, false), "{held} {found}: it was seen");
+        }
     }
 
     #[test]

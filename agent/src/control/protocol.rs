@@ -159,6 +159,12 @@ pub enum Accept {
         #[serde(with = "crate::tag")]
         outcome: CapOutcome,
     },
+    /// All that processes from outside were seen to do and that waits for an operator's word.
+    Proposed {
+        /// In this domain only.
+        #[serde(default, with = "crate::tag::option")]
+        domain: Option<Domain>,
+    },
     /// A file that did not come with the image, by its layer, path and content; for every section.
     Drift {
         /// Where it comes from: [`Layer::Upper`] or [`Layer::Volume`], no other can be accepted.

@@ -3,6 +3,8 @@
 //! Every change is in the store before it is in the kernel. Failure: a [`Refusal`] that says what to do instead; then
 //! nothing was changed.
 
+use std::collections::BTreeSet;
+
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
 
@@ -199,7 +201,8 @@ impl Engine {
 
     fn accept(&mut self, image: &str, role: Option<&str>, accept: Accept) -> Result<Response> {
         let keys = self.select(image, role)?;
-        let (behaviour, already) = match accept {
+        let (behaviours, already) = match accept {
+            Accept::Proposed { domain } => self.accept_proposed(&keys, domain)?,
             Accept::Exec {
                 section,
                 layer,
@@ -262,7 +265,7 @@ impl Engine {
         Ok(Response::ok(&AcceptView {
             digest: first.digest.clone(),
             roles: keys.iter().map(|key| key.role.as_text().clone()).collect(),
-            behaviour,
+            behaviours,
             already,
         }))
     }
@@ -272,7 +275,7 @@ impl Engine {
         keys: &[ProfileKey],
         section: Section,
         behaviour: &Behaviour,
-    ) -> Result<(BehaviourView, bool)> {
+    ) -> Result<(Vec<BehaviourView>, bool)> {
         if let Behaviour::Exec(ExecBehaviour {
             path, applet: None, ..
         }) = behaviour
@@ -287,14 +290,44 @@ impl Engine {
         for key in keys {
             let is_new = match section {
                 Section::Main => self.store.accept_main(key, behaviour),
-                Section::ExecIn => self.store.accept_exec_in(key, behaviour),
+                Section::ExecIn => self
+                    .store
+                    .accept_exec_in(key, std::slice::from_ref(behaviour))
+                    .map(|accepted| accepted > 0),
             };
             already &= !is_new.map_err(|error| refuse(&error))?;
         }
-        Ok((
-            behaviour_view(section, behaviour, BehaviourState::Accepted, 0),
-            already,
-        ))
+        let view = behaviour_view(section, behaviour, BehaviourState::Accepted, 0);
+        Ok((vec![view], already))
+    }
+
+    /// Accepts what processes from outside were seen to do.
+    fn accept_proposed(
+        &mut self,
+        keys: &[ProfileKey],
+        domain: Option<Domain>,
+    ) -> Result<(Vec<BehaviourView>, bool)> {
+        let mut accepted = BTreeSet::new();
+        for key in keys {
+            let proposals: Vec<Behaviour> = self
+                .store
+                .profile(key)
+                .into_iter()
+                .flat_map(|profile| &profile.exec_in)
+                .filter(|(behaviour, entry)| {
+                    !entry.accepted && domain.is_none_or(|domain| behaviour.domain() == domain)
+                })
+                .map(|(behaviour, _)| behaviour.clone())
+                .collect();
+            self.store
+                .accept_exec_in(key, &proposals)
+                .map_err(|error| refuse(&error))?;
+            accepted.extend(proposals);
+        }
+        let views = accepted
+            .iter()
+            .map(|behaviour| behaviour_view(Section::ExecIn, behaviour, BehaviourState::Accepted, 0));
+        Ok((views.collect(), accepted.is_empty()))
     }
 
     fn accept_drift(
@@ -304,7 +337,7 @@ impl Engine {
         path: ByteText,
         sha256: Option<&str>,
         note: &str,
-    ) -> Result<(BehaviourView, bool)> {
+    ) -> Result<(Vec<BehaviourView>, bool)> {
         let mut already = true;
         let mut accepted = Vec::new();
         for key in keys {
@@ -349,7 +382,7 @@ impl Engine {
             note: (!note.is_empty()).then(|| note.to_owned()),
             support: None,
         };
-        Ok((view, already))
+        Ok((vec![view], already))
     }
 }
 

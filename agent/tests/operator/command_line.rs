@@ -109,34 +109,6 @@ fn requests_are_what_was_typed() {
             "--file",
             file.to_str().expect("text"),
         ],
-        &[
-            "profile",
-            "accept",
-            "shop:1",
-            "/etc/shop.conf",
-            "--operation",
-            "read",
-            "--volume",
-            "--exec-in",
-        ],
-        &[
-            "profile",
-            "accept",
-            "shop:1",
-            "/tmp/lock",
-            "--operation",
-            "create",
-        ],
-        &["profile", "accept", "shop:1", "CAP_NET_RAW", "--refused"],
-        &[
-            "profile",
-            "accept",
-            "shop:1",
-            "/tmp/cc{random}.s",
-            "--operation",
-            "create",
-            "--pattern",
-        ],
     ] {
         agent.done(arguments);
         requests.push(serde_json::to_string(&agent.asked()).expect("json"));
@@ -158,6 +130,47 @@ fn requests_are_what_was_typed() {
             ..
         })
     ));
+}
+
+#[test]
+fn what_is_accepted_is_what_was_typed() {
+    let agent = Agent::start();
+    let mut requests = Vec::new();
+    for arguments in [
+        &[
+            "profile",
+            "accept",
+            "shop:1",
+            "/etc/shop.conf",
+            "--operation",
+            "read",
+            "--volume",
+            "--exec-in",
+        ][..],
+        &[
+            "profile",
+            "accept",
+            "shop:1",
+            "/tmp/lock",
+            "--operation",
+            "create",
+        ],
+        &["profile", "accept", "shop:1", "CAP_NET_RAW", "--refused"],
+        &["profile", "accept", "shop:1", "--proposed", "--domain", "file"],
+        &[
+            "profile",
+            "accept",
+            "shop:1",
+            "/tmp/cc{random}.s",
+            "--operation",
+            "create",
+            "--pattern",
+        ],
+    ] {
+        agent.done(arguments);
+        requests.push(serde_json::to_string(&agent.asked()).expect("json"));
+    }
+    insta::assert_snapshot!(requests.join("\n"));
 }
 
 #[test]

@@ -311,7 +311,11 @@ pub fn accepted() -> AcceptView {
     AcceptView {
         digest: digest(),
         roles: vec!["/bin/shop".into()],
-        behaviour: behaviour(Section::ExecIn, "/bin/health", BehaviourState::Accepted),
+        behaviours: vec![behaviour(
+            Section::ExecIn,
+            "/bin/health",
+            BehaviourState::Accepted,
+        )],
         already: false,
     }
 }

@@ -23,6 +23,8 @@ fn wrong_usage_is_exit_code_2() {
         &["profile", "accept", "a", "/b", "--volume", "--applet", "sh"],
         &["profile", "accept", "a", "\\q"],
         &["profile", "accept", "a", "/b", "--refused"],
+        &["profile", "accept", "a", "/b", "--proposed"],
+        &["profile", "accept", "a", "/b", "--domain", "file"],
         &["profile", "accept", "a", "/b", "--pattern"],
         &["profile", "accept", "a", "/b", "--pattern", "--operation", "read"],
         &["profile", "accept", "a", "/b", "--operation", "execute"],

@@ -40,6 +40,8 @@ pub(super) const PROFILE_EXAMPLES: &str = "Examples:
 pub(super) const ACCEPT_EXAMPLES: &str = "Examples:
 An exec probe, so that it is silent:
   driftlock profile accept shop:1 --exec-in /bin/busybox --applet wget
+All that an operator's shell did, after a look at it by profile show:
+  driftlock profile accept shop:1 --proposed
 A program of the image that never ran while its profile was learned:
   driftlock profile accept shop:1 /usr/bin/backup
 An init that the runtime mounts into the container, with the content of the

@@ -132,11 +132,15 @@ pub fn accepted(accept: &AcceptView, screen: Screen) -> String {
     } else {
         "now permits"
     };
+    let accepted = if accept.behaviours.is_empty() {
+        "all that was proposed\n".to_owned()
+    } else {
+        behaviours(&accept.behaviours, screen)
+    };
     format!(
-        "{} ({}) {verb}\n{}",
+        "{} ({}) {verb}\n{accepted}",
         accept.digest.short(),
-        roles.join(", "),
-        behaviours(std::slice::from_ref(&accept.behaviour), screen)
+        roles.join(", ")
     )
 }
 

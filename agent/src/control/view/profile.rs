@@ -140,8 +140,8 @@ pub struct AcceptView {
     pub digest: ImageDigest,
     /// The roles that hold it now.
     pub roles: Vec<ByteText>,
-    /// What was accepted.
-    pub behaviour: BehaviourView,
+    /// What was accepted; none if there was nothing to accept.
+    pub behaviours: Vec<BehaviourView>,
     /// It was in the rules already.
     pub already: bool,
 }

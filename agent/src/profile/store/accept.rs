@@ -15,26 +15,32 @@ use crate::profile::rows::{Change, Header};
 use crate::text::ByteText;
 
 impl ProfileStore {
-    /// Permits `behaviour` to processes that enter the container from outside, whether it was proposed or not. Says
-    /// whether that changed anything.
-    pub fn accept_exec_in(&mut self, key: &ProfileKey, behaviour: &Behaviour) -> Result<bool> {
+    /// Permits `behaviours` to processes that enter the container from outside, whether they were proposed or not, in one
+    /// transaction. Says how many that changed.
+    pub fn accept_exec_in(&mut self, key: &ProfileKey, behaviours: &[Behaviour]) -> Result<usize> {
         self.recover()?;
         let profile = self.existing(key)?;
-        let held = profile.exec_in.get(behaviour);
-        if held.is_some_and(|entry| entry.accepted) {
-            return Ok(false);
+        let mut changes = Vec::new();
+        let mut new = 0;
+        for behaviour in behaviours {
+            let held = profile.exec_in.get(behaviour);
+            if held.is_some_and(|entry| entry.accepted) {
+                continue;
+            }
+            check(key, model::check_learnable(behaviour))?;
+            if held.is_none() {
+                check_room(profile, Section::ExecIn, behaviour, new)?;
+                new += 1;
+            }
+            let entry = ExecInEntry {
+                evidence: held.map(|entry| entry.evidence).unwrap_or_default(),
+                accepted: true,
+            };
+            changes.push(Change::ExecIn(profile.id, behaviour.clone(), Some(entry)));
         }
-        check(key, model::check_learnable(behaviour))?;
-        if held.is_none() {
-            check_room(profile, Section::ExecIn, behaviour)?;
-        }
-        let entry = ExecInEntry {
-            evidence: held.map(|entry| entry.evidence).unwrap_or_default(),
-            accepted: true,
-        };
-        let change = Change::ExecIn(profile.id, behaviour.clone(), Some(entry));
-        self.commit("accept", vec![change])?;
-        Ok(true)
+        let count = changes.len();
+        self.commit("accept", changes)?;
+        Ok(count)
     }
 
     /// Permits `behaviour` to the container's own processes. Says whether that changed anything.
@@ -45,7 +51,7 @@ impl ProfileStore {
             return Ok(false);
         }
         check(key, model::check_learnable(behaviour))?;
-        check_room(profile, Section::Main, behaviour)?;
+        check_room(profile, Section::Main, behaviour, 0)?;
         let change = Change::Main(profile.id, behaviour.clone(), Some(Evidence::default()));
         self.commit("accept", vec![change])?;
         Ok(true)
@@ -142,10 +148,11 @@ impl ProfileStore {
     }
 }
 
-fn check_room(profile: &Profile, section: Section, behaviour: &Behaviour) -> Result<()> {
+/// Whether there is room for `behaviour` beside `new` others.
+fn check_room(profile: &Profile, section: Section, behaviour: &Behaviour, new: usize) -> Result<()> {
     let domain = behaviour.domain();
     let limit = model::behaviours_max(domain);
-    if profile.len(section, domain) >= limit {
+    if profile.len(section, domain) + new >= limit {
         return Err(full("behaviours of one section and domain", limit));
     }
     Ok(())

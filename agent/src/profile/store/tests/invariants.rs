@@ -81,7 +81,7 @@ fn say(store: &mut ProfileStore, model: &mut BTreeMap<u8, Model>, word: &Word) {
             }
         }
         Word::AcceptExecIn(number, path) => {
-            let result = store.accept_exec_in(&role(*number), &program(*path));
+            let result = store.accept_exec_in(&role(*number), &[program(*path)]);
             assert_eq!(result.is_ok(), model.contains_key(number));
             if let Some(profile) = model.get_mut(number) {
                 profile.held.entry((Section::ExecIn, *path)).or_default().1 = true;

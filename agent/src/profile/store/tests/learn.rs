@@ -113,7 +113,10 @@ fn files_of_every_layer_and_capabilities_are_learned_and_kept() {
         windows: 3,
     };
     store.add_windows(&[gain], &[]).expect("adds");
-    store.accept_exec_in(&key, &behaviours[0]).expect("accepts");
+    let accepted = store.accept_exec_in(&key, &behaviours[..3]).expect("accepts");
+    assert_eq!(accepted, 3);
+    let again = store.accept_exec_in(&key, &behaviours[..4]).expect("accepts");
+    assert_eq!(again, 1);
     assert!(
         store
             .forget(&key, Section::Main, &behaviours[1])
