@@ -14,7 +14,7 @@ use crate::text::ByteText;
 
 pub use profile::{
     AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, ProfileSummary, ProfileView,
-    RuleSupportView,
+    RuleProposalView, RuleSupportView,
 };
 
 /// `driftlock status`.

@@ -32,6 +32,17 @@ pub(super) fn window(now: Duration) -> u64 {
     u64::try_from(now.as_nanos()).unwrap_or(u64::MAX) / WINDOW_NS
 }
 
+/// Adds to the evidence of the kernel what was seen once and learned in the window that has ended: the kernel counts only what
+/// conforms.
+fn with_first_sightings(
+    evidence: Vec<(BehaviourKey, u64)>,
+    learned_now: HashSet<BehaviourKey>,
+) -> HashMap<BehaviourKey, u64> {
+    let mut all: HashMap<BehaviourKey, u64> = learned_now.into_iter().map(|key| (key, 1)).collect();
+    all.extend(evidence);
+    all
+}
+
 impl Engine {
     /// Commits a batch in one transaction, then lets the kernel know.
     pub(super) fn learn(&mut self, learning: Learning) {
@@ -70,6 +81,12 @@ impl Engine {
         for ((profile, observation, event, deviation), learned) in lessons.into_iter().zip(learned) {
             if observation.behaviour.is_pattern() && matches!(learned, Learned::New) {
                 with_patterns.insert(profile);
+            }
+            if matches!(learned, Learned::New) {
+                let key = self.kernel.hash_key;
+                let container = event.origin.container;
+                self.learned_now
+                    .insert(observation.behaviour.key(key, container, observation.section));
             }
             match learned {
                 Learned::New | Learned::Known if observation.section == Section::Main => {
@@ -134,6 +151,7 @@ impl Engine {
                 }
             }
         }
+        let evidence = with_first_sightings(evidence, std::mem::take(&mut self.learned_now));
         let evidence = evidence
             .into_iter()
             .filter(|(key, _)| !has_lost.contains(&(key.container, key.domain)));
@@ -184,5 +202,22 @@ impl Engine {
                     })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_learned_in_a_window_was_seen_in_it_once() {
+        let key = |hash| BehaviourKey {
+            hash,
+            ..BehaviourKey::default()
+        };
+        // Seen again in the same window, the kernel counts it; seen before, it is not new.
+        let kernel = vec![(key(1), 1), (key(2), 3)];
+        let all = with_first_sightings(kernel, HashSet::from([key(1), key(3)]));
+        assert_eq!(all, HashMap::from([(key(1), 1), (key(2), 3), (key(3), 1)]));
     }
 }

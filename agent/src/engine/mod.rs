@@ -19,14 +19,16 @@ mod inquiry;
 mod learn;
 mod locate;
 mod policy;
+mod proposals;
 mod request;
 mod resolve;
 mod status;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_common::rule::BehaviourKey;
 use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
@@ -120,6 +122,9 @@ pub struct Engine {
     /// Containers that went while no agent ran were looked for.
     has_entered_gone: bool,
     last_window: u64,
+    /// What was learned since the last window ended: it was seen in this one, which the kernel counts only from the next time
+    /// on. No more than the profiles of the containers have room for.
+    learned_now: HashSet<BehaviourKey>,
 }
 
 /// What only the engine can count. Only ever incremented.
@@ -174,6 +179,7 @@ impl Engine {
             last_sweep: Duration::ZERO,
             has_entered_gone: false,
             last_window: learn::window(now),
+            learned_now: HashSet::new(),
         };
         (engine, results)
     }

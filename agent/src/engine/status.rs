@@ -7,6 +7,7 @@ use agent_common::instance::Instance;
 
 use super::Engine;
 use super::container::{Resolution, Tracked};
+use super::proposals::rule_proposals;
 use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
@@ -335,6 +336,7 @@ impl Engine {
         ProfileView {
             summary: self.profile_summary(profile),
             behaviours: main.chain(exec_in).chain(drift).collect(),
+            rule_proposals: rule_proposals(profile),
         }
     }
 

@@ -77,6 +77,20 @@ pub struct Evidence {
     /// Number of observation windows without losses in which it was seen. Zero for what was learned in the window
     /// that is still open, or was accepted without having been observed.
     pub windows: u64,
+    /// Of a use of a file: how many windows the profile had when it was seen first, which tells those apart that came up at
+    /// different times. Zero in other domains.
+    pub first_window: u64,
+}
+
+impl Evidence {
+    /// Seen in that many windows.
+    #[must_use]
+    pub const fn of_windows(windows: u64) -> Self {
+        Self {
+            windows,
+            first_window: 0,
+        }
+    }
 }
 
 /// What came from outside into a running container.
@@ -281,6 +295,13 @@ impl Profile {
         })
     }
 
+    /// Whether the main section has a rule for several paths that holds for `file`.
+    #[must_use]
+    pub fn has_pattern_for(&self, file: &FileBehaviour) -> bool {
+        patterns(&self.main, file.layer)
+            .any(|(held, _)| matches!(held, Behaviour::File(held) if held.covers(file)))
+    }
+
     /// Of a rule for several paths: how many behaviours of `section` it holds for, and in how many windows those were seen
     /// together.
     #[must_use]
@@ -314,6 +335,24 @@ impl Profile {
             .filter(|(_, entry)| entry.accepted)
             .map(|(behaviour, _)| (Section::ExecIn, behaviour));
         main.chain(exec_in)
+    }
+
+    /// The paths of files of `layer` that the container's own processes used in this way, with their evidence.
+    pub fn exact_files(
+        &self,
+        layer: Layer,
+        operation: FileOperation,
+    ) -> impl Iterator<Item = (&ByteText, Evidence)> {
+        self.main
+            .iter()
+            .filter_map(move |(behaviour, evidence)| match behaviour {
+                Behaviour::File(FileBehaviour {
+                    pattern: FilePattern::Exact(path),
+                    layer: its_layer,
+                    operation: its_operation,
+                }) if (*its_layer, *its_operation) == (layer, operation) => Some((path, *evidence)),
+                _ => None,
+            })
     }
 
     /// Whether it tells anything of `domain`: a container was observed in it, or an operator accepted something. If not, a

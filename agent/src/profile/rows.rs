@@ -33,6 +33,8 @@ type FileRow = (u32, u8, u8, u8, &'static [u8], u8);
 type CapRow = (u32, u8, u8, u8, u8);
 /// Number of windows, and whether it is accepted (always in the main section).
 type SupportRow = (u64, bool);
+/// The same for a use of files, and in which window it was seen first.
+type FileSupportRow = (u64, bool, u64);
 
 /// [`FORMAT`] and [`NEXT_ID`].
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -43,7 +45,7 @@ const PROFILES: TableDefinition<u32, &[u8]> = TableDefinition::new("profiles");
 /// Programs.
 const BEHAVIOURS: TableDefinition<ExecRow, SupportRow> = TableDefinition::new("behaviours");
 /// Uses of files.
-const FILES: TableDefinition<FileRow, SupportRow> = TableDefinition::new("files");
+const FILES: TableDefinition<FileRow, FileSupportRow> = TableDefinition::new("files");
 /// Uses of capabilities.
 const CAPABILITIES: TableDefinition<CapRow, SupportRow> = TableDefinition::new("capabilities");
 /// Profile number, layer and path to [`AcceptedDrift`] as JSON.
@@ -264,7 +266,12 @@ impl State {
                 path: path.into(),
                 applet: applet.map(Into::into),
             };
-            self.load_behaviour("behaviours", (id, section), behaviour.into(), support.value())?;
+            self.load_behaviour(
+                "behaviours",
+                (id, section),
+                behaviour.into(),
+                of_row(support.value()),
+            )?;
         }
         for row in open(transaction, FILES)?.iter().map_err(storage)? {
             let (key, support) = row.map_err(storage)?;
@@ -279,14 +286,24 @@ impl State {
                 operation: FileOperation::from_raw(operation)
                     .ok_or_else(|| row_error("files", "no such operation"))?,
             };
-            self.load_behaviour("files", (id, section), behaviour.into(), support.value())?;
+            let (windows, accepted, first_window) = support.value();
+            let evidence = Evidence {
+                windows,
+                first_window,
+            };
+            self.load_behaviour("files", (id, section), behaviour.into(), (evidence, accepted))?;
         }
         for row in open(transaction, CAPABILITIES)?.iter().map_err(storage)? {
             let (key, support) = row.map_err(storage)?;
             let (id, section, capability, namespace, outcome) = key.value();
             let behaviour = cap_of(capability, namespace, outcome)
                 .ok_or_else(|| row_error("capabilities", "no such capability, user namespace or outcome"))?;
-            self.load_behaviour("capabilities", (id, section), behaviour.into(), support.value())?;
+            self.load_behaviour(
+                "capabilities",
+                (id, section),
+                behaviour.into(),
+                of_row(support.value()),
+            )?;
         }
         Ok(())
     }
@@ -296,10 +313,9 @@ impl State {
         table: &'static str,
         (id, section): (u32, u8),
         behaviour: Behaviour,
-        (windows, accepted): SupportRow,
+        (evidence, accepted): (Evidence, bool),
     ) -> Result<(), RowError> {
         self.check_owner(table, id)?;
-        let evidence = Evidence { windows };
         self.apply(match Section::from_raw(section) {
             Some(Section::Main) => Change::Main(id, behaviour, Some(evidence)),
             Some(Section::ExecIn) => Change::ExecIn(id, behaviour, Some(ExecInEntry { evidence, accepted })),
@@ -340,7 +356,7 @@ pub(super) struct Writer<'txn> {
     images: redb::Table<'txn, &'static str, &'static [u8]>,
     profiles: redb::Table<'txn, u32, &'static [u8]>,
     behaviours: redb::Table<'txn, ExecRow, SupportRow>,
-    files: redb::Table<'txn, FileRow, SupportRow>,
+    files: redb::Table<'txn, FileRow, FileSupportRow>,
     capabilities: redb::Table<'txn, CapRow, SupportRow>,
     drift: redb::Table<'txn, (u32, u8, &'static [u8]), &'static [u8]>,
     modes: redb::Table<'txn, (&'static [u8], u8), u8>,
@@ -373,11 +389,11 @@ impl<'txn> Writer<'txn> {
             Change::Profile(id, Some(header)) => drop(self.profiles.insert(id, to_json(header).as_slice())?),
             Change::Profile(id, None) => self.remove_profile(*id)?,
             Change::Main(id, behaviour, evidence) => {
-                let row = evidence.map(|evidence| (evidence.windows, true));
+                let row = evidence.map(|evidence| (evidence, true));
                 self.write_behaviour(*id, Section::Main, behaviour, row)?;
             }
             Change::ExecIn(id, behaviour, entry) => {
-                let row = entry.map(|entry| (entry.evidence.windows, entry.accepted));
+                let row = entry.map(|entry| (entry.evidence, entry.accepted));
                 self.write_behaviour(*id, Section::ExecIn, behaviour, row)?;
             }
             Change::Drift(id, (layer, path), accepted) => {
@@ -419,14 +435,15 @@ impl<'txn> Writer<'txn> {
         id: u32,
         section: Section,
         behaviour: &Behaviour,
-        row: Option<SupportRow>,
+        row: Option<(Evidence, bool)>,
     ) -> Result<(), redb::Error> {
         let section = section as u8;
+        let short = row.map(|(evidence, accepted)| (evidence.windows, accepted));
         match behaviour {
             Behaviour::Exec(exec) => {
                 let applet = exec.applet.as_ref().map(ByteText::as_bytes);
                 let key = (id, section, exec.layer as u8, exec.path.as_bytes(), applet);
-                match row {
+                match short {
                     Some(row) => drop(self.behaviours.insert(key, row)?),
                     None => drop(self.behaviours.remove(key)?),
                 }
@@ -439,14 +456,17 @@ impl<'txn> Writer<'txn> {
                 let layer = file.layer as u8;
                 let key = (id, section, layer, kind, &text[..], file.operation as u8);
                 match row {
-                    Some(row) => drop(self.files.insert(key, row)?),
+                    Some((evidence, accepted)) => {
+                        let row = (evidence.windows, accepted, evidence.first_window);
+                        drop(self.files.insert(key, row)?);
+                    }
                     None => drop(self.files.remove(key)?),
                 }
             }
             Behaviour::Cap(cap) => {
                 let capability = cap.capability.number();
                 let key = (id, section, capability, cap.namespace as u8, cap.outcome as u8);
-                match row {
+                match short {
                     Some(row) => drop(self.capabilities.insert(key, row)?),
                     None => drop(self.capabilities.remove(key)?),
                 }
@@ -471,6 +491,11 @@ impl<'txn> Writer<'txn> {
             .retain_in((id, 0, &b""[..])..(id + 1, 0, &b""[..]), |_, _| false)?;
         Ok(())
     }
+}
+
+/// What a row says that tells nothing of the first window.
+fn of_row((windows, accepted): SupportRow) -> (Evidence, bool) {
+    (Evidence::of_windows(windows), accepted)
 }
 
 fn pattern_of(text: &[u8]) -> Result<PathPattern, RowError> {

@@ -304,6 +304,18 @@ pub fn profile() -> ProfileView {
             applet,
             drift,
         ],
+        rule_proposals: vec![RuleProposalView {
+            parts: BehaviourParts {
+                layer: Some(Layer::Upper),
+                pattern: Some("/var/log/shop-{date}.log".parse().expect("a rule")),
+                operation: Some(FileOperation::Create),
+                ..BehaviourParts::of(Domain::File)
+            },
+            paths: 9,
+            windows: 8,
+            covered: 0.2,
+            allows: vec!["{date}: a date".to_owned()],
+        }],
     }
 }
 

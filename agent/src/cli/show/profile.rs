@@ -4,7 +4,9 @@ use agent_common::domain::Domain;
 
 use super::{count, image, mode_tone, or_dash};
 use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
-use crate::control::view::{AcceptView, BehaviourState, BehaviourView, ProfileSummary, ProfileView};
+use crate::control::view::{
+    AcceptView, BehaviourState, BehaviourView, ProfileSummary, ProfileView, RuleProposalView,
+};
 
 /// Columns of the terminal below which approval and windows give way; `profile show` has them.
 const NARROW: u16 = 100;
@@ -120,7 +122,38 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
     if let Some(changed) = summary.changed {
         row("changed", changed.to_string());
     }
-    format!("{}\n{}", lines(&table), behaviours(&profile.behaviours, screen))
+    format!(
+        "{}\n{}{}",
+        lines(&table),
+        behaviours(&profile.behaviours, screen),
+        proposals(&profile.rule_proposals, screen)
+    )
+}
+
+/// Rules for several paths that could be accepted, and what each would permit.
+fn proposals(proposals: &[RuleProposalView], screen: Screen) -> String {
+    if proposals.is_empty() {
+        return String::new();
+    }
+    let mut table = screen.table(&["PROPOSED RULE", "LAYER", "MANNER", "FOR", "PERMITS"]);
+    keep_whole(&mut table, &[1, 2]);
+    for proposal in proposals {
+        table.add_row([
+            screen.cell(proposal.parts.subject(), Tone::Notable),
+            screen.cell(or_dash(proposal.parts.layer), Tone::Plain),
+            screen.cell(or_dash(proposal.parts.manner()), Tone::Plain),
+            screen.cell(
+                format!(
+                    "{} first seen in {} windows",
+                    count(proposal.paths, "path"),
+                    proposal.windows
+                ),
+                Tone::Plain,
+            ),
+            screen.cell(proposal.allows.join("; "), Tone::Plain),
+        ]);
+    }
+    format!("\n{}`profile accept --pattern` makes one a rule\n", lines(&table))
 }
 
 /// What was accepted.

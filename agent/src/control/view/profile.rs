@@ -79,6 +79,25 @@ pub struct ProfileView {
     pub summary: ProfileSummary,
     /// What it holds, in the document's order.
     pub behaviours: Vec<BehaviourView>,
+    /// Rules for several paths that its evidence speaks for: none of them until it is accepted.
+    #[serde(default)]
+    pub rule_proposals: Vec<RuleProposalView>,
+}
+
+/// A rule for several paths that is proposed in place of exact ones.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct RuleProposalView {
+    /// The rule.
+    #[serde(flatten)]
+    pub parts: BehaviourParts,
+    /// Different paths that it would stand for.
+    pub paths: u64,
+    /// Observation windows in which one of them came up for the first time.
+    pub windows: u64,
+    /// Estimated share, 0 to 1, of its future sightings for which exact rules would do.
+    pub covered: f64,
+    /// What else it would permit, in lines for a reviewer.
+    pub allows: Vec<String>,
 }
 
 /// A behaviour of a profile.

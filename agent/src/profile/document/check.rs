@@ -99,7 +99,11 @@ impl RoleProfile {
         {
             let pattern = pattern("files", referenced, value.path, value.pattern)?;
             let behaviour = file(value.layer, pattern, value.operation);
-            own.insert("files", referenced, behaviour, seen_in(value.windows))?;
+            let evidence = Evidence {
+                windows: value.windows,
+                first_window: value.first_window,
+            };
+            own.insert("files", referenced, behaviour, evidence)?;
         }
         for Spanned {
             value, referenced, ..
@@ -127,7 +131,8 @@ impl RoleProfile {
         {
             let pattern = pattern("filesIn", referenced, value.path, value.pattern)?;
             let behaviour = file(value.layer, pattern, value.operation);
-            let entry = proposal(value.windows, value.accepted);
+            let mut entry = proposal(value.windows, value.accepted);
+            entry.evidence.first_window = value.first_window;
             entered.insert("filesIn", referenced, behaviour, entry)?;
         }
         for Spanned {
@@ -206,6 +211,7 @@ impl RoleProfile {
                         pattern,
                         operation: file.operation,
                         windows,
+                        first_window: evidence.first_window,
                     }));
                 }
                 Behaviour::Cap(cap) => entry.capabilities.push(wire::unplaced(wire::CapEntry {
@@ -234,6 +240,7 @@ impl RoleProfile {
                         pattern,
                         operation: file.operation,
                         windows,
+                        first_window: held.evidence.first_window,
                         accepted,
                     }));
                 }
@@ -301,7 +308,7 @@ impl<'a, T> Section<'a, T> {
 }
 
 fn seen_in(windows: u64) -> Evidence {
-    Evidence { windows }
+    Evidence::of_windows(windows)
 }
 
 fn program(layer: wire::LearnedLayer, path: ByteText, applet: Option<ByteText>) -> Behaviour {

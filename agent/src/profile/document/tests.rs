@@ -125,7 +125,7 @@ fn one_document_in_full() {
             path: path.into(),
             applet: applet.map(ByteText::from),
         };
-        profile.main.insert(behaviour.into(), Evidence { windows: 7 });
+        profile.main.insert(behaviour.into(), Evidence::of_windows(7));
     }
     insta::assert_snapshot!(document.render().expect("renders"));
 }

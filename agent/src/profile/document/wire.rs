@@ -204,6 +204,9 @@ pub(super) struct FileEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// How many observation windows the profile had when it was seen first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) first_window: u64,
 }
 
 /// A use of a file by a process from outside.
@@ -239,6 +242,9 @@ pub(super) struct FileInEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// How many observation windows the profile had when it was seen first.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) first_window: u64,
     /// It is permitted; otherwise it is a proposal.
     pub(super) accepted: bool,
 }
@@ -375,6 +381,11 @@ pub(super) fn unplaced<T>(value: T) -> Spanned<T> {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn is_false(value: &bool) -> bool {
     !value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
 }
 
 /// Reads a field that may be missing but not null: `null` and `~` are names that a container can choose.

@@ -39,7 +39,7 @@ fn a_rule_for_several_paths_permits_those_of_its_layer_and_operation() {
         exact(Volume, "/a", Read),
         FIRST_CAP,
     ] {
-        profile.main.insert(held, Evidence { windows: 2 });
+        profile.main.insert(held, Evidence::of_windows(2));
     }
     let permitting = |behaviour: Behaviour| profile.permitting(Section::Main, &behaviour).cloned();
     let one = exact(Upper, "/tmp/ccZ1q2Xy.s", Create);
@@ -69,9 +69,9 @@ fn a_rule_for_several_paths_permits_those_of_its_layer_and_operation() {
         "a proposal permits nothing"
     );
     assert_eq!(profile.support(Section::Main, &temporary), (0, 0));
-    profile.main.insert(one, Evidence { windows: 3 });
+    profile.main.insert(one, Evidence::of_windows(3));
     let other = exact(Upper, "/tmp/cc1q2Xy3.s", Create);
-    profile.main.insert(other, Evidence { windows: 4 });
+    profile.main.insert(other, Evidence::of_windows(4));
     assert_eq!(profile.support(Section::Main, &temporary), (2, 7));
     assert_eq!(profile.support(Section::ExecIn, &temporary), (0, 0));
 }
@@ -79,7 +79,7 @@ fn a_rule_for_several_paths_permits_those_of_its_layer_and_operation() {
 #[test]
 fn the_domains_are_counted_apart() {
     let mut profile = profile();
-    profile.main.insert(FIRST_CAP, Evidence { windows: 10 });
+    profile.main.insert(FIRST_CAP, Evidence::of_windows(10));
     profile.counts.cap.windows = 10;
     assert_eq!(profile.coverage(Domain::Cap), Some(1.0));
     assert_eq!(profile.coverage(Domain::File), None);

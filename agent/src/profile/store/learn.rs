@@ -259,9 +259,22 @@ impl<'a> Plan<'a> {
         }
         let is_first = added.behaviours.is_empty();
         added.behaviours.insert(behaviour.clone());
+        let evidence = Evidence {
+            windows: 0,
+            first_window: match domain {
+                Domain::File => held.map_or(0, |profile| profile.counts.file.windows),
+                _ => 0,
+            },
+        };
         self.changes.push(match section {
-            Section::Main => Change::Main(id, behaviour.clone(), Some(Evidence::default())),
-            Section::ExecIn => Change::ExecIn(id, behaviour.clone(), Some(ExecInEntry::default())),
+            Section::Main => Change::Main(id, behaviour.clone(), Some(evidence)),
+            Section::ExecIn => {
+                let proposal = ExecInEntry {
+                    evidence,
+                    accepted: false,
+                };
+                Change::ExecIn(id, behaviour.clone(), Some(proposal))
+            }
         });
         // An approval covers what the operator saw.
         if let Some(profile) = held
@@ -283,6 +296,7 @@ impl Evidence {
     fn plus(self, windows: u64) -> Self {
         Self {
             windows: self.windows.saturating_add(windows),
+            ..self
         }
     }
 }

@@ -211,9 +211,9 @@ fn role() -> impl Strategy<Value = RoleProfile> {
     let accepted = (prop::collection::btree_set(hash, 1..3), text())
         .prop_map(|(sha256, note)| AcceptedDrift { sha256, note });
     let drift_layer = prop_oneof![Just(Layer::Upper), Just(Layer::Volume)];
-    let evidence = any::<u64>().prop_map(|windows| Evidence { windows });
+    let evidence = any::<u64>().prop_map(Evidence::of_windows);
     let entry = (any::<u64>(), any::<bool>()).prop_map(|(windows, accepted)| ExecInEntry {
-        evidence: Evidence { windows },
+        evidence: Evidence::of_windows(windows),
         accepted,
     });
     (
