@@ -99,14 +99,14 @@ fn take(classifier: &mut Classifier, word: u64) -> u32 {
 #[inline(never)]
 fn mark(scratch: &mut FormScratch) -> u32 {
     clear(&mut scratch.draft);
-    if scratch.classifier.may_have_parts() {
+    whole(&scratch.classifier, load(&scratch.below), &mut scratch.draft);
+    if load(&scratch.draft.whole) == 0 && scratch.classifier.may_have_parts() {
         identifiers(&scratch.classifier, &mut scratch.draft);
         hexadecimals(&scratch.classifier, &mut scratch.draft);
         tools(&scratch.classifier, &mut scratch.draft);
         drawn(&scratch.classifier, &mut scratch.draft);
         decimals(&scratch.classifier, &mut scratch.draft);
     }
-    whole(&scratch.classifier, load(&scratch.below), &mut scratch.draft);
     let name = load(&scratch.name);
     store(&mut scratch.name, name + 1);
     let leading = load(&scratch.draft.leading);
@@ -145,6 +145,7 @@ fn drawn(classifier: &Classifier, draft: &mut Marks) -> u32 {
 #[inline(never)]
 fn decimals(classifier: &Classifier, draft: &mut Marks) -> u32 {
     classifier.mark_decimals(draft);
+    classifier.settle(draft);
     0
 }
 

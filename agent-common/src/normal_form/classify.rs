@@ -126,25 +126,33 @@ impl Classifier {
     #[must_use]
     pub const fn marks(&self, below: u64) -> Marks {
         let mut marks = Marks::NONE;
-        if self.may_have_parts() {
+        self.mark_whole(below, &mut marks);
+        if marks.whole == 0 && self.may_have_parts() {
             self.mark_identifiers(&mut marks);
             self.mark_hexadecimals(&mut marks);
             self.mark_tools(&mut marks);
             self.mark_drawn(&mut marks);
             self.mark_decimals(&mut marks);
+            self.settle(&mut marks);
         }
-        self.mark_whole(below, &mut marks);
         marks
     }
 
-    /// Whether the other steps than the last could find anything. Without a digit or a capital there is nothing but Python's names.
+    /// Whether the steps after the first could find anything. Without a digit or a capital there is nothing but Python's names.
     #[inline(always)]
     #[must_use]
     pub const fn may_have_parts(&self) -> bool {
         self.digits | self.upper != 0 || self.first_word & 0xff_ffff == PYTHON_BEGINS
     }
 
-    /// First step: uuids and dates.
+    /// First step: the type of the name as a whole. If it has one there are no others. `below` as for [`Self::marks`].
+    #[inline(always)]
+    pub const fn mark_whole(&self, below: u64, marks: &mut Marks) {
+        marks.whole = self.whole(below);
+        marks.leading = marks.whole;
+    }
+
+    /// Second step: uuids and dates.
     #[inline(always)]
     pub const fn mark_identifiers(&self, marks: &mut Marks) {
         let (start, bytes) = self.uuids();
@@ -153,7 +161,7 @@ impl Classifier {
         marks.add(Kind::Date, start, bytes);
     }
 
-    /// Second step: hexadecimal parts.
+    /// Third step: hexadecimal parts.
     #[inline(always)]
     pub const fn mark_hexadecimals(&self, marks: &mut Marks) {
         let bytes = self.hexadecimals(marks.gone);
@@ -163,7 +171,7 @@ impl Classifier {
         marks.leading = (start & 1) * Kind::Hexadecimal as u64;
     }
 
-    /// Third step: what tools drew behind a beginning of their own.
+    /// Fourth step: what tools drew behind a beginning of their own.
     #[inline(always)]
     pub const fn mark_tools(&self, marks: &mut Marks) {
         let bytes = self.python(marks.gone);
@@ -174,29 +182,27 @@ impl Classifier {
         marks.add(Kind::Random, starts(bytes), bytes);
     }
 
-    /// Fourth step: what tools drew at the end.
+    /// Fifth step: what tools drew at the end.
     #[inline(always)]
     pub const fn mark_drawn(&self, marks: &mut Marks) {
         let bytes = self.drawn_at_end(marks.gone);
         marks.add(Kind::Random, starts(bytes), bytes);
     }
 
-    /// Fifth step: rows of digits.
+    /// Sixth step: rows of digits.
     #[inline(always)]
     pub const fn mark_decimals(&self, marks: &mut Marks) {
         let bytes = self.decimals(marks.gone);
         marks.add(Kind::Decimal, starts(bytes), bytes);
     }
 
-    /// Last step: the type of the name as a whole. `below` as for [`Self::marks`].
+    /// Last step: makes the marks of what the others found.
     #[inline(always)]
-    pub const fn mark_whole(&self, below: u64, marks: &mut Marks) {
-        marks.whole = self.whole(below);
+    pub const fn settle(&self, marks: &mut Marks) {
         // Of a name that is too long no part counts; the maps have no meaning then.
         let is_short = ((self.words as i64 - (NAME_WORDS as i64 + 1)) >> 63).cast_unsigned();
-        let has_parts = is_short & 0u64.wrapping_sub(nothing_in(marks.whole, 3));
-        marks.first &= has_parts;
-        marks.leading = (marks.leading & has_parts) | marks.whole;
+        marks.first &= is_short;
+        marks.leading &= is_short;
         marks.gone &= !(marks.first | (marks.first << 1));
     }
 
