@@ -55,7 +55,7 @@ pub struct FormScratch {
 }
 
 /// Fills in `scratch.found` for the path that `hashed` was left behind by. Returns whether something in it varies: 0 or 1.
-#[inline(never)]
+#[inline(always)]
 pub fn find(scratch: &mut FormScratch, hashed: &PathScratch, path: &PathWords) -> u32 {
     classify(scratch, path);
     let varies = u32::from(load(&scratch.varies) != 0);
@@ -96,7 +96,7 @@ fn take(classifier: &mut Classifier, word: u64) -> u32 {
 }
 
 /// Notes what varies in the name that ends, and makes ready for the next.
-#[inline(never)]
+#[inline(always)]
 fn mark(scratch: &mut FormScratch) -> u32 {
     clear(&mut scratch.draft);
     whole(&scratch.classifier, load(&scratch.below), &mut scratch.draft);
@@ -160,8 +160,7 @@ fn whole(classifier: &Classifier, below: u64, draft: &mut Marks) -> u32 {
 fn write(scratch: &mut FormScratch, hashed: &PathScratch, path: &PathWords) -> u32 {
     store(&mut scratch.name, 0);
     scratch.writer = Writer::default();
-    let fresh = Hasher::new(key(hashed));
-    store(&mut scratch.hasher, fresh);
+    begin(&mut scratch.hasher, hashed);
     for index in 0..PATH_WORDS {
         if index as u32 >= load(&path.used) {
             break;
@@ -190,8 +189,7 @@ fn end(scratch: &mut FormScratch, hashed: &PathScratch) -> u32 {
     store(&mut scratch.forms[name], form);
     store(&mut scratch.name, name as u32 + 1);
     scratch.writer = Writer::default();
-    let fresh = Hasher::new(key(hashed));
-    store(&mut scratch.hasher, fresh);
+    begin(&mut scratch.hasher, hashed);
     0
 }
 
@@ -214,32 +212,51 @@ fn finish(scratch: &mut FormScratch) -> u64 {
 /// Hashes the directories from the root on, and the whole form.
 #[inline(never)]
 fn climb(scratch: &mut FormScratch, hashed: &PathScratch) -> u32 {
-    let fresh = Hasher::new(key(hashed));
-    store(&mut scratch.hasher, fresh);
-    store(&mut scratch.form_hasher, fresh);
+    begin(&mut scratch.hasher, hashed);
+    begin(&mut scratch.form_hasher, hashed);
     store(&mut scratch.varied, 0);
     store(&mut scratch.found.count, load(&hashed.count));
-    for index in 0..PATH_STEPS {
-        let count = load(&hashed.count);
-        if index as u32 >= count {
+    for index in 0..PATH_STEPS as u32 {
+        if index >= load(&hashed.count) {
             break;
         }
-        let name = (count - 1 - index as u32) as usize & (PATH_STEPS - 1);
-        let directory = enter(&mut scratch.hasher, load(&hashed.components[name]));
-        store(&mut scratch.found.directories[index], directory);
-        store(&mut scratch.found.directory_forms[index], 0);
-        if load(&scratch.varies) != 0 {
-            let directory = enter(&mut scratch.form_hasher, load(&scratch.forms[name]));
-            if load(&scratch.varied) != 0 {
-                store(&mut scratch.found.directory_forms[index], directory);
-            }
-            let varied = load(&scratch.varied) | scratch.marks[name].varies();
-            store(&mut scratch.varied, varied);
-        }
+        step(scratch, hashed, index);
     }
-    let form = load(&scratch.form_hasher).finish(Subject::NormalForm);
+    let form = finish_form(&scratch.form_hasher);
     store(&mut scratch.found.form, form);
     load(&scratch.found.varies)
+}
+
+/// Notes the hashes of a directory: of as many names from the root on as `index` says. Then goes on to the next name.
+#[inline(never)]
+fn step(scratch: &mut FormScratch, hashed: &PathScratch, index: u32) -> u32 {
+    let name = load(&hashed.count).wrapping_sub(1 + index) as usize & (PATH_STEPS - 1);
+    let index = index as usize & (PATH_STEPS - 1);
+    let directory = enter(&mut scratch.hasher, load(&hashed.components[name]));
+    store(&mut scratch.found.directories[index], directory);
+    store(&mut scratch.found.directory_forms[index], 0);
+    if load(&scratch.varies) != 0 {
+        let directory = enter(&mut scratch.form_hasher, load(&scratch.forms[name]));
+        if load(&scratch.varied) != 0 {
+            store(&mut scratch.found.directory_forms[index], directory);
+        }
+        let varied = load(&scratch.varied) | scratch.marks[name].varies();
+        store(&mut scratch.varied, varied);
+    }
+    0
+}
+
+/// Makes a hasher new.
+#[inline(never)]
+fn begin(hasher: &mut Hasher, hashed: &PathScratch) -> u32 {
+    *hasher = Hasher::new(key(hashed));
+    0
+}
+
+/// The hash of the path's form.
+#[inline(never)]
+fn finish_form(hasher: &Hasher) -> u64 {
+    hasher.finish(Subject::NormalForm)
 }
 
 /// The hash of the directory that the hasher has arrived at; then it goes on to `name`.
