@@ -9,6 +9,7 @@
 
 use super::Kind;
 use super::bytes::{digits, equal, fill_down, letters, present, runs_from, starts};
+use super::row::{Row, in_a_row, nothing, nothing_in};
 
 /// The longest name, in bytes, of which parts can have a type: a map of it has a bit for each byte, and one for its end.
 pub const NAME_BYTES: usize = 63;
@@ -373,76 +374,4 @@ impl Classifier {
             & ((in_a_row(all, DECIMAL_APART) & !(letters << 1)) | in_a_row(all, DECIMAL_ATTACHED));
         runs_from(all, chosen)
     }
-}
-
-/// Bytes in a row, of a name that is not too long; of others nothing here has a meaning. What is true of it is [`Self::end`], else 0.
-struct Row {
-    /// The bit of the first byte; 0 for no row.
-    start: u64,
-    /// The bit behind the last byte.
-    end: u64,
-}
-
-impl Row {
-    #[inline(always)]
-    const fn new(start: u64, end: u64) -> Self {
-        Self { start, end }
-    }
-
-    /// Its bytes; without a start all before its end.
-    #[inline(always)]
-    const fn bytes(&self) -> u64 {
-        self.end.wrapping_sub(self.start)
-    }
-
-    /// Whether the map has all of its bytes; not true without a start.
-    #[inline(always)]
-    const fn are_all(&self, map: u64) -> u64 {
-        (map & self.bytes()).wrapping_add(self.start) & self.end
-    }
-
-    /// Whether the map has any of its bytes.
-    #[inline(always)]
-    const fn is_any(&self, map: u64) -> u64 {
-        let bytes = self.bytes();
-        (map & bytes).wrapping_add(bytes) & self.end
-    }
-
-    /// Its bytes if that is true of it, else none. It has at most 15.
-    #[inline(always)]
-    const fn bytes_if(&self, truth: u64) -> u64 {
-        let mut smeared = truth >> 1;
-        smeared |= smeared >> 1;
-        smeared |= smeared >> 2;
-        smeared |= smeared >> 4;
-        smeared |= smeared >> 8;
-        smeared & self.bytes()
-    }
-}
-
-/// 1 if `map` is 0, else 0.
-#[inline(always)]
-const fn nothing(map: u64) -> u64 {
-    let map = map | (map >> 32);
-    let map = map | (map >> 16);
-    nothing_in(map | (map >> 8), 8)
-}
-
-/// 1 if the lowest `bits` of `value` are 0, else 0.
-#[inline(always)]
-const fn nothing_in(value: u64, bits: u32) -> u64 {
-    let mask = (1 << bits) - 1;
-    !(((value & mask) + mask) >> bits) & 1
-}
-
-/// The bits at which `length` set bits in a row begin.
-#[inline(always)]
-const fn in_a_row(map: u64, length: u32) -> u64 {
-    let mut rows = map;
-    let mut distance = 1;
-    while distance < length {
-        rows &= map >> distance;
-        distance += 1;
-    }
-    rows
 }

@@ -21,6 +21,7 @@ mod classify;
 mod form;
 #[cfg(all(test, feature = "user"))]
 mod reference;
+mod row;
 mod write;
 
 pub use classify::{Classifier, Marks, NAME_BYTES};
