@@ -93,6 +93,26 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
     ratios.report()
 }
 
+/// Only the kernel programs' runs, for so many times of each call: what `examine` says of the agent that is measured, and the runs.
+///
+/// # Errors
+/// As the measurement's.
+pub fn programs_alone<T>(
+    times: u32,
+    examine: impl FnOnce(&Agent) -> anyhow::Result<T>,
+) -> anyhow::Result<(T, Vec<Place>)> {
+    let mut bench = Bench::prepare(Options {
+        rounds: 0,
+        sample: times,
+    })?;
+    let mut agent = bench.agent()?;
+    let found = examine(&agent)?;
+    bench.teach(&agent)?;
+    let places = bench.time_programs(&agent)?;
+    agent.stop()?;
+    Ok((found, places))
+}
+
 /// Everything that is measured.
 #[derive(Debug)]
 struct Bench {
@@ -136,13 +156,17 @@ impl Bench {
     /// Has the image learned, so that the profile holds all it does. Returns what this kernel can do.
     fn learn(&mut self) -> anyhow::Result<Vec<String>> {
         let mut agent = self.agent()?;
-        ground::learn(&agent, || {
-            let mut calls = self.inside_calls.iter();
-            calls.try_for_each(|call| self.inside.measure(WARM_UP, &call.request).map(drop))
-        })?;
+        self.teach(&agent)?;
         let tiers = ground::tiers(&agent)?;
         agent.stop()?;
         Ok(tiers)
+    }
+
+    fn teach(&mut self, agent: &Agent) -> anyhow::Result<()> {
+        ground::learn(agent, || {
+            let mut calls = self.inside_calls.iter();
+            calls.try_for_each(|call| self.inside.measure(WARM_UP, &call.request).map(drop))
+        })
     }
 
     fn agent(&self) -> anyhow::Result<Agent> {
@@ -221,8 +245,14 @@ impl Bench {
 
     /// How long each kernel program runs, for each of the calls.
     fn statistics(&mut self) -> anyhow::Result<Vec<Place>> {
-        let bases = self.bases();
         let mut agent = self.agent()?;
+        let places = self.time_programs(&agent)?;
+        agent.stop()?;
+        Ok(places)
+    }
+
+    fn time_programs(&mut self, agent: &Agent) -> anyhow::Result<Vec<Place>> {
+        let bases = self.bases();
         agent.set_mode("enforce", IMAGE)?;
         let pinned = agent.pinned();
         let kept = programs::keep_statistics()?;
@@ -241,7 +271,6 @@ impl Bench {
             places.push(Place { name, times, runs });
         }
         drop(kept);
-        agent.stop()?;
         Ok(places)
     }
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 
 use crate::agent::{Agent, Options};
+use crate::environment::patience;
 use crate::runtime::{Container, Docker};
 use crate::service::Stop;
 use crate::support;
@@ -36,10 +37,10 @@ pub fn agent(docker: &Docker, container: &Container) -> anyhow::Result<Agent> {
 
 /// Does something again and again until it is learned: until it makes no record. The container is in `learn`.
 pub fn learn(agent: &Agent, mut once: impl FnMut() -> anyhow::Result<()>) -> anyhow::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience(PATIENCE);
     loop {
         once()?;
-        std::thread::sleep(SETTLED);
+        std::thread::sleep(patience(SETTLED));
         let before = generated(agent)?;
         once()?;
         let records = generated(agent)? - before;

@@ -15,7 +15,7 @@ mod load;
 pub mod paths;
 pub mod program;
 pub mod programs;
-mod ratios;
+pub mod ratios;
 pub mod report;
 pub mod scale;
 pub mod statistics;

@@ -43,6 +43,15 @@ pub struct Place {
     pub runs: Runs,
 }
 
+impl Place {
+    /// Time of all kernel programs together for each time it was done, ns.
+    #[must_use]
+    pub fn ns_each(&self) -> u64 {
+        let total: u64 = self.runs.values().map(|run| run.time_ns).sum();
+        total / u64::from(self.times.max(1))
+    }
+}
+
 /// A unit of time.
 #[derive(Clone, Copy, Debug)]
 pub enum Unit {

@@ -1,0 +1,61 @@
+//! What the hooks of domain file run on, and how long, on either tier.
+//!
+//! A call that concerns no domain runs none of the agent's programs. Where LSM hooks decide about files, nothing is attached to
+//! system calls at all. Times are printed, not asserted: a virtual machine has none of its own.
+
+use std::io::Write as _;
+
+use tests::bench::calls;
+use tests::bench::ratios::Place;
+use tests::support;
+
+/// Calls of each kind.
+const TIMES: u32 = 5_000;
+/// Runs of a program for something else meanwhile, at most: a hundredth of the calls.
+const MEANWHILE: u64 = TIMES as u64 / 100;
+
+/// Each program's runs among so many calls in that place, if they are more than what happens meanwhile.
+fn running(place: &Place) -> Vec<&str> {
+    let runs = place.runs.iter();
+    runs.filter(|(_, run)| run.count > MEANWHILE)
+        .map(|(name, _)| name.as_str())
+        .collect()
+}
+
+#[test]
+fn a_call_that_concerns_nothing_runs_no_program() -> anyhow::Result<()> {
+    let ((can, reason), places) = calls::programs_alone(TIMES, |agent| {
+        Ok((support::tier(agent, "file")?, support::reason(agent, "file")?))
+    })?;
+    let opened = if can == "deny" {
+        "file_open"
+    } else {
+        "sys_exit_open"
+    };
+    let (getpid, open): (Vec<_>, Vec<_>) = places.iter().partition(|place| place.name.starts_with("getpid"));
+    assert!(getpid.len() == 2 && open.len() > 2, "{places:?}");
+    for place in getpid {
+        assert!(running(place).is_empty(), "{place:?}");
+    }
+    for place in open {
+        assert_eq!(running(place), [opened], "{place:?}");
+        let runs = place.runs[opened].count;
+        // Overlayfs opens the file below it, which the LSM hook sees once more.
+        assert!(
+            (u64::from(TIMES)..2 * u64::from(TIMES) + MEANWHILE).contains(&runs),
+            "{place:?}"
+        );
+        // Not by a macro: what those print of a test that passes is never shown.
+        writeln!(
+            std::io::stderr(),
+            "tier {can}: {}: {opened} takes {} ns of each",
+            place.name,
+            place.ns_each()
+        )?;
+    }
+    if can != "deny" {
+        assert!(reason.contains("LSM"), "{reason}");
+        support::not_on_this_kernel("the LSM hook's cost", &reason);
+    }
+    Ok(())
+}
