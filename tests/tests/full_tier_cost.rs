@@ -11,8 +11,8 @@ use tests::support;
 
 /// Calls of each kind.
 const TIMES: u32 = 5_000;
-/// Runs of a program for something else meanwhile, at most: a hundredth of the calls.
-const MEANWHILE: u64 = TIMES as u64 / 100;
+/// Runs of a program for something else meanwhile, at most: a tenth of the calls.
+const MEANWHILE: u64 = TIMES as u64 / 10;
 
 /// Each program's runs among so many calls in that place, if they are more than what happens meanwhile.
 fn running(place: &Place) -> Vec<&str> {
@@ -40,7 +40,7 @@ fn a_call_that_concerns_nothing_runs_no_program() -> anyhow::Result<()> {
     for place in open {
         assert_eq!(running(place), [opened], "{place:?}");
         let runs = place.runs[opened].count;
-        // Overlayfs opens the file below it, which the LSM hook sees once more.
+        // Overlayfs opens the file below it, which the LSM hook sees once more; and the machine opens files meanwhile.
         assert!(
             (u64::from(TIMES)..2 * u64::from(TIMES) + MEANWHILE).contains(&runs),
             "{place:?}"

@@ -64,7 +64,8 @@ const ITERATOR: &str = "iterate_tasks";
 pub struct Kernel {
     ebpf: Ebpf,
     pins: Option<PinDirectory>,
-    btf: Btf,
+    /// Until everything is attached: it takes 13 MiB.
+    btf: Option<Btf>,
     /// Links that nothing but this holds: of hooks that are not pinned.
     links: HashMap<&'static str, observe::Link>,
     /// The kinds of the hooks that only see, and their programs, by hook.
@@ -252,7 +253,7 @@ impl Kernel {
         Ok(Loaded {
             kernel: Self {
                 ebpf,
-                btf,
+                btf: Some(btf),
                 pins,
                 links: HashMap::new(),
                 observers: Vec::new(),
@@ -309,7 +310,11 @@ impl Kernel {
     fn observe(&mut self, domain: Domain) -> Result<(), LoadError> {
         let attached = match domain {
             Domain::File => observe::files(&mut self.ebpf),
-            _ => observe::capabilities(&mut self.ebpf, &self.btf).map(|attached| vec![attached]),
+            _ => match self.btf.take() {
+                Some(btf) => observe::capabilities(&mut self.ebpf, &btf).map(|attached| vec![attached]),
+                // They are attached already.
+                None => Ok(Vec::new()),
+            },
         };
         match attached {
             Ok(attached) => {

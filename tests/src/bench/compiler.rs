@@ -24,11 +24,14 @@ const COMPILER: &str = "/usr/bin/gcc";
 /// The assembler.
 const ASSEMBLER: &str = "/usr/bin/as";
 
-/// The script's text. With `-pipe` no temporary file is used, whose name would be another one each time.
+/// Where the compiler writes: its result, and a file with another name each time, `ccXXXXXX.s`.
+pub const WRITTEN: &str = "/tmp";
+
+/// The script's text.
 const SCRIPT: &str = "#!/bin/sh
 PATH=/usr/bin
 export PATH
-exec gcc -pipe -O1 -c -o /tmp/main.o /usr/src/bench/main.c
+exec gcc -O1 -c -o /tmp/main.o /usr/src/bench/main.c
 ";
 
 /// Puts all of it into an image's root filesystem.
