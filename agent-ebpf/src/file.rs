@@ -102,9 +102,15 @@ pub fn judge_opened<A: Access>(
     mut asked: Known,
     means: Means,
 ) -> bool {
-    let own = identity::layer(opened.path, opened.inode, member.instance) as u8;
     let record = &mut scratch.record;
+    // Read back, so that the verifier knows none of their values: it would follow the rest apart for each.
+    store(&mut record.operation, asked.operation);
+    asked.operation = load(&record.operation);
+    store(&mut record.section, asked.section);
+    asked.section = load(&record.section);
+    let own = identity::layer(opened.path, opened.inode, member.instance) as u8;
     store(&mut record.layer, own);
+    let own = load(&record.layer);
     // Internal mounts are the kernel's: what a filesystem opens for itself.
     if own == Layer::Anonymous as u8 && opened.inode.links() != 0 {
         return false;
@@ -118,8 +124,6 @@ pub fn judge_opened<A: Access>(
         &mut record.flags,
         if means == Means::Deny { FILE_BEFORE } else { 0 },
     );
-    store(&mut record.operation, asked.operation);
-    store(&mut record.section, asked.section);
     store(&mut record.open_flags, opened.flags);
     let verdict = compare(member, scratch);
     if verdict == Verdict::Conforms as u8 {
