@@ -36,13 +36,12 @@ pub struct FormScratch {
     marks: [Marks; PATH_STEPS],
     /// Hashes of the names' forms, leaf first.
     forms: [u64; PATH_STEPS],
-    /// What is known of each name's bytes, leaf first.
-    classifiers: [Classifier; PATH_STEPS],
-    /// What is written of each name's form, and hashed, leaf first.
-    writers: [Writer; PATH_STEPS],
-    hashers: [Hasher; PATH_STEPS],
+    classifier: Classifier,
+    /// What varies in the name that is looked at.
+    draft: Marks,
     hasher: Hasher,
     form_hasher: Hasher,
+    writer: Writer,
     /// The type that the name below the one that is looked at begins with.
     below: u64,
     /// Number of the name that is looked at.
@@ -67,45 +66,22 @@ pub fn find(scratch: &mut FormScratch, hashed: &PathScratch, path: &PathWords) -
     climb(scratch, hashed)
 }
 
-/// Finds out what varies in each name: first what its bytes are, then what they make. Two loops, because there can be half as many
-/// names as words, and the verifier counts the rounds that there can be.
+/// Finds out what varies in each name.
 #[inline(never)]
 fn classify(scratch: &mut FormScratch, path: &PathWords) -> u32 {
     store(&mut scratch.varies, 0);
     store(&mut scratch.name, 0);
-    clear(&mut scratch.classifiers[0]);
+    store(&mut scratch.below, 0);
+    clear(&mut scratch.classifier);
     for index in 0..PATH_WORDS {
         if index as u32 >= load(&path.used) {
             break;
         }
         let word = load(&path.words[index]);
-        let name = load(&scratch.name) as usize & (PATH_STEPS - 1);
-        take(&mut scratch.classifiers[name], word);
+        take(&mut scratch.classifier, word);
         if has_nul(word) {
-            let next = name + 1;
-            store(&mut scratch.name, next as u32);
-            clear(&mut scratch.classifiers[next & (PATH_STEPS - 1)]);
+            mark(scratch);
         }
-    }
-    store(&mut scratch.below, 0);
-    for name in 0..PATH_STEPS {
-        if name as u32 >= load(&scratch.name) {
-            break;
-        }
-        let classifier = &scratch.classifiers[name];
-        let marks = &mut scratch.marks[name];
-        clear(marks);
-        whole(classifier, load(&scratch.below), marks);
-        if load(&marks.whole) == 0 && classifier.may_have_parts() {
-            identifiers(classifier, marks);
-            hexadecimals(classifier, marks);
-            tools(classifier, marks);
-            drawn(classifier, marks);
-            decimals(classifier, marks);
-        }
-        store(&mut scratch.below, load(&marks.leading));
-        let varies = load(&scratch.varies) | marks.varies();
-        store(&mut scratch.varies, varies);
     }
     0
 }
@@ -116,6 +92,29 @@ fn classify(scratch: &mut FormScratch, path: &PathWords) -> u32 {
 #[inline(never)]
 fn take(classifier: &mut Classifier, word: u64) -> u32 {
     classifier.word(word);
+    0
+}
+
+/// Notes what varies in the name that ends, and makes ready for the next.
+#[inline(always)]
+fn mark(scratch: &mut FormScratch) -> u32 {
+    clear(&mut scratch.draft);
+    whole(&scratch.classifier, load(&scratch.below), &mut scratch.draft);
+    if load(&scratch.draft.whole) == 0 && scratch.classifier.may_have_parts() {
+        identifiers(&scratch.classifier, &mut scratch.draft);
+        hexadecimals(&scratch.classifier, &mut scratch.draft);
+        tools(&scratch.classifier, &mut scratch.draft);
+        drawn(&scratch.classifier, &mut scratch.draft);
+        decimals(&scratch.classifier, &mut scratch.draft);
+    }
+    let name = load(&scratch.name);
+    store(&mut scratch.name, name + 1);
+    let leading = load(&scratch.draft.leading);
+    store(&mut scratch.below, leading);
+    let varies = load(&scratch.varies) | scratch.draft.varies();
+    store(&mut scratch.varies, varies);
+    scratch.marks[name as usize & (PATH_STEPS - 1)] = scratch.draft;
+    clear(&mut scratch.classifier);
     0
 }
 
@@ -156,63 +155,58 @@ fn whole(classifier: &Classifier, below: u64, draft: &mut Marks) -> u32 {
     0
 }
 
-/// Hashes the form of each name in which something varies. Two loops, as in [`classify`].
+/// Hashes the form of each name in which something varies.
 #[inline(never)]
 fn write(scratch: &mut FormScratch, hashed: &PathScratch, path: &PathWords) -> u32 {
     store(&mut scratch.name, 0);
-    clear(&mut scratch.writers[0]);
-    begin(&mut scratch.hashers[0], hashed);
+    scratch.writer = Writer::default();
+    begin(&mut scratch.hasher, hashed);
     for index in 0..PATH_WORDS {
         if index as u32 >= load(&path.used) {
             break;
         }
         let word = load(&path.words[index]);
         let name = load(&scratch.name) as usize & (PATH_STEPS - 1);
-        if load(&scratch.marks[name].first) != 0 {
-            replace(
-                &mut scratch.writers[name],
-                &mut scratch.hashers[name],
-                &scratch.marks[name],
-                word,
-            );
+        scratch.draft = scratch.marks[name];
+        if load(&scratch.draft.first) != 0 {
+            replace(scratch, word);
         }
         if has_nul(word) {
-            let next = name + 1;
-            store(&mut scratch.name, next as u32);
-            clear(&mut scratch.writers[next & (PATH_STEPS - 1)]);
-            begin(&mut scratch.hashers[next & (PATH_STEPS - 1)], hashed);
+            end(scratch, hashed);
         }
     }
-    for name in 0..PATH_STEPS {
-        if name as u32 >= load(&scratch.name) {
-            break;
-        }
-        let mut form = load(&hashed.components[name]);
-        if scratch.marks[name].varies() != 0 {
-            form = finish(
-                &scratch.writers[name],
-                &mut scratch.hashers[name],
-                &scratch.marks[name],
-            );
-        }
-        store(&mut scratch.forms[name], form);
+    0
+}
+
+/// Notes the hash of the form of the name that ends, and makes ready for the next.
+#[inline(never)]
+fn end(scratch: &mut FormScratch, hashed: &PathScratch) -> u32 {
+    let name = load(&scratch.name) as usize & (PATH_STEPS - 1);
+    let mut form = load(&hashed.components[name]);
+    if scratch.draft.varies() != 0 {
+        form = finish(scratch);
     }
+    store(&mut scratch.forms[name], form);
+    store(&mut scratch.name, name as u32 + 1);
+    scratch.writer = Writer::default();
+    begin(&mut scratch.hasher, hashed);
     0
 }
 
 /// Takes one word of a name into the hash of its form.
 #[inline(never)]
-fn replace(writer: &mut Writer, hasher: &mut Hasher, marks: &Marks, word: u64) -> u32 {
-    let (word, complete) = writer.word(word, marks);
-    hasher.word_if(word, complete);
+fn replace(scratch: &mut FormScratch, word: u64) -> u32 {
+    let (word, complete) = scratch.writer.word(word, &scratch.draft);
+    scratch.hasher.word_if(word, complete);
     0
 }
 
 /// The hash of the form of the name whose words were taken in.
 #[inline(never)]
-fn finish(writer: &Writer, hasher: &mut Hasher, marks: &Marks) -> u64 {
-    hasher.word(writer.last() | Kind::whole_word(marks.whole));
-    hasher.finish(Subject::Component)
+fn finish(scratch: &mut FormScratch) -> u64 {
+    let last = scratch.writer.last() | Kind::whole_word(scratch.draft.whole);
+    scratch.hasher.word(last);
+    scratch.hasher.finish(Subject::Component)
 }
 
 /// Hashes the directories from the root on, and the whole form.
