@@ -30,6 +30,8 @@ pub mod hostile;
 #[cfg(feature = "harness")]
 pub mod image;
 #[cfg(feature = "harness")]
+pub mod nginx;
+#[cfg(feature = "harness")]
 pub mod runtime;
 #[cfg(feature = "harness")]
 pub mod service;

@@ -131,7 +131,13 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
         ]);
     }
     if any(|purpose| purpose == Purpose::Test) {
-        needs.extend([&needs::CONTAINERD, &needs::CTR, &needs::PODMAN, &needs::CRUN]);
+        needs.extend([
+            &needs::CONTAINERD,
+            &needs::CTR,
+            &needs::PODMAN,
+            &needs::CRUN,
+            &needs::MMDEBSTRAP,
+        ]);
     }
     if any(|purpose| matches!(purpose, Purpose::Test | Purpose::Vm)) {
         needs.push(&needs::SYSTEMD);

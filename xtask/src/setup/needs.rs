@@ -95,6 +95,14 @@ pub const DBUS: Need = Need {
     probe: || path::on_path("dbus-daemon"),
 };
 
+/// Makes the root of an image from the packages of a server.
+pub const MMDEBSTRAP: Need = Need {
+    name: "mmdebstrap",
+    why: "makes images of real servers for tests",
+    packages: &["mmdebstrap"],
+    probe: || path::on_path("mmdebstrap"),
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",
