@@ -41,7 +41,6 @@ fn judge(
     let (mut member, state) = state::executing(task, pid)?;
     loaded(pid, member.task_flags);
     let scratch = element(&EXEC_SCRATCH, 0)?;
-    let now_ns = emit::now_ns();
     exec::begin::<false>(&mut scratch.record, state, 0);
 
     let verdict = exec::compare::<false, _>(&mut member, scratch, task.probed(), program.file());
@@ -52,7 +51,7 @@ fn judge(
     let key = exec::key(&member, &scratch.record);
     if verdict == Verdict::Conforms as u8 {
         if mode == Mode::Learn as u8 {
-            verdict::count_window(&key, now_ns);
+            verdict::count_window(&key, emit::now_ns());
         }
         return None;
     }
@@ -71,7 +70,13 @@ fn judge(
         return None;
     }
     store(&mut scratch.record.action, action as u8);
-    exec::report::<false>(&mut member, scratch, task.probed(), program.probed(), now_ns);
+    exec::report::<false>(
+        &mut member,
+        scratch,
+        task.probed(),
+        program.probed(),
+        emit::now_ns(),
+    );
     Some(())
 }
 

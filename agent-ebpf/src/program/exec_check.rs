@@ -85,14 +85,13 @@ fn conclude(
     program: BinPrm,
     is_seen_later: bool,
 ) -> bool {
-    let now_ns = emit::now_ns();
     let verdict = load(&scratch.record.verdict);
     let section = exec::section(&scratch.record);
     let mode = member.container.modes[Domain::Exec as usize];
     let key = exec::key(member, &scratch.record);
     if verdict == Verdict::Conforms as u8 {
         if mode == Mode::Learn as u8 && !is_seen_later {
-            verdict::count_window(&key, now_ns);
+            verdict::count_window(&key, emit::now_ns());
         }
         return false;
     }
@@ -107,7 +106,7 @@ fn conclude(
     } else if is_seen_later || verdict::is_seen(&key) {
         return false;
     }
-    exec::report::<true>(member, scratch, task, program, now_ns);
+    exec::report::<true>(member, scratch, task, program, emit::now_ns());
     refused
 }
 
