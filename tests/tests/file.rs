@@ -198,6 +198,44 @@ fn uses_of_files_are_learned_and_told(kind: Kind) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What the reader is too slow for is counted, in each domain by itself: what was sent and what was lost are what there was.
+#[test]
+fn losses_are_exact_in_each_domain() -> anyhow::Result<()> {
+    const RECORDS: u64 = 6_000;
+    let (stage, service) = learned(Kind::Docker, &Options::named("losses"))?;
+    for domain in ["file", "cap"] {
+        stage.agent.set_domain_mode("monitor", IMAGE, domain)?;
+    }
+    stage.agent.halt()?;
+    let outcomes = [
+        service.start(&[ACT, "create-many", "/tmp", &RECORDS.to_string()]),
+        service.start(&[ACT, "priority-many", &RECORDS.to_string()]),
+    ];
+    stage.agent.go_on()?;
+    for outcome in outcomes {
+        assert!(outcome?.all_succeeded());
+    }
+    let container = stage.agent.wait_until_resolved(&service.container.id)?;
+    for domain in ["file", "cap"] {
+        let counters = container["domain_counters"]
+            .as_array()
+            .and_then(|list| list.iter().find(|entry| entry["domain"] == domain))
+            .cloned()
+            .unwrap_or_default();
+        let count = |name: &str| counters[name].as_u64().unwrap_or_default();
+        let lost = count("lost_ring") + count("lost_quota");
+        println!(
+            "{domain}: {} generated, {} submitted, {lost} lost",
+            count("generated"),
+            count("submitted")
+        );
+        assert_eq!(count("submitted") + lost, count("generated"), "{container:#}");
+        assert!(count("generated") >= RECORDS, "{container:#}");
+        assert!(lost > 0, "all fit; nothing was tested: {container:#}");
+    }
+    Ok(())
+}
+
 /// Where the tier can refuse, an open that does not conform fails and leaves nothing; else its process is killed, but only if the
 /// operator asked for that.
 #[test]
