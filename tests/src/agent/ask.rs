@@ -152,7 +152,7 @@ impl Agent {
         })
     }
 
-    /// The behaviours of a profile for which `chosen` holds, each as `PATH` or `PATH APPLET`.
+    /// The programs of a profile for which `chosen` holds, each as `PATH` or `PATH APPLET`.
     pub fn behaviours(&self, image: &str, chosen: impl Fn(&Value) -> bool) -> anyhow::Result<Vec<String>> {
         let profile = self.json(&["profile", "show", image])?;
         let behaviours = profile["behaviours"]
@@ -161,7 +161,7 @@ impl Agent {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
         Ok(behaviours
             .iter()
-            .filter(|behaviour| chosen(behaviour))
+            .filter(|behaviour| behaviour["domain"] == "exec" && chosen(behaviour))
             .map(|behaviour| match behaviour["applet"].as_str() {
                 None => text(&behaviour["path"]),
                 Some(applet) => format!("{} {applet}", text(&behaviour["path"])),
