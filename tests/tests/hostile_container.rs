@@ -109,7 +109,7 @@ fn names(stage: &Stage, service: &Service) -> anyhow::Result<Row> {
             .alerts()
             .iter()
             .skip(before.alerts)
-            .filter(|alert| is_about(alert, &service.container.id))
+            .filter(|alert| is_about(alert, &service.container.id) && alert["domain"] == "exec")
             .count()
     };
     for _ in 0..100 {
