@@ -51,25 +51,29 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
         }
     };
     let kernel = &mut loaded.kernel;
+    let attached = kernel.iterate_tasks().and_then(|()| kernel.attach());
+    let tested = match attached.map_err(|error| chain(&error)) {
+        Ok(()) => match self_test::prove(kernel, &mut loaded.maps) {
+            Ok(()) => check("self-test", CheckResult::Ok, "made", None),
+            Err(error) => check("self-test", CheckResult::Missing, chain(&error), None),
+        },
+        Err(error) => check("self-test", CheckResult::Missing, error, None),
+    };
     let mut detail = "all are accepted by this kernel".to_owned();
     if let Some(reason) = kernel.proved().lsm_refused {
         detail = format!("those of the lite tier are accepted; {reason}");
     }
+    // Only now: some are loaded when they are attached.
     let counts = kernel.verified_instructions();
     if !counts.is_empty() {
         let counts = counts.iter().map(|(name, count)| format!("{name} {count}"));
         detail += "; instructions that its verifier went through: ";
         detail += &counts.collect::<Vec<_>>().join(", ");
     }
-    let mut checks = vec![check("kernel programs", CheckResult::Ok, detail, None)];
-    let attached = kernel.iterate_tasks().and_then(|()| kernel.attach());
-    checks.push(match attached.map_err(|error| chain(&error)) {
-        Ok(()) => match self_test::prove(kernel, &mut loaded.maps) {
-            Ok(()) => check("self-test", CheckResult::Ok, "made", None),
-            Err(error) => check("self-test", CheckResult::Missing, chain(&error), None),
-        },
-        Err(error) => check("self-test", CheckResult::Missing, error, None),
-    });
+    let checks = vec![
+        check("kernel programs", CheckResult::Ok, detail, None),
+        tested,
+    ];
     (checks, tier::tiers(kernel.proved()))
 }
 
