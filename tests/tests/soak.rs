@@ -182,5 +182,5 @@ fn nginx_for_a_minute() -> anyhow::Result<()> {
 #[test]
 #[ignore = "takes twelve minutes"]
 fn nginx_for_ten_minutes() -> anyhow::Result<()> {
-    soak(Duration::from_secs(90), Duration::from_secs(600))
+    soak(Duration::from_secs(90), Duration::from_mins(10))
 }
