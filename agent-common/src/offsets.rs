@@ -78,6 +78,7 @@ offsets! {
     dentry_name: "dentry.d_name";
     dentry_inode: "dentry.d_inode";
     dentry_superblock: "dentry.d_sb";
+    qstr_hash: "qstr.hash";
     qstr_len: "qstr.len";
     qstr_name: "qstr.name";
     inode_number: "inode.i_ino";

@@ -602,8 +602,9 @@ impl<A: Access> Dentry<A> {
     #[inline(always)]
     pub fn name_identity(self) -> (u64, u64) {
         let parent: u64 = A::read(self.0, offset!(dentry_parent));
-        // `struct qstr` begins with the hash and the length (`hash_len`).
-        (parent, A::read(self.0, offset!(dentry_name)))
+        let hash: u32 = A::read(self.0, offset!(dentry_name) + offset!(qstr_hash));
+        let length: u32 = A::read(self.0, offset!(dentry_name) + offset!(qstr_len));
+        (parent, u64::from(length) << 32 | u64::from(hash))
     }
 }
 
@@ -612,7 +613,8 @@ impl Dentry<Probed> {
     #[inline(always)]
     pub fn name_identity_at_once(self) -> (u64, u64) {
         let first = offset!(dentry_parent);
-        if offset!(dentry_name).wrapping_sub(first) != 8 {
+        if offset!(dentry_name).wrapping_sub(first) != 8 || offset!(qstr_hash) != 0 || offset!(qstr_len) != 4
+        {
             return self.name_identity();
         }
         let words: [u64; 2] = Probed::read(self.0, first);

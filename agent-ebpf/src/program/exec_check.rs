@@ -1,5 +1,4 @@
-//! Domain exec, before the execution (full tier): LSM hooks `bprm_check_security` and `file_open` (which is in
-//! [`super::file_check`], because it decides for two domains).
+//! Domain exec, before the execution (full tier): LSM hooks `bprm_check_security` and `file_open`.
 //!
 //! The first is asked of every file that is to be executed: a script, its interpreter, a binary. The second is asked of the
 //! interpreter that a binary names (`PT_INTERP`), which the first never sees; it leaves every file that is not opened for
@@ -19,7 +18,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::kernel::{BinPrm, File, TaskStruct, Typed};
+use crate::kernel::{BinPrm, File, TaskStruct, Typed, is_opened_for_execution};
 use crate::scratch::{EXEC_CHECK_EMPTY, EXEC_CHECKS, ExecScratch, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::{load, store};
@@ -110,9 +109,22 @@ fn conclude(
     refused
 }
 
+/// `LSM_HOOK(int, 0, file_open, struct file *file)`
+#[lsm(hook = "file_open")]
+pub fn file_open(ctx: LsmContext) -> i32 {
+    let file: *const core::ffi::c_void = ctx.arg(0);
+    if !is_opened_for_execution(file) {
+        return 0;
+    }
+    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
+    answer(check_loader(task, pid, File::at(file as u64)))
+}
+
 /// Whether the interpreter that a binary names is refused; `None` if nothing is to be said about the file.
 #[inline(always)]
-pub fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
+fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
     let mut member = state::member(task, pid, || 0)?;
     let state = member.state?;
     if member.task_flags & TASK_LOADING == 0 || state as u8 == TaskState::Runtime as u8 {

@@ -15,10 +15,10 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::exec_check::{answer, check_loader};
+use super::exec_check::answer;
 use crate::emit;
 use crate::file::{self, Means};
-use crate::kernel::{Dentry, File, Inode, Path, TaskStruct, Typed, VfsMount, is_opened_for_execution};
+use crate::kernel::{Dentry, File, Inode, Path, TaskStruct, Typed, VfsMount};
 use crate::scratch::{FILE_CHECK_EMPTY, FILE_CHECKS, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::store;
@@ -29,15 +29,11 @@ const REGULAR: u64 = 0o100_000;
 
 /// `LSM_HOOK(int, 0, file_open, struct file *file)`
 #[lsm(hook = "file_open")]
-pub fn file_open(ctx: LsmContext) -> i32 {
-    let file: *const core::ffi::c_void = ctx.arg(0);
+pub fn file_open_use(ctx: LsmContext) -> i32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct::at(unsafe { bpf_get_current_task() });
-    if is_opened_for_execution(file) {
-        return answer(check_loader(task, pid, File::at(file as u64)));
-    }
-    answer(check_opened(task, pid, File::at(file as u64)))
+    answer(check_opened(task, pid, File::at(ctx.arg(0))))
 }
 
 /// Whether it is refused; `None` if nothing is to be said about it.

@@ -43,18 +43,19 @@ pub enum Arguments {
     Typed,
 }
 
-/// LSM hooks, each with the program of the same name, and the domain that it decides for. They are attached after the
-/// tracepoints, of which the last is the second line behind them.
-pub const LSM_HOOKS: &[(&str, Domain)] = &[
-    ("bprm_check_security", Domain::Exec),
-    ("file_open", Domain::File),
-    ("path_rename", Domain::File),
-    ("path_link", Domain::File),
-    ("path_symlink", Domain::File),
-    ("path_mknod", Domain::File),
-    ("capable", Domain::Cap),
-    ("mmap_file", Domain::Library),
-    ("file_mprotect", Domain::Library),
+/// LSM programs, and the hook that each is for. They are attached after the tracepoints, of which the last is the second line behind
+/// them. What opening a file means for its execution and for domain file are two programs: as one it is more than verifiers follow.
+pub const LSM_HOOKS: &[(&str, &str)] = &[
+    ("bprm_check_security", "bprm_check_security"),
+    ("file_open", "file_open"),
+    ("file_open_use", "file_open"),
+    ("path_rename", "path_rename"),
+    ("path_link", "path_link"),
+    ("path_symlink", "path_symlink"),
+    ("path_mknod", "path_mknod"),
+    ("capable", "capable"),
+    ("mmap_file", "mmap_file"),
+    ("file_mprotect", "file_mprotect"),
 ];
 
 /// The iterator over existing tasks.
@@ -556,8 +557,8 @@ fn lsm<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut Lsm, Loa
 
 /// Loads the LSM programs. `Some` if the kernel does not take them: then there is none.
 fn load_lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<String>, LoadError> {
-    for &(program, _) in LSM_HOOKS {
-        if let Err(error) = lsm(ebpf, program)?.load(program, btf) {
+    for &(program, hook) in LSM_HOOKS {
+        if let Err(error) = lsm(ebpf, program)?.load(hook, btf) {
             let reason = match &error {
                 ProgramError::LoadError {
                     io_error,

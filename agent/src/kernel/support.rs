@@ -70,10 +70,7 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
         detail += "; instructions that its verifier went through: ";
         detail += &counts.collect::<Vec<_>>().join(", ");
     }
-    let checks = vec![
-        check("kernel programs", CheckResult::Ok, detail, None),
-        tested,
-    ];
+    let checks = vec![check("kernel programs", CheckResult::Ok, detail, None), tested];
     (checks, tier::tiers(kernel.proved()))
 }
 
