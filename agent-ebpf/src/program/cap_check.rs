@@ -1,7 +1,7 @@
 //! Domain cap, before it is used (full tier): LSM hook `capable`.
 //!
 //! It is called only where the process has the capability: what others refuse first never reaches it ([`super::cap`] sees that). What is
-//! enforced is refused; the caller gets `EPERM`.
+//! enforced is refused; the caller gets what it gets without the capability, most often `EPERM`.
 //!
 //! Fails closed: what is not in the rules is refused in `enforce`. Where there is no work space (dozens of threads preempted in this hook)
 //! it refuses in `enforce`, reports nothing else, and counts it.
@@ -12,26 +12,18 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
+use super::exec_check::answer;
 use crate::cap::{self, Asked, NO_AUDIT};
 use crate::emit;
 use crate::file::Means;
 use crate::kernel::{TaskStruct, Typed, UserNamespace};
 use crate::scratch::{CAP_CHECK_EMPTY, CAP_CHECKS, borrow, give_back};
 use crate::state;
-use crate::volatile::{load, store};
-
-/// `-EPERM`: what the kernel itself answers.
-const REFUSED: i32 = -1;
 
 /// `LSM_HOOK(int, 0, capable, const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`
 #[lsm(hook = "capable")]
 pub fn capable(ctx: LsmContext) -> i32 {
-    // By way of memory: see `exec_check::answer`.
-    let mut code = 0;
-    if check(&ctx) == Some(true) {
-        store(&mut code, REFUSED);
-    }
-    load(&code)
+    answer(check(&ctx))
 }
 
 #[inline(always)]
