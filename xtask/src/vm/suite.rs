@@ -14,7 +14,7 @@ use crate::process;
 pub type Suite = &'static [(&'static str, &'static [&'static str])];
 
 /// What runs if nothing is named, in this order: files of `tests/tests`, and of each the tests that are to run, or none for
-/// all of them. What each kernel must show, in less than five minutes together: each agent that is started takes one of them on
+/// all of them. What each kernel must show, in some minutes together: each agent that is started takes one of them on
 /// an emulated machine, as the verifier is emulated too. `cargo xtask vm --kernel SERIES FILE` runs any other file as a whole.
 pub const SUITE: Suite = &[
     (
@@ -24,6 +24,8 @@ pub const SUITE: Suite = &[
     ("normal_form", &[]),
     ("full_tier", &[]),
     ("library", &[]),
+    ("file", &["docker::uses_of_files_are_learned_and_told"]),
+    ("cap", &["what_is_enforced_is_refused_or_killed"]),
 ];
 
 /// The same for a machine with systemd: what is about the cgroups that systemd makes.
