@@ -179,9 +179,9 @@ pub fn judge_place<A: Access>(
 }
 
 /// Judges a name that was given for a place, where nothing else is seen of it: whose directory's path is in the record, and the
-/// text behind it in `name`.
+/// text behind it in `name`, if that `is_whole`. What is longer than its place is never compared.
 #[inline(always)]
-pub fn judge_typed(member: &mut Member, scratch: &mut FileScratch, task: TaskStruct) {
+pub fn judge_typed(member: &mut Member, scratch: &mut FileScratch, task: TaskStruct, is_whole: bool) {
     let record = &mut scratch.record;
     store(&mut record.flags, FILE_TYPED);
     store(&mut record.open_flags, 0);
@@ -189,16 +189,19 @@ pub fn judge_typed(member: &mut Member, scratch: &mut FileScratch, task: TaskStr
     let hash = path::with_name(&mut scratch.path, &record.name);
     store(&mut record.path_hash, hash);
     store(&mut record.behaviour_hash, hash);
-    // Where it is, is not known.
-    for layer in [Layer::Upper, Layer::Volume] {
-        store(&mut scratch.record.layer, layer as u8);
-        if verdict::rule(&mut member.container, &question(&scratch.record)) == RULE_ALLOW {
-            count_window(member, scratch, emit::now_ns());
-            return;
+    let mut verdict = Verdict::TooLong as u8;
+    if is_whole && load(&scratch.record.path.flags) & PATH_TOO_LONG == 0 {
+        // Where it is, is not known.
+        for layer in [Layer::Upper, Layer::Volume] {
+            store(&mut scratch.record.layer, layer as u8);
+            if verdict::rule(&mut member.container, &question(&scratch.record)) == RULE_ALLOW {
+                count_window(member, scratch, emit::now_ns());
+                return;
+            }
         }
+        verdict = Verdict::Unknown as u8;
     }
     store(&mut scratch.record.layer, Layer::Unknown as u8);
-    let verdict = Verdict::Unknown as u8;
     conclude(member, scratch, task, None, verdict, Means::Kill);
 }
 

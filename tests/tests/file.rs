@@ -189,6 +189,19 @@ fn uses_of_files_are_learned_and_told(kind: Kind) -> anyhow::Result<()> {
         assert_eq!(alert["process"]["exe"], ACT, "{alert:#}");
         assert_eq!(told(&stage, mark, &service), [wanted], "once, and nothing else");
     }
+    // A name that begins as one that conforms and is longer than what is read of it is never taken for that.
+    let mark = stage.agent.mark();
+    let padded = format!("{}/tmp/state-other", "/".repeat(245));
+    act(&service, &["rename", "/tmp/state", &padded])?;
+    let alert = stage.agent.wait_for_alert(mark, ALERT_PATIENCE, |alert| {
+        is_about(alert, &service.container.id) && alert["behaviour"]["operation"] == "rename"
+    });
+    assert!(
+        alert.is_some(),
+        "{:?}; log:\n{}",
+        told(&stage, mark, &service),
+        stage.agent.log()
+    );
     // What was told is not told again.
     let mark = stage.agent.mark();
     act(&service, &["read", "/etc/group"])?;

@@ -118,13 +118,15 @@ fn renamed(ctx: &TracePointContext) -> Option<()> {
     let record = &mut scratch.record;
     record.name = [0; NAME_BYTES];
     // SAFETY: the length is the array's; the helper checks the user address.
-    unsafe {
+    let length = unsafe {
         bpf_probe_read_user_str(
             record.name.as_mut_ptr().cast(),
             NAME_BYTES as u32,
             name as *const _,
         )
     };
+    // One that fills its place was cut there, and one that cannot be read is no name: neither may be taken for another.
+    let is_whole = length > 0 && length < NAME_BYTES as i64;
     let from: Path = if load(&record.name[0]) == b'/' {
         task.root()
     } else if directory == WORKING_DIRECTORY {
@@ -136,7 +138,7 @@ fn renamed(ctx: &TracePointContext) -> Option<()> {
     store(&mut record.operation, operation);
     store(&mut record.section, state::section(entry.state));
     store(&mut record.process.state, entry.state);
-    file::judge_typed(&mut member, scratch, task);
+    file::judge_typed(&mut member, scratch, task, is_whole);
     Some(())
 }
 
