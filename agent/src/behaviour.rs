@@ -6,6 +6,7 @@ mod cap;
 mod exec;
 mod file;
 mod parts;
+pub mod syscall_name;
 
 use agent_common::domain::{Domain, Section};
 use agent_common::file::Layer;
