@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod policies;
+pub mod profiles;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -15,6 +16,7 @@ use serde::{Deserialize, Deserializer};
 
 use self::control::ControlSection;
 use self::policies::{Policies, PoliciesSection};
+use self::profiles::{ProfilesSection, Trust, TrustError};
 use crate::alert::fold::FoldLimits;
 
 /// Where the configuration is looked for if nobody says otherwise.
@@ -50,6 +52,8 @@ pub struct ConfigFile {
     pub cgroup_hierarchy: Option<CgroupHierarchy>,
     /// What is done where no profile can say.
     pub policies: PoliciesSection,
+    /// Whose profiles are trusted.
+    pub profiles: ProfilesSection,
     /// Who may ask the agent.
     pub control: ControlSection,
     /// Bounds.
@@ -191,6 +195,8 @@ pub struct Config {
     pub cgroup_hierarchy: CgroupHierarchy,
     /// What is done where no profile can say.
     pub policies: Policies,
+    /// Whose profiles are trusted.
+    pub trust: Trust,
     /// Who may ask the agent.
     pub control: ControlSection,
     /// Bounds.
@@ -237,6 +243,14 @@ pub enum ConfigError {
     TooLong {
         /// The file.
         file: PathBuf,
+    },
+    /// A key that profiles are to be signed with.
+    #[error("{}: {source}", file.display())]
+    Trust {
+        /// The file.
+        file: PathBuf,
+        /// Which one, and why not.
+        source: TrustError,
     },
     /// The text is wrong.
     #[error("{}:{line}:{column}: in `{field}`: {message}", file.display())]
@@ -402,6 +416,7 @@ mod tests {
              runtimes:\n  find: false\n  docker: { data_roots: [/srv/docker] }\n  containerd: { states: [/srv/containerd] }\n\
              cgroup_hierarchy: v1\n\
              policies:\n  exec_into: deny\n  unprofiled: deny-drift\n  kill: [cap, file]\n\
+             profiles:\n  trusted_keys: [/etc/driftlock/ops.pub]\n  enforce_only_signed: true\n\
              control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
              limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
@@ -419,6 +434,8 @@ mod tests {
         assert_eq!(file.policies.exec_into, Some(ExecInto::Deny));
         assert_eq!(file.policies.unprofiled, Some(Unprofiled::DenyDrift));
         assert_eq!(file.policies.kill, [KillDomain::Cap, KillDomain::File]);
+        assert_eq!(file.profiles.trusted_keys, ["/etc/driftlock/ops.pub"]);
+        assert!(file.profiles.enforce_only_signed);
         assert_eq!((file.control.readers.len(), file.control.changers.len()), (2, 1));
         assert_eq!(file.control.from_containers, control::FromContainers::Read);
         let limits = file.limits.resolve();
@@ -447,6 +464,8 @@ mod tests {
             "node: a\n---\nnode: b\n",
             "control:\n  readers: [ops, -1]\n",
             "control:\n  writers: [ops]\n",
+            "profiles:\n  trusted_keys: ops.pub\n",
+            "profiles:\n  enforce_only_signed: maybe\n",
             "control:\n  from_containers: allow\n",
             "control:\n  readers: ops\n",
             "limits:\n  clients: 99999999999999999999999999\n",

@@ -17,5 +17,6 @@ pub mod kernel;
 pub mod profile;
 pub mod publish;
 pub mod run;
+pub mod signature;
 pub mod tag;
 pub mod text;

@@ -216,6 +216,12 @@ pub enum ProfileCommand {
     /// Take over a profile document; it replaces the image's profile
     #[command(after_help = examples::PROFILE_EXAMPLES)]
     Import(ProfileImport),
+    /// Sign a profile document with a secret key of minisign
+    #[command(after_help = examples::SIGN_EXAMPLES)]
+    Sign(ProfileSign),
+    /// Verify the signature of a profile document
+    #[command(after_help = examples::SIGN_EXAMPLES)]
+    Verify(ProfileVerify),
     /// Say that what a profile permits was reviewed
     #[command(after_help = examples::PROFILE_EXAMPLES)]
     Approve(ProfileName),
@@ -279,6 +285,41 @@ pub struct ProfileExport {
 pub struct ProfileImport {
     /// The document, or - for standard input
     pub file: PathBuf,
+    /// The file of its signature [default: FILE.minisig, if it is there]
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
+    /// Import it without a signature, also where FILE.minisig is there
+    #[arg(long, conflicts_with = "signature")]
+    pub unsigned: bool,
+}
+
+/// `driftlock profile sign`
+#[derive(Debug, Args)]
+pub struct ProfileSign {
+    /// The document
+    pub file: PathBuf,
+    /// The file of the secret key, as `minisign -G` makes it; its password is asked for, or read from standard input
+    #[arg(long, value_name = "FILE")]
+    pub key: PathBuf,
+    /// Where to write the signature [default: FILE.minisig]
+    #[arg(short, long, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// A comment that is signed, too [default: the time and the document's name]
+    #[arg(long, value_name = "TEXT")]
+    pub comment: Option<String>,
+}
+
+/// `driftlock profile verify`
+#[derive(Debug, Args)]
+pub struct ProfileVerify {
+    /// The document
+    pub file: PathBuf,
+    /// The public key: its file, or the key itself
+    #[arg(long, value_name = "FILE|KEY")]
+    pub public_key: String,
+    /// The file of the signature [default: FILE.minisig]
+    #[arg(long, value_name = "FILE")]
+    pub signature: Option<PathBuf>,
 }
 
 /// `driftlock profile accept`

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::args::{Alerts, Global, ModeCommand, ModeSet, Output, ProfileCommand, ProfileExport};
 use super::failure::Failure;
 use super::screen::Screen;
-use super::{accept, print, resolve, show, write_out};
+use super::{accept, print, resolve, show, sign, write_out};
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{IMPORT_LINE_BYTES_MAX, ModeTarget, Request};
 use crate::control::view::{
@@ -84,9 +84,16 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
         ProfileCommand::Export(export) => self::export(global, export),
         ProfileCommand::Import(import) => {
             let (document, source) = read_document(&import.file)?;
-            let views: Vec<ProfileSummary> = ask(global, &Request::ProfileImport { document, source })?;
+            let request = Request::ProfileImport {
+                document,
+                source,
+                signature: sign::beside(&import)?,
+            };
+            let views: Vec<ProfileSummary> = ask(global, &request)?;
             print(Output::default(), &views[..], show::profile::list)
         }
+        ProfileCommand::Sign(arguments) => sign::sign(&arguments),
+        ProfileCommand::Verify(arguments) => sign::verify(&arguments),
         ProfileCommand::Approve(name) => {
             let (image, role) = (name.image, name.role);
             let view: ProfileView = ask(global, &Request::ProfileApprove { image, role })?;

@@ -48,6 +48,10 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         },
         cgroup_hierarchy: file.cgroup_hierarchy.unwrap_or(CgroupHierarchy::Auto),
         policies: file.policies.resolve(),
+        trust: file.profiles.resolve().map_err(|source| ConfigError::Trust {
+            file: file_path(global),
+            source,
+        })?,
         control: file.control,
         limits: file.limits.resolve(),
     })
@@ -58,10 +62,12 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
 /// # Errors
 /// If the configuration file is needed and cannot be used.
 pub fn socket(global: &Global) -> Result<PathBuf, ConfigError> {
-    match &global.socket {
-        Some(socket) => Ok(socket.clone()),
-        None => Ok(config(global, &Run::default())?.socket),
+    if let Some(socket) = &global.socket {
+        return Ok(socket.clone());
     }
+    // What else the file names, as keys, may be there for the agent alone.
+    let file = read_file(global)?.unwrap_or_default();
+    Ok(file.socket.unwrap_or_else(|| PathBuf::from(SOCKET)))
 }
 
 fn read_file(global: &Global) -> Result<Option<ConfigFile>, ConfigError> {

@@ -145,6 +145,7 @@ mod tests {
         let request = super::super::protocol::Request::ProfileImport {
             document: String::new(),
             source: "-".to_owned(),
+            signature: None,
         };
         let line = serde_json::to_vec(&request).expect("json");
         assert!(line.starts_with(IMPORT_PREFIX));

@@ -73,6 +73,9 @@ pub enum Request {
         document: String,
         /// Where it came from, for messages: a file's name, or `-`.
         source: String,
+        /// The file of its signature.
+        #[serde(default)]
+        signature: Option<String>,
     },
     /// Says that what a profile permits was reviewed: [`super::view::ProfileView`].
     ProfileApprove {

@@ -163,6 +163,7 @@ async fn a_document_may_be_long_and_nothing_else() {
         let request = Request::ProfileImport {
             document: "x".repeat(length),
             source: "-".to_owned(),
+            signature: None,
         };
         beside(move || client::ask::<usize>(&socket, &request))
     };

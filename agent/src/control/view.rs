@@ -14,7 +14,7 @@ use crate::text::ByteText;
 
 pub use profile::{
     AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, ProfileSummary, ProfileView,
-    RuleProposalView, RuleSupportView,
+    RuleProposalView, RuleSupportView, SignatureView,
 };
 
 /// `driftlock status`.
@@ -95,6 +95,12 @@ pub struct PoliciesView {
     /// The domains other than exec in which enforce mode kills where it cannot refuse.
     #[serde(default)]
     pub kill: Vec<String>,
+    /// Nothing is enforced but what one of these keys has signed.
+    #[serde(default)]
+    pub enforce_only_signed: bool,
+    /// The ids of the keys that profiles are trusted with.
+    #[serde(default)]
+    pub trusted_keys: Vec<String>,
 }
 
 /// What the kernel can do in a domain.
@@ -383,6 +389,8 @@ pub enum ModeSource {
     Protected,
     /// Nothing was learned in this domain that could be enforced.
     Unlearned,
+    /// Only signed profiles are enforced, and this one permits what no trusted key has signed.
+    Unsigned,
 }
 
 /// `driftlock mode get`.

@@ -78,9 +78,13 @@ impl Engine {
             }
         };
         let mut with_patterns = HashSet::new();
+        let mut grown = HashSet::new();
         for ((profile, observation, event, deviation), learned) in lessons.into_iter().zip(learned) {
             if observation.behaviour.is_pattern() && matches!(learned, Learned::New) {
                 with_patterns.insert(profile);
+            }
+            if matches!(learned, Learned::New) && observation.section == Section::Main {
+                grown.insert(profile);
             }
             if matches!(learned, Learned::New) {
                 let key = self.kernel.hash_key;
@@ -106,6 +110,9 @@ impl Engine {
         }
         for profile in with_patterns {
             self.look_for_patterns(profile);
+        }
+        for profile in grown {
+            self.recheck_signature(profile);
         }
     }
 

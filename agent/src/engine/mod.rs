@@ -22,6 +22,7 @@ mod policy;
 mod proposals;
 mod request;
 mod resolve;
+mod signed;
 mod status;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -49,6 +50,7 @@ use crate::kernel::maps::{Maps, MapsError};
 use crate::kernel::pin::PinDirectory;
 use crate::kernel::self_test;
 use crate::kernel::tier::{self, Proved};
+use crate::profile::signed::ByDomain;
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
 use container::Tracked;
@@ -125,6 +127,8 @@ pub struct Engine {
     /// What was learned since the last window ended: it was seen in this one, which the kernel counts only from the next time
     /// on. No more than the profiles of the containers have room for.
     learned_now: HashSet<BehaviourKey>,
+    /// The domains in which profiles permit what a trusted key has signed, by number, as far as that was asked.
+    signed: HashMap<u32, ByDomain>,
 }
 
 /// What only the engine can count. Only ever incremented.
@@ -180,6 +184,7 @@ impl Engine {
             has_entered_gone: false,
             last_window: learn::window(now),
             learned_now: HashSet::new(),
+            signed: HashMap::new(),
         };
         (engine, results)
     }

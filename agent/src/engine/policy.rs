@@ -11,7 +11,7 @@ use agent_common::container::{
 use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 
 use super::Engine;
-use super::container::Resolution;
+use super::container::{Resolution, Tracked};
 use crate::control::view::{ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
 use crate::text::ByteText;
@@ -36,6 +36,11 @@ impl Engine {
     pub(super) fn apply_policy(&mut self, cgroup: u64) {
         let mut flags = self.pending_flags() | self.config.policies.kill_flags();
         let denies_drift = self.config.policies.denies_unprofiled_drift();
+        let known = self.containers.get(&cgroup).and_then(Tracked::known);
+        let Some(profile) = known.map(|known| known.profile) else {
+            return;
+        };
+        let may_enforce = self.may_enforce(profile);
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
@@ -94,6 +99,7 @@ impl Engine {
                 (Mode::Enforce, _) if is_learned(domain) && !profile.tells_of(domain) => {
                     (Mode::Monitor, ModeSource::Unlearned)
                 }
+                (Mode::Enforce, _) if !may_enforce[domain as usize] => (Mode::Monitor, ModeSource::Unsigned),
                 mode => mode,
             };
         }
@@ -165,6 +171,7 @@ impl Engine {
 
     /// Publishes a profile anew and flips its containers.
     pub(super) fn republish(&mut self, profile: u32) {
+        self.signed.remove(&profile);
         let Some(profile_now) = self.store.profile_by_id(profile) else {
             return;
         };
@@ -213,6 +220,7 @@ impl Engine {
                 }
             }
         }
+        self.signed.remove(&profile);
         self.apply_policies();
         self.publisher.forget(profile);
         self.publisher.retire(Self::now());

@@ -21,7 +21,9 @@ use crate::profile::document::ProfileDocument;
 use crate::profile::mode::Scope;
 use crate::profile::model::{ContentHash, ProfileKey, Role};
 use crate::profile::selector::{SelectError, Selector};
+use crate::profile::signed::SignedDocument;
 use crate::profile::store::StoreError;
+use crate::signature::{Signature, SignatureError};
 use crate::text::ByteText;
 
 type Result<T> = std::result::Result<T, Refusal>;
@@ -37,7 +39,11 @@ impl Engine {
             Request::ProfileList => Ok(Response::ok(&self.profile_summaries())),
             Request::ProfileShow { image, role } => self.show(&image, role.as_deref()),
             Request::ProfileExport { image } => self.export(&image),
-            Request::ProfileImport { document, source } => self.import(&document, &source),
+            Request::ProfileImport {
+                document,
+                source,
+                signature,
+            } => self.import(&document, &source, signature.as_deref()),
             Request::ProfileApprove { image, role } => self.approve(&image, role.as_deref()),
             Request::ProfileAccept { image, role, accept } => self.accept(&image, role.as_deref(), accept),
             Request::Doctor => Ok(Response::ok(&self.doctor())),
@@ -167,10 +173,17 @@ impl Engine {
         }))
     }
 
-    fn import(&mut self, document: &str, source: &str) -> Result<Response> {
-        let document = ProfileDocument::parse(document.as_bytes(), source)
+    fn import(&mut self, text: &str, source: &str, signature: Option<&str>) -> Result<Response> {
+        let document = ProfileDocument::parse(text.as_bytes(), source)
             .map_err(|error| Refusal::invalid(error.to_string()))?;
-        let summary = self.store.import(&document).map_err(|error| refuse(&error))?;
+        let imported = match signature {
+            None => self.store.import(&document),
+            Some(signature) => {
+                let signed = self.signed_document(&document, text, source, signature)?;
+                self.store.import_signed(&document, text.as_bytes(), signed)
+            }
+        };
+        let summary = imported.map_err(|error| refuse(&error))?;
         for (_, profile) in &summary.removed {
             self.unpublish(*profile);
         }
@@ -188,6 +201,34 @@ impl Engine {
             .map(|profile| self.profile_summary(profile))
             .collect();
         Ok(Response::ok(&summaries))
+    }
+
+    /// A document with its signature. Where keys are trusted, one of them must have made it.
+    fn signed_document(
+        &self,
+        document: &ProfileDocument,
+        text: &str,
+        source: &str,
+        signature: &str,
+    ) -> Result<SignedDocument> {
+        let invalid =
+            |error: &SignatureError| Refusal::invalid(format!("{}: {error}", source.escape_debug()));
+        let signature = Signature::parse(signature.as_bytes()).map_err(|error| invalid(&error))?;
+        let signed = SignedDocument::new(document, text.as_bytes(), signature);
+        let keys = &self.config.trust.keys;
+        if !keys.is_empty() {
+            signed.verify(keys).map_err(|error| {
+                let hint = match error {
+                    SignatureError::Untrusted { .. } => {
+                        "nothing was changed; trust its key (`profiles.trusted_keys`), or import without the signature \
+                         (`--unsigned`)"
+                    }
+                    _ => "nothing was changed",
+                };
+                invalid(&error).hint(hint)
+            })?;
+        }
+        Ok(signed)
     }
 
     fn approve(&mut self, image: &str, role: Option<&str>) -> Result<Response> {

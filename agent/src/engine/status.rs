@@ -8,6 +8,7 @@ use agent_common::instance::Instance;
 use super::Engine;
 use super::container::{Resolution, Tracked};
 use super::proposals::rule_proposals;
+use super::signed::unsigned_checks;
 use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
@@ -49,6 +50,14 @@ impl Engine {
                     .kill
                     .iter()
                     .map(|domain| domain.as_str().to_owned())
+                    .collect(),
+                enforce_only_signed: self.config.trust.enforce_only_signed,
+                trusted_keys: self
+                    .config
+                    .trust
+                    .keys
+                    .iter()
+                    .map(|key| key.id().to_string())
                     .collect(),
             },
             tiers,
@@ -296,6 +305,7 @@ impl Engine {
                 .iter()
                 .map(|domain| domain_profile(profile, *domain))
                 .collect(),
+            signature: self.signature_view(profile),
             changed: None,
         }
     }
@@ -371,6 +381,8 @@ impl Engine {
         }));
         let present = self.containers.values().filter(|tracked| !tracked.is_removed());
         checks.extend(present.flat_map(unlearned_checks));
+        let present = self.containers.values().filter(|tracked| !tracked.is_removed());
+        checks.extend(present.filter_map(unsigned_checks));
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
         checks.extend(self.answering_checks());
         checks.push(support::memory_check());

@@ -16,6 +16,7 @@ pub mod pattern;
 pub mod reference;
 mod rows;
 pub mod selector;
+pub mod signed;
 pub mod store;
 
 pub use document::{DocumentError, ProfileDocument, RoleProfile};
@@ -26,4 +27,5 @@ pub use model::{
 };
 pub use pattern::{PathPattern, PatternProblem, PatternTextError};
 pub use selector::{SelectError, Selector};
+pub use signed::SignedDocument;
 pub use store::{EvidenceGain, ImportSummary, Learned, Observation, ProfileStore, StoreError};

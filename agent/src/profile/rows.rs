@@ -15,15 +15,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
 use crate::image::ImageDigest;
+use crate::profile::document::ProfileDocument;
 use crate::profile::mode::{ExecInto, PolicyTable, Scope};
 use crate::profile::model::{
     AcceptedDrift, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey, Role,
 };
 use crate::profile::pattern::PathPattern;
+use crate::profile::signed::SignedDocument;
+use crate::signature::Signature;
 use crate::text::ByteText;
 
-/// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], and is else the same.
-pub(super) const FORMAT: u64 = 2;
+/// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], the second no [`SIGNED`]; they are else
+/// the same.
+pub(super) const FORMAT: u64 = 3;
 
 /// Key of a program: profile number, section, layer, path, applet.
 type ExecRow = (u32, u8, u8, &'static [u8], Option<&'static [u8]>);
@@ -50,6 +54,8 @@ const FILES: TableDefinition<FileRow, FileSupportRow> = TableDefinition::new("fi
 const CAPABILITIES: TableDefinition<CapRow, SupportRow> = TableDefinition::new("capabilities");
 /// Profile number, layer and path to [`AcceptedDrift`] as JSON.
 const DRIFT: TableDefinition<(u32, u8, &[u8]), &[u8]> = TableDefinition::new("drift");
+/// Image digest to the bytes of the document that was imported, and its signature.
+const SIGNED: TableDefinition<&str, (&[u8], &[u8])> = TableDefinition::new("signed");
 /// [`Scope`] as JSON and domain ([`ALL_DOMAINS`] for the general setting) to mode.
 const MODES: TableDefinition<(&[u8], u8), u8> = TableDefinition::new("modes");
 /// [`Scope`] as JSON to whether the policy is `deny`.
@@ -105,8 +111,17 @@ pub(super) enum Change {
     Main(u32, Behaviour, Option<Evidence>),
     ExecIn(u32, Behaviour, Option<ExecInEntry>),
     Drift(u32, (Layer, ByteText), Option<AcceptedDrift>),
+    Signed(ImageDigest, Option<Box<SignedRow>>),
     Mode((Scope, Option<Domain>), Option<Mode>),
     ExecInto(Scope, Option<ExecInto>),
+}
+
+/// A document that was imported with its signature.
+#[derive(Clone, Debug)]
+pub(super) struct SignedRow {
+    /// The document's bytes, which are what was signed.
+    pub(super) document: Vec<u8>,
+    pub(super) signed: SignedDocument,
 }
 
 /// Everything that the store holds.
@@ -116,6 +131,7 @@ pub(super) struct State {
     pub(super) images: BTreeMap<ImageDigest, ImageRecord>,
     pub(super) profiles: BTreeMap<ProfileKey, Profile>,
     pub(super) keys: BTreeMap<u32, ProfileKey>,
+    pub(super) signed: BTreeMap<ImageDigest, SignedDocument>,
     pub(super) policies: PolicyTable,
 }
 
@@ -126,6 +142,7 @@ impl Default for State {
             images: BTreeMap::new(),
             profiles: BTreeMap::new(),
             keys: BTreeMap::new(),
+            signed: BTreeMap::new(),
             policies: PolicyTable::default(),
         }
     }
@@ -188,6 +205,7 @@ impl State {
                     put(&mut profile.drift, file, accepted);
                 }
             }
+            Change::Signed(digest, row) => put(&mut self.signed, digest, row.map(|row| row.signed)),
             Change::Mode(key, mode) => put(&mut self.policies.modes, key, mode),
             Change::ExecInto(scope, policy) => put(&mut self.policies.exec_into, scope, policy),
         }
@@ -230,6 +248,16 @@ impl State {
             state.check_owner("drift", id)?;
             let file = (layer_of("drift", layer)?, ByteText::from(path));
             state.apply(Change::Drift(id, file, Some(from_json("drift", value.value())?)));
+        }
+        for row in open(transaction, SIGNED)?.iter().map_err(storage)? {
+            let (digest, value) = row.map_err(storage)?;
+            let (document, signature) = value.value();
+            let signed = signed_of(document, signature)?;
+            let digest = digest
+                .value()
+                .parse()
+                .map_err(|error| row_error("signed", error))?;
+            state.signed.insert(digest, signed);
         }
         for row in open(transaction, MODES)?.iter().map_err(storage)? {
             let (key, mode) = row.map_err(storage)?;
@@ -345,6 +373,7 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::
     transaction.open_table(FILES)?;
     transaction.open_table(CAPABILITIES)?;
     transaction.open_table(DRIFT)?;
+    transaction.open_table(SIGNED)?;
     transaction.open_table(MODES)?;
     transaction.open_table(EXEC_INTO)?;
     Ok(())
@@ -359,6 +388,7 @@ pub(super) struct Writer<'txn> {
     files: redb::Table<'txn, FileRow, FileSupportRow>,
     capabilities: redb::Table<'txn, CapRow, SupportRow>,
     drift: redb::Table<'txn, (u32, u8, &'static [u8]), &'static [u8]>,
+    signed: redb::Table<'txn, &'static str, (&'static [u8], &'static [u8])>,
     modes: redb::Table<'txn, (&'static [u8], u8), u8>,
     exec_into: redb::Table<'txn, &'static [u8], bool>,
 }
@@ -373,6 +403,7 @@ impl<'txn> Writer<'txn> {
             files: transaction.open_table(FILES)?,
             capabilities: transaction.open_table(CAPABILITIES)?,
             drift: transaction.open_table(DRIFT)?,
+            signed: transaction.open_table(SIGNED)?,
             modes: transaction.open_table(MODES)?,
             exec_into: transaction.open_table(EXEC_INTO)?,
         })
@@ -403,6 +434,12 @@ impl<'txn> Writer<'txn> {
                     None => drop(self.drift.remove(key)?),
                 }
             }
+            Change::Signed(digest, Some(row)) => {
+                let signature = row.signed.signature().render();
+                let value = (row.document.as_slice(), signature.as_bytes());
+                self.signed.insert(digest.as_str(), value)?;
+            }
+            Change::Signed(digest, None) => drop(self.signed.remove(digest.as_str())?),
             Change::Mode((scope, domain), mode) => {
                 let scope = to_json(scope);
                 let key = (
@@ -496,6 +533,12 @@ impl<'txn> Writer<'txn> {
 /// What a row says that tells nothing of the first window.
 fn of_row((windows, accepted): SupportRow) -> (Evidence, bool) {
     (Evidence::of_windows(windows), accepted)
+}
+
+fn signed_of(document: &[u8], signature: &[u8]) -> Result<SignedDocument, RowError> {
+    let signature = Signature::parse(signature).map_err(|error| row_error("signed", error))?;
+    let read = ProfileDocument::parse(document, "signed").map_err(|error| row_error("signed", error))?;
+    Ok(SignedDocument::new(&read, document, signature))
 }
 
 fn pattern_of(text: &[u8]) -> Result<PathPattern, RowError> {

@@ -14,6 +14,7 @@ use crate::image::ImageDigest;
 use crate::profile::mode::PolicyTable;
 use crate::profile::model::{ImageRecord, Profile, ProfileKey};
 use crate::profile::rows::{Change, State, Writer};
+use crate::profile::signed::SignedDocument;
 
 mod accept;
 mod error;
@@ -23,7 +24,7 @@ mod learn;
 mod provisional;
 mod settings;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 pub use error::StoreError;
 pub use exchange::ImportSummary;
@@ -97,6 +98,12 @@ impl ProfileStore {
     #[must_use]
     pub fn image(&self, digest: &ImageDigest) -> Option<&ImageRecord> {
         self.state.images.get(digest)
+    }
+
+    /// The signed document that what is known of an image was imported from, if it was signed.
+    #[must_use]
+    pub fn signed(&self, digest: &ImageDigest) -> Option<&SignedDocument> {
+        self.state.signed.get(digest)
     }
 
     /// Modes and policies.

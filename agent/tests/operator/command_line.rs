@@ -190,6 +190,7 @@ fn documents_go_out_and_in() {
     let import = |source: &str| Request::ProfileImport {
         document: example::DOCUMENT.to_owned(),
         source: source.to_owned(),
+        signature: None,
     };
     assert_eq!(agent.asked(), import(path));
     let mut child = command(&agent.socket(), &["profile", "import", "-"])

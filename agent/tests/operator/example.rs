@@ -68,6 +68,8 @@ pub fn status() -> StatusView {
             exec_into: "alert".to_owned(),
             unprofiled: "alert-drift".to_owned(),
             kill: vec!["file".to_owned()],
+            enforce_only_signed: false,
+            trusted_keys: Vec::new(),
         },
         tiers: tiers(),
         cgroups: CgroupsView {
@@ -231,6 +233,13 @@ pub fn summary() -> ProfileSummary {
                 coverage: Some(0.9),
             },
         ],
+        signature: Some(SignatureView {
+            key: "8D4452D47062F8C6".to_owned(),
+            trusted: true,
+            problem: None,
+            comment: "reviewed by ops".into(),
+            changed: vec!["file".to_owned()],
+        }),
         changed: Some("2026-03-01T12:00:00Z".parse().expect("a date")),
     }
 }

@@ -137,6 +137,8 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
             &needs::PODMAN,
             &needs::CRUN,
             &needs::MMDEBSTRAP,
+            &needs::MINISIGN,
+            &needs::CHROMIUM,
         ]);
     }
     if any(|purpose| matches!(purpose, Purpose::Test | Purpose::Vm)) {

@@ -103,6 +103,22 @@ pub const MMDEBSTRAP: Need = Need {
     probe: || path::on_path("mmdebstrap"),
 };
 
+/// Signs files, and verifies signatures: what profiles are signed with is compared with it.
+pub const MINISIGN: Need = Need {
+    name: "minisign",
+    why: "signs profiles, and verifies them, beside Driftlock in tests",
+    packages: &["minisign"],
+    probe: || path::on_path("minisign"),
+};
+
+/// Shows pages. Looked for is the browser itself, which other systems package by other names.
+pub const CHROMIUM: Need = Need {
+    name: "chromium",
+    why: "shows reports about profiles in tests",
+    packages: &["chromium"],
+    probe: || path::on_path("chromium"),
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",

@@ -37,6 +37,18 @@ pub(super) const PROFILE_EXAMPLES: &str = "Examples:
   driftlock profile approve shop:1
   driftlock profile accept shop:1 /bin/health-check --exec-in";
 
+pub(super) const SIGN_EXAMPLES: &str = "Examples:
+  minisign -G -p ops.pub -s ops.key
+  driftlock profile export shop:1 -o shop.yaml
+  driftlock profile sign shop.yaml --key ops.key
+  driftlock profile verify shop.yaml --public-key ops.pub
+  driftlock profile import shop.yaml
+
+Signatures and keys are those of minisign: minisign -V -p ops.pub -m shop.yaml
+says the same. The import takes shop.yaml.minisig along. A node enforces only
+what is signed if its config.yaml has profiles.trusted_keys and
+profiles.enforce_only_signed: true.";
+
 pub(super) const ACCEPT_EXAMPLES: &str = "Examples:
 An exec probe, so that it is silent:
   driftlock profile accept shop:1 --exec-in /bin/busybox --applet wget

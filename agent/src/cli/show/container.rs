@@ -129,6 +129,7 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
         ModeSource::Annotation => " (its pod's)",
         ModeSource::Protected => " (protected)",
         ModeSource::Unlearned => " (nothing learned)",
+        ModeSource::Unsigned => " (not signed)",
     };
     let provisional = (container.state == ContainerState::Provisional).then(|| ", provisional".to_owned());
     let text = std::iter::once(format!("{}{source}", first.mode))

@@ -5,7 +5,7 @@ use agent_common::domain::Domain;
 use super::{count, image, mode_tone, or_dash};
 use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
 use crate::control::view::{
-    AcceptView, BehaviourState, BehaviourView, ProfileSummary, ProfileView, RuleProposalView,
+    AcceptView, BehaviourState, BehaviourView, ProfileSummary, ProfileView, RuleProposalView, SignatureView,
 };
 
 /// Columns of the terminal below which approval and windows give way; `profile show` has them.
@@ -118,6 +118,9 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
         "judged by their layer alone"
     };
     row("scripts", scripts.to_owned());
+    if let Some(signature) = &summary.signature {
+        row("signature", signature_text(signature));
+    }
     row("approved", if summary.approved { "yes" } else { "no" }.to_owned());
     if let Some(changed) = summary.changed {
         row("changed", changed.to_string());
@@ -128,6 +131,19 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
         behaviours(&profile.behaviours, screen),
         proposals(&profile.rule_proposals, screen)
     )
+}
+
+/// Who signed, and whether that still holds.
+fn signature_text(signature: &SignatureView) -> String {
+    let state = match (&signature.problem, &signature.changed[..]) {
+        (Some(problem), _) => format!("does not count: {problem}"),
+        (None, []) => "holds".to_owned(),
+        (None, changed) => format!(
+            "no longer holds for {}: what is permitted there is not what was signed",
+            changed.join(", ")
+        ),
+    };
+    format!("key {}, {state} ({})", signature.key, signature.comment)
 }
 
 /// Rules for several paths that could be accepted, and what each would permit.

@@ -83,10 +83,18 @@ fn details(status: &StatusView, screen: Screen) -> String {
     row(
         "policies",
         format!(
-            "exec_into: {}, unprofiled: {}, kill: [{}]",
+            "exec_into: {}, unprofiled: {}, kill: [{}]{}",
             status.policies.exec_into,
             status.policies.unprofiled,
-            status.policies.kill.join(", ")
+            status.policies.kill.join(", "),
+            if status.policies.enforce_only_signed {
+                format!(
+                    ", enforced is what is signed by {}",
+                    status.policies.trusted_keys.join(" or ")
+                )
+            } else {
+                String::new()
+            }
         ),
         Tone::Plain,
     );

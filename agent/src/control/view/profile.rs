@@ -48,8 +48,26 @@ pub struct ProfileSummary {
     /// The same for each domain that is learned.
     #[serde(default)]
     pub domains: Vec<DomainProfileView>,
+    /// Who signed the document that it was imported from.
+    #[serde(default)]
+    pub signature: Option<SignatureView>,
     /// When it last changed.
     pub changed: Option<Time>,
+}
+
+/// A signature, and what it still holds for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SignatureView {
+    /// Id of the key.
+    pub key: String,
+    /// It was made with a key that this node trusts.
+    pub trusted: bool,
+    /// Why not.
+    pub problem: Option<String>,
+    /// The comment that is signed with it; of one that is not trusted, whatever somebody wrote.
+    pub comment: ByteText,
+    /// The domains in which the profile permits what was not signed, or not all of it.
+    pub changed: Vec<String>,
 }
 
 /// What a profile holds of one domain, and what it was learned from.

@@ -9,7 +9,8 @@ use super::{ProfileStore, Result};
 use crate::image::ImageDigest;
 use crate::profile::document::{ProfileDocument, RoleProfile};
 use crate::profile::model::{self, Profile, ProfileKey, Role};
-use crate::profile::rows::{Change, Header};
+use crate::profile::rows::{Change, Header, SignedRow};
+use crate::profile::signed::SignedDocument;
 
 /// What an import did, by role.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,8 +42,31 @@ impl ProfileStore {
     }
 
     /// Makes what is known of an image what the document says, in one transaction: roles that the document does not
-    /// hold are removed, and so is what the profiles of the others hold beyond it.
+    /// hold are removed, and so is what the profiles of the others hold beyond it, and the signature of an earlier document.
     pub fn import(&mut self, document: &ProfileDocument) -> Result<ImportSummary> {
+        self.import_with(document, None)
+    }
+
+    /// The same for a document with a signature, which is kept with `bytes`, those that `document` was read from. Whether the
+    /// signature holds is not asked here.
+    pub fn import_signed(
+        &mut self,
+        document: &ProfileDocument,
+        bytes: &[u8],
+        signed: SignedDocument,
+    ) -> Result<ImportSummary> {
+        let row = SignedRow {
+            document: bytes.to_vec(),
+            signed,
+        };
+        self.import_with(document, Some(Box::new(row)))
+    }
+
+    fn import_with(
+        &mut self,
+        document: &ProfileDocument,
+        signed: Option<Box<SignedRow>>,
+    ) -> Result<ImportSummary> {
         self.recover()?;
         check_content(document)?;
         let mut summary = ImportSummary {
@@ -86,6 +110,9 @@ impl ProfileStore {
                 document.digest.clone(),
                 Some(document.image.clone()),
             ));
+        }
+        if signed.is_some() || self.signed(&document.digest).is_some() {
+            changes.push(Change::Signed(document.digest.clone(), signed));
         }
         self.commit("import", changes)?;
         let imported = self.state.profiles.values_mut();

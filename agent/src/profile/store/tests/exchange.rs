@@ -4,7 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::profile::document::tests::document;
-use crate::profile::{BehaviourError, ContentHash, Evidence, ProfileDocument};
+use crate::profile::{BehaviourError, ContentHash, Evidence, ProfileDocument, SignedDocument};
+use crate::signature::tests::secret;
+use crate::signature::{Prehash, Signature};
 
 #[test]
 fn an_import_replaces_an_image_and_keeps_its_numbers() {
@@ -95,4 +97,37 @@ proptest! {
         prop_assert_eq!(exported.render().expect("renders"), bytes);
         prop_assert_eq!(store.export(&other.digest), Some(other));
     }
+}
+
+/// The bytes that were signed are kept with the signature, until another document takes their place.
+#[test]
+fn a_signature_is_kept_with_what_it_is_of() {
+    let (mut store, _directory) = store();
+    store
+        .learn(&[observation("/bin/a", Section::Main)])
+        .expect("learns");
+    let document = store.export(&digest(1)).expect("is known");
+    // The file need not be canonical: its own bytes are what was signed.
+    let bytes = format!("# reviewed\n{}", document.render().expect("a document"));
+    let signature = Signature::sign(&secret(), &Prehash::of(bytes.as_bytes()), "by ops").expect("signed");
+    let signed = SignedDocument::new(&document, bytes.as_bytes(), signature);
+    store
+        .import_signed(&document, bytes.as_bytes(), signed.clone())
+        .expect("imports");
+    let mut store = reopen(store);
+    assert_eq!(store.signed(&digest(1)), Some(&signed));
+    let kept = store.signed(&digest(1)).expect("kept");
+    assert_eq!(kept.verify(&[secret().public_key()]), Ok(()));
+    let profile = store.profile(&key(1, "/init")).expect("a profile");
+    assert!(kept.unchanged(profile)[agent_common::domain::Domain::Exec as usize]);
+
+    store
+        .learn(&[observation("/bin/b", Section::Main)])
+        .expect("learns");
+    let profile = store.profile(&key(1, "/init")).expect("a profile");
+    let kept = store.signed(&digest(1)).expect("kept");
+    assert!(!kept.unchanged(profile)[agent_common::domain::Domain::Exec as usize]);
+    store.import(&document).expect("imports");
+    assert_eq!(store.signed(&digest(1)), None);
+    assert_eq!(reopen(store).signed(&digest(1)), None);
 }
