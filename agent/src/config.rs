@@ -5,6 +5,7 @@
 //! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
 
 pub mod control;
+pub mod learned;
 pub mod policies;
 pub mod profiles;
 
@@ -15,9 +16,11 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer};
 
 use self::control::ControlSection;
+use self::learned::LearnedSection;
 use self::policies::{Policies, PoliciesSection};
 use self::profiles::{ProfilesSection, Trust, TrustError};
 use crate::alert::fold::FoldLimits;
+use crate::profile::completeness::Targets;
 
 /// Where the configuration is looked for if nobody says otherwise.
 pub const CONFIG_FILE: &str = "/etc/driftlock/config.yaml";
@@ -31,7 +34,7 @@ pub const BPFFS: &str = "/sys/fs/bpf/driftlock";
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// The file's content. What is absent has its default.
-#[derive(Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Default, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ConfigFile {
     /// The node's name in alerts.
@@ -54,6 +57,8 @@ pub struct ConfigFile {
     pub policies: PoliciesSection,
     /// Whose profiles are trusted.
     pub profiles: ProfilesSection,
+    /// From when on a profile is called complete.
+    pub learned: LearnedSection,
     /// Who may ask the agent.
     pub control: ControlSection,
     /// Bounds.
@@ -169,7 +174,7 @@ pub enum CgroupHierarchy {
 }
 
 /// What holds: flags over environment over file over defaults.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// The file that was read; `None` if there is none.
     pub file: Option<PathBuf>,
@@ -197,6 +202,8 @@ pub struct Config {
     pub policies: Policies,
     /// Whose profiles are trusted.
     pub trust: Trust,
+    /// What a profile must have been learned from to be called complete.
+    pub learned: Targets,
     /// Who may ask the agent.
     pub control: ControlSection,
     /// Bounds.
@@ -417,6 +424,7 @@ mod tests {
              cgroup_hierarchy: v1\n\
              policies:\n  exec_into: deny\n  unprofiled: deny-drift\n  kill: [cap, file]\n\
              profiles:\n  trusted_keys: [/etc/driftlock/ops.pub]\n  enforce_only_signed: true\n\
+             learned: { coverage: 0.95, instances: 2, windows: 30, starts: 2, ends: 0, lost_windows: 4 }\n\
              control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
              limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
@@ -438,6 +446,16 @@ mod tests {
         assert!(file.profiles.enforce_only_signed);
         assert_eq!((file.control.readers.len(), file.control.changers.len()), (2, 1));
         assert_eq!(file.control.from_containers, control::FromContainers::Read);
+        let targets = Targets {
+            coverage: 0.95,
+            instances: 2,
+            windows: 30,
+            starts: 2,
+            ends: 0,
+            lost_windows: 4,
+        };
+        assert_eq!(file.learned.resolve(), targets);
+        assert_eq!(LearnedSection::default().resolve(), Targets::default());
         let limits = file.limits.resolve();
         assert_eq!(limits.fold.confirm_wait, Duration::ZERO);
         assert_eq!(
@@ -456,6 +474,11 @@ mod tests {
             "policies:\n  unprofiled: hold\n  hold: { at_most_ms: 600000 }\n",
             "policies:\n  pod_annotations:\n    strictest: pending\n",
             "limits:\n  clients: 0\n",
+            "learned:\n  instances: 3\n  coverage: 1.01\n",
+            "learned:\n  coverage: .nan\n",
+            "learned:\n  coverage: 99 %\n",
+            "learned:\n  ends: no\n",
+            "learned:\n  shutdowns: 1\n",
             "limits:\n  clients: many\n",
             "node: [a]\n",
             "node: a\nnode: b\n",

@@ -11,6 +11,7 @@ mod environment;
 mod fuzz;
 mod not_here;
 mod process;
+mod record;
 mod setup;
 mod test;
 mod vm;
@@ -55,6 +56,8 @@ enum Command {
     Vm(vm::Arguments),
     /// Measure what the agent costs on this machine, with real containers (as root).
     Bench(bench::Arguments),
+    /// Record what ordinary programs do in many runs, for the measurement of coverage (needs strace).
+    Record(record::Arguments),
     /// Learn a real container, switch to enforcing, attack it, and show what happened (as root).
     Demo,
 }
@@ -82,6 +85,7 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Fuzz(arguments) => return fuzz::run(&arguments),
         Command::Vm(arguments) => return vm::run(&arguments),
         Command::Bench(arguments) => return bench::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments)?,
         Command::Demo => return demo::run(),
     }
     Ok(ExitCode::SUCCESS)

@@ -52,6 +52,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
             file: file_path(global),
             source,
         })?,
+        learned: file.learned.resolve(),
         control: file.control,
         limits: file.limits.resolve(),
     })

@@ -8,6 +8,7 @@ pub mod attention;
 pub mod container;
 pub mod diff;
 pub mod doctor;
+pub mod learned;
 pub mod mode;
 pub mod profile;
 pub mod status;

@@ -13,9 +13,12 @@ use crate::image::ImageDigest;
 use crate::text::ByteText;
 
 pub use profile::{
-    AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, ProfileSummary, ProfileView,
-    RuleProposalView, RuleSupportView, SignatureView,
+    AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, LearningView, ProfileSummary,
+    ProfileView, RuleProposalView, RuleSupportView, SignatureView,
 };
+
+/// Most profiles of which `driftlock status` says how far they are; `profile list` has them all.
+pub const LEARNING_MAX: usize = 64;
 
 /// `driftlock status`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,6 +57,12 @@ pub struct StatusView {
     pub domain_counters: Vec<DomainCountersView>,
     /// How many profiles the store holds.
     pub profiles: u64,
+    /// The profiles that containers are learning now, by image and role; at most [`LEARNING_MAX`].
+    #[serde(default)]
+    pub learning: Vec<LearningView>,
+    /// How many more of them there are.
+    #[serde(default)]
+    pub learning_left_out: u64,
     /// How many containers are known.
     pub containers: u64,
     /// The store's file.

@@ -12,6 +12,7 @@ use agent_common::instance::Instance;
 use agent_common::record::cgroup::CgroupChange;
 
 use super::learn::Learning;
+use super::window::Watch;
 use super::{Engine, SWEEP};
 use crate::alert::time::Time;
 use crate::container::layout::CgroupLayout;
@@ -75,7 +76,10 @@ pub(super) struct Tracked {
     pub(super) is_at_cgroup_limit: bool,
     /// When its cgroup went.
     pub(super) removed: Option<Duration>,
-    pub(super) lost_before_window: [u64; DOMAIN_SLOTS],
+    /// What is followed from window to window.
+    pub(super) watch: Watch,
+    /// Number of the profile that an earlier agent had put in force; 0 if there was none.
+    pub(super) inherited_profile: u32,
     /// By domain: it was counted as an instance that its profile is learned from.
     pub(super) is_counted: [bool; DOMAIN_SLOTS],
     /// By domain.
@@ -150,7 +154,8 @@ impl Tracked {
             next_verification: None,
             is_at_cgroup_limit: false,
             removed: None,
-            lost_before_window: [0; DOMAIN_SLOTS],
+            watch: Watch::default(),
+            inherited_profile: 0,
             is_counted: [false; DOMAIN_SLOTS],
             told: [Told::default(); DOMAIN_SLOTS],
         }
@@ -224,7 +229,15 @@ impl Engine {
             CgroupChange::Created => {
                 if !self.containers.contains_key(&cgroup) {
                     let path = self.cgroup_path(event);
-                    self.enter(cgroup, event.origin.slot, event.name.clone(), path, learning);
+                    let watch = Watch::new(true);
+                    self.enter(
+                        cgroup,
+                        event.origin.slot,
+                        event.name.clone(),
+                        path,
+                        watch,
+                        learning,
+                    );
                 }
             }
             CgroupChange::Untracked => {
@@ -266,13 +279,23 @@ impl Engine {
         slot: u32,
         name: ByteText,
         path: Option<Vec<u8>>,
+        watch: Watch,
         learning: &mut Learning,
     ) {
         let mut tracked = Tracked::new(cgroup, slot, name, path, Self::now());
+        tracked.watch = watch;
         // An earlier agent may have left a policy in force.
         if let Ok(Some(entry)) = self.maps.container(cgroup) {
+            tracked.inherited_profile = entry.profile;
+            if entry.profile != 0
+                && let Ok(instance) = self.maps.instance(slot)
+            {
+                tracked.watch.skip_lost(&instance);
+            }
             for &domain in Domain::ALL {
                 tracked.modes[domain as usize].0 = entry.mode(domain);
+                // That agent counted it.
+                tracked.is_counted[domain as usize] = entry.mode(domain) == Mode::Learn;
             }
         }
         self.containers.insert(cgroup, tracked);
@@ -292,11 +315,13 @@ impl Engine {
             .map(|listing| listing.found)
             .unwrap_or_default();
         if let Some(found) = listing.into_iter().find(|found| found.cgroup.id == cgroup) {
+            let watch = Watch::new(self.has_not_begun(slot));
             self.enter(
                 cgroup,
                 slot,
                 found.container.as_str().into(),
                 Some(found.cgroup.path),
+                watch,
                 learning,
             );
         }
@@ -380,11 +405,13 @@ impl Engine {
         let name: ByteText = found.container.as_str().into();
         match self.maps.container(cgroup) {
             Ok(Some(entry)) => {
+                let watch = Watch::new(self.has_not_begun(entry.slot));
                 return self.enter(
                     cgroup,
                     entry.slot,
                     name,
                     Some(found.cgroup.path.clone()),
+                    watch,
                     learning,
                 );
             }
@@ -425,7 +452,16 @@ impl Engine {
             let set = self.maps.set_container(&entry);
             Self::log_map_failure(set);
         }
-        self.enter(cgroup, slot, name, Some(found.cgroup.path.clone()), learning);
+        // It was there before: what it did at its start was seen by nobody.
+        let watch = Watch::new(false);
+        self.enter(
+            cgroup,
+            slot,
+            name,
+            Some(found.cgroup.path.clone()),
+            watch,
+            learning,
+        );
     }
 
     /// The first process of a container that runs: the one that its runtime names, else the oldest of those in its cgroup
@@ -506,11 +542,16 @@ impl Engine {
             tracked.removed = Some(now + SWEEP);
             return Ok(());
         }
+        self.depart(cgroup, &instance);
+        let Some(tracked) = self.containers.get(&cgroup) else {
+            return Ok(());
+        };
+        let slot = tracked.slot;
         self.maps.remove_container(cgroup)?;
         self.maps.clear_seen_of(cgroup)?;
         self.memory.forget(cgroup);
         self.maps.clear_verified_of(cgroup)?;
-        self.maps.give_slot(tracked.slot)?;
+        self.maps.give_slot(slot)?;
         self.counters.gone.add(&instance);
         self.containers.remove(&cgroup);
         Ok(())

@@ -73,7 +73,12 @@ impl Engine {
         match &tracked.resolution {
             Resolution::Pending(_) if tracked.waiting.len() < room => tracked.waiting.push_back(event),
             // At the bound, and where nothing more is to be found out, what is known must do.
-            _ => self.judge(&event, learning),
+            _ => {
+                if let (Resolution::Pending(_), Event::Use(event)) = (&tracked.resolution, &event) {
+                    tracked.watch.miss_start(event.domain());
+                }
+                self.judge(&event, learning);
+            }
         }
     }
 

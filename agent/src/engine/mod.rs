@@ -24,6 +24,7 @@ mod request;
 mod resolve;
 mod signed;
 mod status;
+mod window;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
@@ -123,7 +124,10 @@ pub struct Engine {
     last_sweep: Duration,
     /// Containers that went while no agent ran were looked for.
     has_entered_gone: bool,
+    /// Number of the observation window that is open.
     last_window: u64,
+    /// By cgroup id: the containers that went since it began.
+    departed: HashMap<u64, window::Departed>,
     /// What was learned since the last window ended: it was seen in this one, which the kernel counts only from the next time
     /// on. No more than the profiles of the containers have room for.
     learned_now: HashSet<BehaviourKey>,
@@ -182,7 +186,8 @@ impl Engine {
             counters: EngineCounters::default(),
             last_sweep: Duration::ZERO,
             has_entered_gone: false,
-            last_window: learn::window(now),
+            last_window: window::window(now),
+            departed: HashMap::new(),
             learned_now: HashSet::new(),
             signed: HashMap::new(),
         };

@@ -126,6 +126,11 @@ impl Engine {
         let has_changed = set.is_ok() && Domain::ALL.iter().any(is_new);
         if set.is_ok() {
             tracked.modes = modes;
+            for &domain in Domain::ALL {
+                if tracked.mode(domain) != Mode::Learn {
+                    tracked.watch.miss_start(domain);
+                }
+            }
             tracked.not_followed = not_followed;
         }
         Self::log_map_failure(set);
@@ -214,6 +219,7 @@ impl Engine {
                 Ok(number) => {
                     known.profile = number;
                     tracked.is_counted = [false; DOMAIN_SLOTS];
+                    tracked.watch.miss_starts();
                 }
                 Err(error) => {
                     tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");

@@ -7,11 +7,12 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
+use agent_common::domain::{DOMAIN_SLOTS, Mode};
 
 use super::Engine;
 use super::container::{Known, RESOLVE_WITHIN, RETRY_MAX, Resolution, Search, Tracked};
 use super::learn::Learning;
+use crate::behaviour::LEARNED_DOMAINS;
 use crate::container::containerd::client;
 use crate::container::error::RuntimeError;
 use crate::container::runtimes::{Found, Placer, Question};
@@ -147,9 +148,12 @@ impl Engine {
         if let Some(tracked) = self.containers.get_mut(&cgroup) {
             let had_profile = tracked.known().is_some();
             tracked.resolution = resolution;
-            tracked.is_counted = [false; DOMAIN_SLOTS];
+            if tracked.known().map(|known| known.profile) != Some(tracked.inherited_profile) {
+                tracked.is_counted = [false; DOMAIN_SLOTS];
+            }
             tracked.next_verification = Some((now, 0));
             if had_profile {
+                tracked.watch.miss_starts();
                 // What was in hand by the profile before may be news for this one.
                 let cleared = self.maps.clear_seen_of(cgroup).map(drop);
                 Self::log_map_failure(cleared);
@@ -254,13 +258,6 @@ impl Engine {
         for reference in &references {
             self.store.add_reference(&key.digest, Some(reference), None)?;
         }
-        self.store.count_windows(
-            &key,
-            ObservationCounts {
-                exec: ONE_INSTANCE,
-                ..ObservationCounts::default()
-            },
-        )?;
         Ok(Known {
             info,
             key,
@@ -269,7 +266,7 @@ impl Engine {
         })
     }
 
-    /// Counts a container as observed in the domains other than exec that are watched and learned in it, once in each.
+    /// Counts a container as observed in the domains that are watched and learned in it, once in each.
     pub(super) fn count_instance(&mut self, cgroup: u64) {
         let tiers = self.tiers();
         let is_watched = |domain| {
@@ -284,7 +281,7 @@ impl Engine {
         };
         let mut counts = ObservationCounts::default();
         let mut counted = tracked.is_counted;
-        for domain in [Domain::File, Domain::Cap] {
+        for domain in LEARNED_DOMAINS {
             let is_new =
                 tracked.mode(domain) == Mode::Learn && !counted[domain as usize] && is_watched(domain);
             if let Some(count) = counts.of_mut(domain).filter(|_| is_new) {
@@ -326,6 +323,8 @@ impl Engine {
             return self.know_provisionally(cgroup, search, learning);
         }
         tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
+        // What it did so far was judged without a profile.
+        tracked.watch.miss_starts();
         tracked.resolution = Resolution::Unresolved(search);
         self.handle_waiting(cgroup, learning);
     }
@@ -337,6 +336,8 @@ const ONE_INSTANCE: WindowCounts = WindowCounts {
     windows: 0,
     lost_windows: 0,
     lost_records: 0,
+    starts: 0,
+    ends: 0,
 };
 
 /// A container without a command has no role of its own; `/` is no program's path.

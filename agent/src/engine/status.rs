@@ -1,7 +1,9 @@
 //! The engine's state, as the command line shows it.
 
+use std::collections::BTreeMap;
+
 use agent_common::ABI_VERSION;
-use agent_common::domain::{Domain, Section};
+use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
 use agent_common::instance::Instance;
 
@@ -14,13 +16,14 @@ use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
-    DomainModeView, DomainProfileView, HookView, ModeCounts, ModeSource, ModeView, PoliciesView,
-    ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
+    DomainModeView, DomainProfileView, HookView, LEARNING_MAX, LearningView, ModeCounts, ModeSource,
+    ModeView, PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
+use crate::profile::completeness::Targets;
 use crate::profile::mode::Scope;
-use crate::profile::model::Profile;
+use crate::profile::model::{Profile, ProfileKey};
 
 impl Engine {
     pub(super) fn status(&self) -> StatusView {
@@ -32,6 +35,9 @@ impl Engine {
         let default_modes = self.default_modes();
         let (default_mode, _) = self.store.policies().mode_for("", None, &[], Domain::Exec);
         let tiers = self.tiers();
+        let mut learning = self.learning();
+        let learning_left_out = learning.len().saturating_sub(LEARNING_MAX) as u64;
+        learning.truncate(LEARNING_MAX);
         StatusView {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             abi: ABI_VERSION,
@@ -66,6 +72,8 @@ impl Engine {
             counters,
             domain_counters: domain_counters.views(),
             profiles: self.store.profiles().count() as u64,
+            learning,
+            learning_left_out,
             containers: self
                 .containers
                 .values()
@@ -75,6 +83,39 @@ impl Engine {
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
         }
+    }
+
+    /// The profiles that containers are learning now, by image and role.
+    fn learning(&self) -> Vec<LearningView> {
+        let mut containers: BTreeMap<&ProfileKey, Vec<&Tracked>> = BTreeMap::new();
+        for tracked in self.containers.values().filter(|tracked| !tracked.is_removed()) {
+            if let Some(known) = tracked.known() {
+                containers.entry(&known.key).or_default().push(tracked);
+            }
+        }
+        let views = containers.into_iter().filter_map(|(key, containers)| {
+            let profile = self.store.profile(key)?;
+            let is_learned = |domain: &&Domain| {
+                let mut modes = containers.iter().map(|tracked| tracked.mode(**domain));
+                modes.any(|mode| mode == Mode::Learn) && profile.tells_of(**domain)
+            };
+            let domains: Vec<_> = LEARNED_DOMAINS
+                .iter()
+                .filter(is_learned)
+                .map(|domain| domain_profile(profile, *domain, &self.config.learned))
+                .collect();
+            let image = self.store.image(&key.digest);
+            (!domains.is_empty()).then(|| LearningView {
+                digest: key.digest.clone(),
+                reference: image
+                    .and_then(|image| image.references.first())
+                    .map(|text| text.as_str().into()),
+                role: key.role.as_text().clone(),
+                containers: containers.len() as u64,
+                domains,
+            })
+        });
+        views.collect()
     }
 
     fn hooks(&self) -> Vec<HookView> {
@@ -303,7 +344,7 @@ impl Engine {
             coverage: profile.coverage(Domain::Exec),
             domains: LEARNED_DOMAINS
                 .iter()
-                .map(|domain| domain_profile(profile, *domain))
+                .map(|domain| domain_profile(profile, *domain, &self.config.learned))
                 .collect(),
             signature: self.signature_view(profile),
             changed: None,
@@ -440,8 +481,8 @@ fn support(profile: &Profile, section: Section, behaviour: &Behaviour) -> Option
     })
 }
 
-/// What `profile` holds of `domain`.
-fn domain_profile(profile: &Profile, domain: Domain) -> DomainProfileView {
+/// What `profile` holds of `domain`, and how far that is from `targets`.
+fn domain_profile(profile: &Profile, domain: Domain, targets: &Targets) -> DomainProfileView {
     let rules = profile
         .rules()
         .filter(|(_, behaviour)| behaviour.domain() == domain);
@@ -458,6 +499,7 @@ fn domain_profile(profile: &Profile, domain: Domain) -> DomainProfileView {
         windows: counts.windows,
         windows_lost: counts.lost_windows,
         coverage: profile.coverage(domain),
+        completeness: profile.completeness(domain, targets),
     }
 }
 

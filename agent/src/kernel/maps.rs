@@ -266,7 +266,8 @@ impl Maps {
 
     /// Takes all evidence out of the map: in how many windows each behaviour was seen since the last call.
     ///
-    /// Entries whose last window is `current_window` stay, so that the window is not counted again.
+    /// Of an entry whose last window is `current_window`, that window stays, so that it is counted when it is over. The kernel programs do
+    /// not change such an entry until then.
     pub fn drain_evidence(&mut self, current_window: u64) -> Result<Vec<(BehaviourKey, u64)>> {
         let mut drained = Vec::new();
         let keys: Vec<BehaviourKey> = self
@@ -278,9 +279,17 @@ impl Maps {
             let Some(evidence) = optional(self.learn.get(&key, 0), "LEARN")? else {
                 continue;
             };
-            if evidence.last_window != current_window {
-                removed(self.learn.remove(&key), "LEARN")?;
-                drained.push((key, evidence.windows));
+            let (taken, left) = split(evidence, current_window);
+            match left {
+                None => drop(removed(self.learn.remove(&key), "LEARN")?),
+                Some(left) if taken > 0 => {
+                    let put = self.learn.insert(key, left, 0);
+                    put.map_err(failed("write to", "LEARN"))?;
+                }
+                Some(_) => {}
+            }
+            if taken > 0 {
+                drained.push((key, taken));
             }
         }
         Ok(drained)
@@ -349,4 +358,31 @@ fn keys_of<V: aya::Pod>(
         .filter(|key| !matches!(key, Ok(key) if key.container != container))
         .collect::<std::result::Result<_, _>>()
         .map_err(failed("read", name))
+}
+
+/// What of an entry of `LEARN` belongs to windows that are over, and what is left of it.
+const fn split(evidence: Evidence, current_window: u64) -> (u64, Option<Evidence>) {
+    if evidence.last_window != current_window {
+        return (evidence.windows, None);
+    }
+    let open = Evidence {
+        last_window: current_window,
+        windows: 1,
+    };
+    (evidence.windows.saturating_sub(1), Some(open))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_never_ceases_is_counted_with_each_window() {
+        let evidence = |last_window, windows| Evidence { last_window, windows };
+        assert_eq!(split(evidence(7, 1), 8), (1, None));
+        assert_eq!(split(evidence(5, 3), 8), (3, None), "a window was missed");
+        // Seen again before the last window was counted: only the open one stays.
+        assert_eq!(split(evidence(8, 2), 8), (1, Some(evidence(8, 1))));
+        assert_eq!(split(evidence(8, 1), 8), (0, Some(evidence(8, 1))));
+    }
 }

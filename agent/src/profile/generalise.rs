@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use agent_common::normal_form::{Form, Part, Pattern};
 
-use super::coverage::estimate;
+use super::coverage::Sightings;
 use super::pattern::PathPattern;
 
 /// A path that was seen.
@@ -186,7 +186,7 @@ fn propose<'a>(
 
 /// What speaks for a rule for these; `None` while there is too little to tell.
 fn support(sightings: &[&Sighting], windows: u64) -> Option<Support> {
-    let covered = estimate(windows, sightings.iter().map(|sighting| sighting.windows))?;
+    let covered = Sightings::new(windows, sightings.iter().map(|sighting| sighting.windows)).coverage()?;
     let firsts: BTreeSet<_> = sightings.iter().map(|sighting| sighting.first_window).collect();
     Some(Support {
         values: sightings.len() as u64,

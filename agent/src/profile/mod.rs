@@ -6,7 +6,8 @@
 //! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
 
 pub mod annotation;
-mod coverage;
+pub mod completeness;
+pub mod coverage;
 pub mod diff;
 pub mod document;
 pub mod generalise;

@@ -6,6 +6,7 @@ use agent_common::file::{FileOperation, Layer};
 use driftlock::behaviour::BehaviourParts;
 use driftlock::control::view::*;
 use driftlock::image::ImageDigest;
+use driftlock::profile::completeness::{Amount, Completeness, Condition, Expected, Subject};
 use driftlock::text::ByteText;
 
 pub fn digest() -> ImageDigest {
@@ -96,6 +97,14 @@ pub fn status() -> StatusView {
         counters: counters(),
         domain_counters: vec![DomainCountersView::new(Domain::Exec, &counters())],
         profiles: 1,
+        learning: vec![LearningView {
+            digest: digest(),
+            reference: Some("registry.example/shop:1".into()),
+            role: "/bin/shop".into(),
+            containers: 2,
+            domains: summary().domains,
+        }],
+        learning_left_out: 3,
         containers: 3,
         store: "/var/lib/driftlock/profiles.redb".to_owned(),
         alerts: 12,
@@ -222,6 +231,7 @@ pub fn summary() -> ProfileSummary {
                 windows: 40,
                 windows_lost: 2,
                 coverage: Some(0.987),
+                completeness: completeness(),
             },
             DomainProfileView {
                 domain: Domain::File,
@@ -231,6 +241,10 @@ pub fn summary() -> ProfileSummary {
                 windows: 42,
                 windows_lost: 0,
                 coverage: Some(0.9),
+                completeness: Completeness {
+                    complete: true,
+                    ..completeness()
+                },
             },
         ],
         signature: Some(SignatureView {
@@ -241,6 +255,37 @@ pub fn summary() -> ProfileSummary {
             changed: vec!["file".to_owned()],
         }),
         changed: Some("2026-03-01T12:00:00Z".parse().expect("a date")),
+    }
+}
+
+fn completeness() -> Completeness {
+    let condition = |subject, is, needed, met| Condition {
+        subject,
+        is: Some(is),
+        needed,
+        met,
+    };
+    let count = Amount::Count;
+    Completeness {
+        complete: false,
+        conditions: vec![
+            condition(
+                Subject::Coverage,
+                Amount::Share(0.987),
+                Amount::Share(0.99),
+                false,
+            ),
+            condition(Subject::Instances, count(1), count(3), false),
+            condition(Subject::Windows, count(40), count(10), true),
+            condition(Subject::Starts, count(1), count(1), true),
+            condition(Subject::Ends, count(0), count(1), false),
+            condition(Subject::LostWindows, count(2), count(0), false),
+        ],
+        expected: Some(Expected {
+            windows: 40,
+            coverage: 0.992,
+            windows_until_target: Some(25),
+        }),
     }
 }
 

@@ -1,7 +1,6 @@
 //! `driftlock profile list`, `show`, `accept`.
 
-use agent_common::domain::Domain;
-
+use super::learned::{self, percent, windows};
 use super::{count, image, mode_tone, or_dash};
 use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
 use crate::control::view::{
@@ -91,27 +90,7 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
             summary.generation
         ),
     );
-    row(
-        "learned from",
-        format!(
-            "{}, {} windows, coverage {}",
-            count(summary.instances, "instance"),
-            windows(summary.windows, summary.windows_lost),
-            coverage(summary.coverage)
-        ),
-    );
-    for domain in summary.domains.iter().filter(|held| held.domain != Domain::Exec) {
-        row(
-            domain.domain.as_str(),
-            format!(
-                "{}, {}, {} windows, coverage {}",
-                count(domain.rules, "rule"),
-                count(domain.proposals, "proposal"),
-                windows(domain.windows, domain.windows_lost),
-                coverage(domain.coverage)
-            ),
-        );
-    }
+    row("learned from", count(summary.instances, "instance"));
     let scripts = if summary.scripts {
         "compared with the profile"
     } else {
@@ -126,8 +105,9 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
         row("changed", changed.to_string());
     }
     format!(
-        "{}\n{}{}",
+        "{}\n{}\n{}{}",
         lines(&table),
+        learned::of_profile(&summary.domains, screen),
         behaviours(&profile.behaviours, screen),
         proposals(&profile.rule_proposals, screen)
     )
@@ -259,13 +239,6 @@ fn supports(behaviours: &[BehaviourView], screen: Screen) -> String {
     format!("\n{}", lines(&table))
 }
 
-fn windows(counted: u64, lost: u64) -> String {
-    match lost {
-        0 => counted.to_string(),
-        lost => format!("{counted} (+{lost} lost)"),
-    }
-}
-
 fn coverage(share: Option<f64>) -> String {
-    or_dash(share.map(|share| format!("{:.1} %", share * 100.0)))
+    or_dash(share.map(percent))
 }

@@ -1,9 +1,10 @@
-//! `driftlock status`: what matters first, then what can be done and what holds per domain, then the rest.
+//! `driftlock status`: what matters first, then what can be done and what holds per domain, how far
+//! the profiles are that are learned, then the rest.
 
 use std::time::Duration;
 
 use super::attention::{self, causes, counts, lost};
-use super::{count, mode_tone, or_dash, tier_tone, tier_word};
+use super::{count, learned, mode_tone, or_dash, tier_tone, tier_word};
 use crate::cli::screen::{Screen, Tone, duration, keep_whole, lines};
 use crate::control::view::{CountersView, StatusView, Tier};
 
@@ -20,6 +21,11 @@ pub fn text(status: &StatusView, screen: Screen) -> String {
     text += "\n";
     text += &domains(status, screen);
     text += "\n";
+    let learning = learned::of_node(&status.learning, status.learning_left_out, screen);
+    if !learning.is_empty() {
+        text += &learning;
+        text += "\n";
+    }
     text + &details(status, screen)
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::alert::time::Time;
 use crate::behaviour::BehaviourParts;
 use crate::image::ImageDigest;
+use crate::profile::completeness::Completeness;
 use crate::text::ByteText;
 
 /// One of `driftlock profile list`: a role of an image.
@@ -88,6 +89,24 @@ pub struct DomainProfileView {
     pub windows_lost: u64,
     /// Estimated share of future behaviour that is in the profile, 0 to 1; null while there is too little to tell.
     pub coverage: Option<f64>,
+    /// Whether it may be called learned, by which conditions, and what further observation is expected to bring.
+    #[serde(flatten)]
+    pub completeness: Completeness,
+}
+
+/// What a profile that is in use was learned from: one of `driftlock status`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LearningView {
+    /// The image's config digest.
+    pub digest: ImageDigest,
+    /// A reference of the image.
+    pub reference: Option<ByteText>,
+    /// The role.
+    pub role: ByteText,
+    /// Containers that have this profile now.
+    pub containers: u64,
+    /// Each domain in which at least one of them learns.
+    pub domains: Vec<DomainProfileView>,
 }
 
 /// `driftlock profile show`.

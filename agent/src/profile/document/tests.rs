@@ -105,6 +105,8 @@ fn one_document_in_full() {
             windows: 60,
             lost_windows: 1,
             lost_records: 12,
+            starts: 2,
+            ends: 1,
         },
         file: WindowCounts {
             windows: 59,

@@ -350,6 +350,12 @@ pub(super) struct Observation {
     pub(super) instances: u64,
     /// For programs: records that were lost.
     pub(super) lost_records: u64,
+    /// For programs: container instances that were observed from their first program on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) starts: u64,
+    /// For programs: container instances whose end was observed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) ends: u64,
     /// The same for files.
     #[serde(skip_serializing_if = "Observed::is_none")]
     pub(super) files: Observed,
@@ -371,6 +377,12 @@ pub(super) struct Observed {
     pub(super) lost_windows: u64,
     /// Records that were lost.
     pub(super) lost_records: u64,
+    /// Container instances that were observed from their first program on.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) starts: u64,
+    /// Container instances whose end was observed.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub(super) ends: u64,
 }
 
 /// A value without a place, to be written.
@@ -446,6 +458,8 @@ impl From<WindowCounts> for Observed {
             windows: counts.windows,
             lost_windows: counts.lost_windows,
             lost_records: counts.lost_records,
+            starts: counts.starts,
+            ends: counts.ends,
         }
     }
 }
@@ -457,6 +471,8 @@ impl From<Observed> for WindowCounts {
             windows: windows.windows,
             lost_windows: windows.lost_windows,
             lost_records: windows.lost_records,
+            starts: windows.starts,
+            ends: windows.ends,
         }
     }
 }
@@ -468,6 +484,8 @@ impl From<ObservationCounts> for Observation {
             lost_windows: counts.exec.lost_windows,
             instances: counts.exec.instances,
             lost_records: counts.exec.lost_records,
+            starts: counts.exec.starts,
+            ends: counts.exec.ends,
             files: counts.file.into(),
             capabilities: counts.cap.into(),
         }
@@ -482,6 +500,8 @@ impl From<Observation> for ObservationCounts {
                 windows: observation.windows,
                 lost_windows: observation.lost_windows,
                 lost_records: observation.lost_records,
+                starts: observation.starts,
+                ends: observation.ends,
             },
             file: observation.files.into(),
             cap: observation.capabilities.into(),

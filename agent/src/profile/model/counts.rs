@@ -29,6 +29,10 @@ pub struct WindowCounts {
     pub lost_windows: u64,
     /// Records that were lost.
     pub lost_records: u64,
+    /// Containers that were observed from their first program on. Not in rows that were written before it was counted.
+    pub starts: u64,
+    /// Containers whose end was observed. Likewise.
+    pub ends: u64,
 }
 
 // === impl ObservationCounts ===
@@ -72,15 +76,44 @@ impl WindowCounts {
         self.windows = self.windows.saturating_add(other.windows);
         self.lost_windows = self.lost_windows.saturating_add(other.lost_windows);
         self.lost_records = self.lost_records.saturating_add(other.lost_records);
+        self.starts = self.starts.saturating_add(other.starts);
+        self.ends = self.ends.saturating_add(other.ends);
     }
 
     /// Adds one window, in which `lost` records were lost.
     pub fn count_window(&mut self, lost: u64) {
         self.add(&Self {
-            instances: 0,
             windows: u64::from(lost == 0),
             lost_windows: u64::from(lost > 0),
             lost_records: lost,
+            ..Self::default()
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a row of an agent said that counted neither starts nor ends.
+    const EARLIER: &str = r#"{"instances":2,"windows":7,"lost_windows":1,"lost_records":3,"file":{"instances":2,"windows":8,"lost_windows":0,"lost_records":0},"cap":{}}"#;
+
+    #[test]
+    fn an_earlier_row_is_read_with_nothing_seen_of_starts_and_ends() {
+        let counts: ObservationCounts = serde_json::from_str(EARLIER).expect("reads");
+        assert_eq!((counts.exec.windows, counts.file.windows), (7, 8));
+        assert_eq!((counts.exec.starts, counts.exec.ends), (0, 0));
+    }
+
+    #[test]
+    fn a_row_is_read_as_it_was_written() {
+        let mut counts: ObservationCounts = serde_json::from_str(EARLIER).expect("reads");
+        counts.exec.starts = 1;
+        counts.cap.ends = 2;
+        let text = serde_json::to_string(&counts).expect("is JSON");
+        assert_eq!(
+            serde_json::from_str::<ObservationCounts>(&text).expect("reads"),
+            counts
+        );
     }
 }

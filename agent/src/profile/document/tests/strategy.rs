@@ -174,11 +174,15 @@ fn behaviour() -> impl Strategy<Value = Behaviour> {
 }
 
 fn windows() -> impl Strategy<Value = WindowCounts> {
-    any::<[u64; 4]>().prop_map(|[instances, windows, lost_windows, lost_records]| WindowCounts {
-        instances,
-        windows,
-        lost_windows,
-        lost_records,
+    any::<[u64; 6]>().prop_map(|[instances, windows, lost_windows, lost_records, starts, ends]| {
+        WindowCounts {
+            instances,
+            windows,
+            lost_windows,
+            lost_records,
+            starts,
+            ends,
+        }
     })
 }
 

@@ -220,6 +220,8 @@ fn a_window_brings_evidence_and_counts_together() {
             windows: 3,
             lost_windows: 1,
             lost_records: 9,
+            starts: 1,
+            ends: 1,
         },
         ..ObservationCounts::default()
     };
@@ -243,6 +245,7 @@ fn a_window_brings_evidence_and_counts_together() {
         (profile.counts.exec.windows, profile.counts.exec.lost_records),
         (6, 18)
     );
+    assert_eq!((profile.counts.exec.starts, profile.counts.exec.ends), (2, 2));
     assert_eq!(store.profiles().count(), 1);
 }
 
