@@ -126,11 +126,7 @@ impl Engine {
         let has_changed = set.is_ok() && Domain::ALL.iter().any(is_new);
         if set.is_ok() {
             tracked.modes = modes;
-            for &domain in Domain::ALL {
-                if tracked.mode(domain) != Mode::Learn {
-                    tracked.watch.miss_start(domain);
-                }
-            }
+            tracked.keep_learned_starts();
             tracked.not_followed = not_followed;
         }
         Self::log_map_failure(set);

@@ -116,6 +116,15 @@ impl Watch {
 }
 
 impl Tracked {
+    /// A start is seen only in the domains that are learned now.
+    pub(super) fn keep_learned_starts(&mut self) {
+        for &domain in Domain::ALL {
+            if self.mode(domain) != Mode::Learn {
+                self.watch.miss_start(domain);
+            }
+        }
+    }
+
     /// What the window that ends brings in all domains, and in which of them records were lost in it.
     fn close_window(&mut self, instance: &Instance) -> (ObservationCounts, [bool; DOMAIN_SLOTS]) {
         let closing = if self.is_removed() {
