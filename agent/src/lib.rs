@@ -12,6 +12,7 @@ pub mod decide;
 pub mod decode;
 pub mod engine;
 pub mod event;
+pub mod export;
 pub mod image;
 pub mod kernel;
 pub mod profile;

@@ -12,6 +12,8 @@
 #[cfg(feature = "harness")]
 pub mod agent;
 #[cfg(feature = "harness")]
+pub mod apparmor;
+#[cfg(feature = "harness")]
 pub mod attempt;
 #[cfg(feature = "harness")]
 pub mod bench;

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::{FileOperation, Layer};
-use clap::{ArgGroup, Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Level, LogFormat};
 use crate::tag::Tag as _;
@@ -210,8 +210,8 @@ pub enum ProfileCommand {
     /// Compare what two profiles permit
     #[command(after_help = examples::DIFF_EXAMPLES)]
     Diff(ProfileDiff),
-    /// Print an image's profile document, or write it to a file
-    #[command(after_help = examples::PROFILE_EXAMPLES)]
+    /// Print an image's profile document, or what other tools enforce of a profile
+    #[command(after_help = examples::EXPORT_EXAMPLES)]
     Export(ProfileExport),
     /// Take over a profile document; it replaces the image's profile
     #[command(after_help = examples::PROFILE_EXAMPLES)]
@@ -269,15 +269,42 @@ pub struct ProfileDiff {
 
 /// `driftlock profile export`
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true))]
 pub struct ProfileExport {
     /// Reference, digest, or a digest's beginning
-    pub image: String,
-    /// Write the document to this file
+    #[arg(group = "what")]
+    pub image: Option<String>,
+    /// Take the profile document from this file, or - for standard input, without an agent
+    #[arg(long, group = "what", value_name = "FILE")]
+    pub from: Option<PathBuf>,
+    /// What to make of it
+    #[arg(long, value_enum, default_value_t = ExportFormat::Document)]
+    pub format: ExportFormat,
+    /// The path of the entrypoint, where an image has profiles for several; a document has all of them
+    #[arg(long)]
+    pub role: Option<String>,
+    /// Write it to this file
     #[arg(short, long, value_name = "FILE", conflicts_with = "json")]
     pub output: Option<PathBuf>,
-    /// Print JSON with the document as a text
+    /// Print JSON with the document or export as a text
     #[arg(long)]
     pub json: bool,
+}
+
+/// What a profile is exported as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[allow(clippy::doc_markdown, reason = "what is shown as help has no code")]
+pub enum ExportFormat {
+    /// The profile document: all that is known of the image, to be reviewed, kept and imported
+    Document,
+    /// The securityContext of a container, for Kubernetes
+    SecurityContext,
+    /// A profile for AppArmor
+    #[value(name = "apparmor")]
+    AppArmor,
+    /// A policy for SELinux (CIL), as udica writes them
+    #[value(name = "selinux")]
+    SeLinux,
 }
 
 /// `driftlock profile import`

@@ -9,14 +9,14 @@ use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::args::{Alerts, Global, ModeCommand, ModeSet, Output, ProfileCommand, ProfileExport};
+use super::args::{Alerts, Global, ModeCommand, ModeSet, Output, ProfileCommand};
 use super::failure::Failure;
 use super::screen::Screen;
-use super::{accept, print, resolve, show, sign, write_out};
+use super::{accept, print, resolve, show, sign};
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{IMPORT_LINE_BYTES_MAX, ModeTarget, Request};
 use crate::control::view::{
-    AcceptView, ContainerView, DoctorView, DocumentView, ModeView, ProfileSummary, ProfileView, StatusView,
+    AcceptView, ContainerView, DoctorView, ModeView, ProfileSummary, ProfileView, StatusView,
 };
 
 pub(super) fn ask<T: DeserializeOwned>(global: &Global, request: &Request) -> Result<T, Failure> {
@@ -81,7 +81,7 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
             print(show.output, &view, show::profile::show)
         }
         ProfileCommand::Diff(diff) => super::document::diff(global, &diff),
-        ProfileCommand::Export(export) => self::export(global, export),
+        ProfileCommand::Export(export) => super::export::export(global, &export),
         ProfileCommand::Import(import) => {
             let (document, source) = read_document(&import.file)?;
             let request = Request::ProfileImport {
@@ -103,19 +103,6 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
             let view: AcceptView = ask(global, &accept::request(*accept)?)?;
             print(Output::default(), &view, show::profile::accepted)
         }
-    }
-}
-
-fn export(global: &Global, export: ProfileExport) -> Result<(), Failure> {
-    let view: DocumentView = ask(global, &Request::ProfileExport { image: export.image })?;
-    match export.output {
-        Some(path) => std::fs::write(&path, &view.document).map_err(|source| Failure::File {
-            operation: "write",
-            path,
-            source,
-        }),
-        None if export.json => print(Output { json: true }, &view, |_, _| String::new()),
-        None => write_out(&view.document),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The command line: what `driftlock` does with its arguments.
 //!
 //! [`args`] are the arguments as typed, [`resolve`] brings them together with environment and file, `ask` has the commands
-//! that ask the agent, `document` and `sign` those that need no agent or may do without, `top` is the live view, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
+//! that ask the agent, `document`, `export` and `sign` those that need no agent or may do without, `top` is the live view, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
 //! [`logging`] starts the agent's log.
 //! Input: the program's arguments, and what the program does by itself ([`Host`]). Output: text or JSON on standard
 //! output. Failure: a message on standard error and an exit code of [`failure`].
@@ -10,6 +10,7 @@ mod accept;
 pub mod args;
 mod ask;
 mod document;
+mod export;
 pub mod failure;
 pub mod logging;
 pub mod resolve;

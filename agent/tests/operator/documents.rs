@@ -167,3 +167,64 @@ fn manual_pages_can_be_read() {
     assert_eq!(code, Some(1));
     assert!(error.contains("missing"), "{error}");
 }
+
+/// Exports need no agent: a document's file is enough. An image with several roles wants one named.
+#[test]
+fn exports_are_made_of_a_file() {
+    let directory = tempfile::tempdir().expect("a directory");
+    std::fs::write(directory.path().join("first.yaml"), FIRST).expect("written");
+    std::fs::write(directory.path().join("second.yaml"), SECOND).expect("written");
+    let export = |words: &str| {
+        let arguments: Vec<&str> = ["profile", "export", "--from"]
+            .into_iter()
+            .chain(words.split(' '))
+            .collect();
+        run(directory.path(), &arguments)
+    };
+    let (code, output, error) = export("second.yaml --format apparmor");
+    assert_eq!((code, error.as_str()), (Some(0), ""), "{output}");
+    assert!(
+        output.contains("profile driftlock-222222222222-bin-shop "),
+        "{output}"
+    );
+    assert!(output.contains("\"/opt/e\\x1bvil\" rmix,"), "{output}");
+
+    let (code, output, error) = export("first.yaml --format selinux");
+    assert_eq!((code, output.as_str()), (Some(2), ""), "{error}");
+    assert!(error.contains("--role: /bin/old, /bin/shop"), "{error}");
+    let (code, _, error) = export("first.yaml --format selinux --role /bin/new");
+    assert_eq!(code, Some(2), "{error}");
+    let (code, output, error) = export("first.yaml --format selinux --role /bin/old");
+    assert_eq!(code, Some(0), "{error}");
+    assert!(
+        output.contains("(block driftlock_000000000000_bin_old"),
+        "{output}"
+    );
+
+    let (code, output, error) = export("second.yaml --format security-context --json");
+    assert_eq!(code, Some(0), "{error}");
+    let value: serde_json::Value = serde_json::from_str(&output).expect("json");
+    assert_eq!(
+        (&value["role"], &value["format"]),
+        (&"/bin/shop".into(), &"security-context".into())
+    );
+    assert!(
+        value["notes"].as_array().is_some_and(|notes| notes.len() > 3),
+        "{value}"
+    );
+    let (code, output, error) = export("second.yaml --format security-context -o shop.yaml");
+    assert_eq!((code, output.as_str()), (Some(0), ""), "{error}");
+    let written = std::fs::read_to_string(directory.path().join("shop.yaml")).expect("written");
+    assert_eq!(value["text"], written);
+
+    let (code, output, _) = export("second.yaml");
+    assert_eq!(
+        (code, output.as_str()),
+        (Some(0), SECOND),
+        "the document itself is the default"
+    );
+    std::fs::write(directory.path().join("wrong.yaml"), "kind: Nothing\n").expect("written");
+    let (code, output, error) = export("wrong.yaml --format apparmor");
+    assert_eq!((code, output.as_str()), (Some(1), ""), "{error}");
+    assert!(error.contains("wrong.yaml:1"), "{error}");
+}

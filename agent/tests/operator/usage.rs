@@ -30,6 +30,9 @@ fn wrong_usage_is_exit_code_2() {
         &["profile", "accept", "a", "/b", "--operation", "execute"],
         &["profile", "accept", "a", "CAP_CHOWN", "--upper"],
         &["profile", "export", "a", "--json", "-o", "b"],
+        &["profile", "export", "a", "--from", "b"],
+        &["profile", "export", "a", "--format", "docker"],
+        &["profile", "export"],
         &["run", "--log-level", "loud"],
     ] {
         let output = command(Path::new("/nonexistent"), arguments)

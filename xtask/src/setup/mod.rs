@@ -139,6 +139,8 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
             &needs::MMDEBSTRAP,
             &needs::MINISIGN,
             &needs::CHROMIUM,
+            &needs::APPARMOR,
+            &needs::SECILC,
         ]);
     }
     if any(|purpose| matches!(purpose, Purpose::Test | Purpose::Vm)) {

@@ -119,6 +119,22 @@ pub const CHROMIUM: Need = Need {
     probe: || path::on_path("chromium"),
 };
 
+/// Compiles exported profiles in tests. Nothing is loaded into the kernel.
+pub const APPARMOR: Need = Need {
+    name: "apparmor_parser",
+    why: "compiles exported profiles in tests",
+    packages: &["apparmor"],
+    probe: || path::on_path("apparmor_parser"),
+};
+
+/// Compiles exported policies in tests. Nothing is loaded into the kernel.
+pub const SECILC: Need = Need {
+    name: "secilc",
+    why: "compiles exported policies in tests",
+    packages: &["secilc"],
+    probe: || path::on_path("secilc"),
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",

@@ -49,6 +49,14 @@ says the same. The import takes shop.yaml.minisig along. A node enforces only
 what is signed if its config.yaml has profiles.trusted_keys and
 profiles.enforce_only_signed: true.";
 
+pub(super) const EXPORT_EXAMPLES: &str = "Examples:
+  driftlock profile export shop:1 -o shop.yaml
+  driftlock profile export shop:1 --format apparmor -o shop.apparmor
+  driftlock profile export --from shop.yaml --format security-context
+  driftlock profile export shop:1 --role /usr/sbin/nginx --format selinux
+
+What a format cannot express is said in the text, as comments.";
+
 pub(super) const ACCEPT_EXAMPLES: &str = "Examples:
 An exec probe, so that it is silent:
   driftlock profile accept shop:1 --exec-in /bin/busybox --applet wget
