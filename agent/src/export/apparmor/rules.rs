@@ -59,15 +59,13 @@ impl Rules {
             ..Self::default()
         };
         for behaviour in source.permitted() {
-            match behaviour {
-                Behaviour::Exec(exec) => {
-                    if exec.applet.is_some() {
-                        rules.applets.insert(exec.path.to_string());
-                    }
-                    rules.permit(Glob::of_path(exec.path.as_bytes()).text, READ | MAP | EXECUTE);
+            if let Behaviour::Exec(exec) = behaviour {
+                if exec.applet.is_some() {
+                    rules.applets.insert(exec.path.to_string());
                 }
-                Behaviour::File(file) => rules.permit_file(file),
-                Behaviour::Cap(_) => {}
+                rules.permit(Glob::of_path(exec.path.as_bytes()).text, READ | MAP | EXECUTE);
+            } else if let Behaviour::File(file) = behaviour {
+                rules.permit_file(file);
             }
         }
         for (_, path) in source.profile.drift.keys() {
