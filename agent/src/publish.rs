@@ -3,11 +3,11 @@
 //! Input: profiles of the store. Output: entries of `RULES`, and the generation to put into `CONTAINERS`. A profile grows by
 //! single inserts; it is replaced by publishing the next generation, letting the caller flip its containers, and removing
 //! the old rules after a grace period, so that a hook that still holds the old generation finds it. (A hook that is slower
-//! than that reads the generation again.)
+//! than that reads the generation again.) Which rules there are is the kernel's to know: the map itself is read when some are to go.
 //! Failure: a rule that the kernel has no room for is an error; the behaviour then stays unknown to the kernel, which in
 //! `enforce` means that it is killed. A replacement that fails leaves the old generation in force.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::time::Duration;
 
 use agent_common::domain::Section;
@@ -27,17 +27,20 @@ pub const GRACE: Duration = Duration::from_millis(200);
 pub struct Publisher {
     key: HashKey,
     published: HashMap<u32, Published>,
-    retired: VecDeque<(Duration, Vec<RuleKey>)>,
+    /// Whose rules go, and when.
+    retired: HashMap<(u32, u32), Duration>,
     /// By profile and generation: rules that an earlier agent left in force.
-    inherited: HashMap<(u32, u32), Vec<RuleKey>>,
+    inherited: HashSet<(u32, u32)>,
 }
 
 /// What the kernel holds of one profile.
 #[derive(Default)]
 struct Published {
     generation: u32,
-    /// Without what they permit: the profile has that.
-    rules: BTreeMap<ShortKey, Rule>,
+    /// How many rules.
+    rules: usize,
+    /// The files that were found to be multi-call binaries by looking: that is not in the profile.
+    multi_call: BTreeSet<ShortKey>,
 }
 
 /// A rule's key without profile and generation.
@@ -48,14 +51,6 @@ struct ShortKey {
     layer: u8,
     section: u8,
     operation: u8,
-}
-
-impl Published {
-    /// As they stand in the map.
-    fn keys(&self, profile: u32) -> Vec<RuleKey> {
-        let keys = self.rules.keys();
-        keys.map(|key| key.in_map(profile, self.generation)).collect()
-    }
 }
 
 impl ShortKey {
@@ -107,20 +102,15 @@ impl Publisher {
         Self {
             key,
             published: HashMap::new(),
-            retired: VecDeque::new(),
-            inherited: HashMap::new(),
+            retired: HashMap::new(),
+            inherited: HashSet::new(),
         }
     }
 
-    /// Takes note of the rules that an earlier agent left. They stay in force until [`Publisher::remove_inherited`] finds that no
-    /// container refers to them; what is published from now on has later generations.
-    pub fn inherit(&mut self, keys: Vec<RuleKey>) {
-        for key in keys {
-            self.inherited
-                .entry((key.profile, key.generation))
-                .or_default()
-                .push(key);
-        }
+    /// Takes note of the profiles and generations of which an earlier agent left rules. They stay in force until
+    /// [`Publisher::remove_inherited`] finds that no container refers to them; what is published from now on has later generations.
+    pub fn inherit(&mut self, left: HashSet<(u32, u32)>) {
+        self.inherited.extend(left);
     }
 
     /// Whether rules of an earlier agent are still there.
@@ -131,8 +121,8 @@ impl Publisher {
 
     /// Removes inherited rules, after the grace period, of all profiles and generations that are not `in_use`.
     pub fn remove_inherited(&mut self, in_use: &HashSet<(u32, u32)>, now: Duration) {
-        let gone = self.inherited.extract_if(|of, _| !in_use.contains(of));
-        self.retired.extend(gone.map(|(_, keys)| (now + GRACE, keys)));
+        let gone = self.inherited.extract_if(|of| !in_use.contains(of));
+        self.retired.extend(gone.map(|of| (of, now + GRACE)));
     }
 
     /// The generation that comes after all that there ever were of a profile, as far as the kernel's maps know.
@@ -140,7 +130,8 @@ impl Publisher {
         let published = self.published.get(&profile).map(|published| published.generation);
         let inherited = self
             .inherited
-            .keys()
+            .iter()
+            .chain(self.retired.keys())
             .filter(|(of, _)| *of == profile)
             .map(|(_, generation)| *generation);
         let last = published.into_iter().chain(inherited).max().unwrap_or(0);
@@ -160,14 +151,14 @@ impl Publisher {
     pub fn replace(&mut self, maps: &mut Maps, profile: &Profile) -> Result<u32, MapsError> {
         let mut rules = BTreeMap::new();
         for (section, behaviour) in profile.rules() {
-            self.add_rules(&mut rules, section, behaviour);
+            self.add_rules(&mut rules, section, &behaviour);
         }
-        // Which files are multi-call binaries was found out by looking; that is not in the profile.
         let before = self.published.get(&profile.id);
-        for (key, rule) in before.into_iter().flat_map(|published| &published.rules) {
-            if matches!(rule, Rule::Applet) {
-                rules.entry(*key).or_insert(*rule);
-            }
+        let multi_call = before
+            .map(|published| published.multi_call.clone())
+            .unwrap_or_default();
+        for key in &multi_call {
+            rules.entry(*key).or_insert(Rule::Applet);
         }
         let generation = self.next_generation(profile.id);
         for (index, (key, rule)) in rules.iter().enumerate() {
@@ -178,9 +169,13 @@ impl Publisher {
                 return Err(error);
             }
         }
-        let old = self.published.insert(profile.id, Published { generation, rules });
-        if let Some(old) = old {
-            self.retired.push_back((Duration::MAX, old.keys(profile.id)));
+        let published = Published {
+            generation,
+            rules: rules.len(),
+            multi_call,
+        };
+        if let Some(old) = self.published.insert(profile.id, published) {
+            self.retired.insert((profile.id, old.generation), Duration::MAX);
         }
         Ok(generation)
     }
@@ -188,25 +183,28 @@ impl Publisher {
     /// The rules of a profile that no container has any more go with [`Publisher::retire`].
     pub fn forget(&mut self, profile: u32) {
         if let Some(old) = self.published.remove(&profile) {
-            self.retired.push_back((Duration::MAX, old.keys(profile)));
+            self.retired.insert((profile, old.generation), Duration::MAX);
         }
     }
 
     /// All containers have been flipped: the rules of earlier generations go after the grace period.
     pub fn retire(&mut self, now: Duration) {
-        for (due, _) in self.retired.iter_mut().filter(|(due, _)| *due == Duration::MAX) {
+        for due in self.retired.values_mut().filter(|due| **due == Duration::MAX) {
             *due = now + GRACE;
         }
     }
 
-    /// Removes the rules whose grace period is over.
+    /// Removes the rules whose grace period is over. Those that cannot be removed now stay.
     pub fn remove_retired(&mut self, maps: &mut Maps, now: Duration) -> Result<(), MapsError> {
-        while self.retired.front().is_some_and(|(due, _)| *due <= now) {
-            for key in self.retired.pop_front().map(|(_, keys)| keys).unwrap_or_default() {
-                maps.remove_rule(&key)?;
-            }
+        let due: HashSet<(u32, u32)> = self
+            .retired
+            .extract_if(|_, due| *due <= now)
+            .map(|(of, _)| of)
+            .collect();
+        if due.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        maps.remove_rules(&due)
     }
 
     /// Adds one behaviour to the current generation of a published profile.
@@ -230,7 +228,10 @@ impl Publisher {
         layer: Layer,
         path: &ByteText,
     ) -> Result<(), MapsError> {
-        let rules = self.applet_rules(layer, path).into_iter().collect();
+        let rules = BTreeMap::from(self.applet_rules(layer, path));
+        if let Some(published) = self.published.get_mut(&profile) {
+            published.multi_call.extend(rules.keys());
+        }
         self.insert(maps, profile, rules)
     }
 
@@ -242,9 +243,9 @@ impl Publisher {
         profile: &Profile,
         seen: &HashMap<RuleKey, u64>,
     ) -> Vec<(Section, Behaviour, u64)> {
-        let windows = |section, behaviour: &Behaviour| {
+        let windows = |section, behaviour: Behaviour| {
             let windows = seen.get(&behaviour.rule_key(self.key, profile.id, section))?;
-            Some((section, behaviour.clone(), *windows))
+            Some((section, behaviour, *windows))
         };
         profile
             .rules()
@@ -256,7 +257,7 @@ impl Publisher {
     #[must_use]
     pub fn state(&self, profile: u32) -> Option<(u32, usize)> {
         let published = self.published.get(&profile)?;
-        Some((published.generation, published.rules.len()))
+        Some((published.generation, published.rules))
     }
 
     fn insert(
@@ -269,9 +270,8 @@ impl Publisher {
             return Ok(());
         };
         for (key, rule) in rules {
-            if let std::collections::btree_map::Entry::Vacant(entry) = published.rules.entry(key) {
-                maps.insert_rule(&key.in_map(profile, published.generation), rule.value())?;
-                entry.insert(rule);
+            if maps.add_rule(&key.in_map(profile, published.generation), rule.value())? {
+                published.rules += 1;
             }
         }
         Ok(())

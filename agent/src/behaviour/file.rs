@@ -45,6 +45,17 @@ impl FilePattern {
     }
 }
 
+impl FilePattern {
+    /// Whether it is about the file at `path`.
+    #[must_use]
+    pub fn holds_for(&self, path: &[u8]) -> bool {
+        match self {
+            Self::Exact(own) => own.as_bytes() == path,
+            Self::Pattern(pattern) => pattern.pattern().holds_for(path),
+        }
+    }
+}
+
 /// Whether it is `/proc/NUMBER`, or below that.
 fn is_of_process(path: &[u8]) -> bool {
     let number = path

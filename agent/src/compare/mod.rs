@@ -69,7 +69,7 @@ fn with_profile(
         && event.action == Action::None
         && event.action_error.is_none()
     {
-        return Comparison::Conforms(permitting.clone());
+        return Comparison::Conforms(permitting);
     }
     Comparison::Departs(Deviation {
         kind: match event.section {

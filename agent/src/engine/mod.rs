@@ -220,14 +220,14 @@ impl Engine {
 
     /// What an earlier agent left in the maps, other than the containers.
     fn take_over(&mut self) -> Result<(), MapsError> {
-        let rules = self.maps.rules()?;
+        let left = self.maps.published()?;
         let repeats = self.maps.clear_seen()?;
         tracing::info!(
-            rules = rules.len(),
+            generations = left.len(),
             repeats,
             "taking over from an earlier agent; repeats are of alerts that it has sent"
         );
-        self.publisher.inherit(rules);
+        self.publisher.inherit(left);
         Ok(())
     }
 

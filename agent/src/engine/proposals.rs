@@ -5,7 +5,7 @@
 use agent_common::domain::Domain;
 use agent_common::file::{FileOperation, Layer};
 
-use crate::behaviour::{BehaviourParts, FileBehaviour, FilePattern};
+use crate::behaviour::BehaviourParts;
 use crate::control::view::RuleProposalView;
 use crate::profile::generalise::{Proposal, Sighting, allows, generalise};
 use crate::profile::model::Profile;
@@ -23,15 +23,16 @@ pub(super) fn rule_proposals(profile: &Profile) -> Vec<RuleProposalView> {
 }
 
 fn of_use(profile: &Profile, layer: Layer, operation: FileOperation) -> Vec<RuleProposalView> {
-    let exact = |path: &ByteText| FileBehaviour {
-        layer,
-        pattern: FilePattern::Exact(path.clone()),
-        operation,
+    let rules: Vec<_> = profile.main.patterns(layer).collect();
+    let has_rule = |path: &[u8]| {
+        rules
+            .iter()
+            .any(|(rule, _)| rule.operation == operation && rule.pattern.holds_for(path))
     };
     let sightings: Vec<Sighting> = profile
         .exact_files(layer, operation)
         // What a rule holds for already needs no other.
-        .filter(|(path, _)| !profile.has_pattern_for(&exact(path)))
+        .filter(|(path, _)| !has_rule(path.as_bytes()))
         .map(|(path, evidence)| Sighting {
             path: path.as_bytes().to_vec(),
             windows: evidence.windows,
@@ -40,10 +41,12 @@ fn of_use(profile: &Profile, layer: Layer, operation: FileOperation) -> Vec<Rule
         .collect();
     let windows = profile.counts.of(Domain::File).windows;
     let view = |proposal: Proposal| {
-        let others = profile
+        let others: Vec<ByteText> = profile
             .exact_files(layer, operation)
-            .map(|(path, _)| path.as_bytes())
-            .filter(|path| !proposal.replaces.iter().any(|replaced| replaced == path));
+            .map(|(path, _)| path)
+            .collect();
+        let others = others.iter().map(ByteText::as_bytes);
+        let others = others.filter(|path| !proposal.replaces.iter().any(|replaced| replaced == path));
         RuleProposalView {
             parts: BehaviourParts {
                 layer: Some(layer),
@@ -63,7 +66,7 @@ fn of_use(profile: &Profile, layer: Layer, operation: FileOperation) -> Vec<Rule
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::behaviour::Behaviour;
+    use crate::behaviour::{Behaviour, FileBehaviour, FilePattern};
     use crate::profile::model::{Evidence, ProfileKey, Role};
 
     #[test]

@@ -354,11 +354,11 @@ impl Engine {
                 .store
                 .profile(key)
                 .into_iter()
-                .flat_map(|profile| &profile.exec_in)
+                .flat_map(|profile| profile.exec_in.iter())
                 .filter(|(behaviour, entry)| {
                     !entry.accepted && domain.is_none_or(|domain| behaviour.domain() == domain)
                 })
-                .map(|(behaviour, _)| behaviour.clone())
+                .map(|(behaviour, _)| behaviour)
                 .collect();
             self.store
                 .accept_exec_in(key, &proposals)

@@ -320,6 +320,10 @@ impl Engine {
             .map(|(_, domain, mode)| (domain, mode))
             .max_by_key(|(domain, _)| domain.is_some())
             .map(|(_, mode)| mode);
+        let domains: Vec<_> = LEARNED_DOMAINS
+            .iter()
+            .map(|domain| domain_profile(profile, *domain, &self.config.learned))
+            .collect();
         ProfileSummary {
             digest: profile.key.digest.clone(),
             references: image
@@ -336,16 +340,13 @@ impl Engine {
             approved: profile.approved,
             scripts: profile.scripts,
             mode,
-            rules: profile.rules().count() as u64,
-            proposals: profile.exec_in.values().filter(|entry| !entry.accepted).count() as u64,
+            rules: domains.iter().map(|domain| domain.rules).sum(),
+            proposals: domains.iter().map(|domain| domain.proposals).sum(),
             instances: profile.counts.exec.instances,
             windows: profile.counts.exec.windows,
             windows_lost: profile.counts.exec.lost_windows,
             coverage: profile.coverage(Domain::Exec),
-            domains: LEARNED_DOMAINS
-                .iter()
-                .map(|domain| domain_profile(profile, *domain, &self.config.learned))
-                .collect(),
+            domains,
             signature: self.signature_view(profile),
             changed: None,
         }
@@ -359,7 +360,7 @@ impl Engine {
         let main = profile.main.iter().map(|(behaviour, evidence)| {
             supported(
                 Section::Main,
-                behaviour,
+                &behaviour,
                 BehaviourState::Learned,
                 evidence.windows,
             )
@@ -370,7 +371,7 @@ impl Engine {
             } else {
                 BehaviourState::Proposed
             };
-            supported(Section::ExecIn, behaviour, state, entry.evidence.windows)
+            supported(Section::ExecIn, &behaviour, state, entry.evidence.windows)
         });
         let drift = profile
             .drift
@@ -483,18 +484,14 @@ fn support(profile: &Profile, section: Section, behaviour: &Behaviour) -> Option
 
 /// What `profile` holds of `domain`, and how far that is from `targets`.
 fn domain_profile(profile: &Profile, domain: Domain, targets: &Targets) -> DomainProfileView {
-    let rules = profile
-        .rules()
-        .filter(|(_, behaviour)| behaviour.domain() == domain);
-    let proposals = profile
-        .exec_in
-        .iter()
-        .filter(|(behaviour, entry)| behaviour.domain() == domain && !entry.accepted);
+    let main = profile.main.values_of(domain).count();
+    let entries = profile.exec_in.values_of(domain);
+    let (accepted, proposed): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.accepted);
     let counts = profile.counts.of(domain);
     DomainProfileView {
         domain,
-        rules: rules.count() as u64,
-        proposals: proposals.count() as u64,
+        rules: (main + accepted.len()) as u64,
+        proposals: proposed.len() as u64,
         instances: counts.instances,
         windows: counts.windows,
         windows_lost: counts.lost_windows,

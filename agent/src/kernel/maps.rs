@@ -29,6 +29,9 @@ pub const NAMES: &[&str] = &[
     "EVENTS",
 ];
 
+/// Flag of an insert that is to replace nothing (`include/uapi/linux/bpf.h`).
+const BPF_NOEXIST: u64 = 1;
+
 /// Handles to all maps but the ring buffer, which belongs to its reader.
 pub struct Maps {
     containers: HashMap<MapData, u64, Container>,
@@ -160,12 +163,11 @@ impl Maps {
             .map_err(failed("read", "CONTAINERS"))
     }
 
-    /// The keys of all rules.
-    pub fn rules(&self) -> Result<Vec<RuleKey>> {
-        self.rules
-            .keys()
-            .collect::<std::result::Result<_, _>>()
-            .map_err(failed("read", "RULES"))
+    /// The profiles and generations of all rules.
+    pub fn published(&self) -> Result<HashSet<(u32, u32)>> {
+        let of = |key: std::result::Result<RuleKey, _>| key.map(|key| (key.profile, key.generation));
+        let all: std::result::Result<_, _> = self.rules.keys().map(of).collect();
+        all.map_err(failed("read", "RULES"))
     }
 
     /// Forgets what an earlier agent had in hand: nobody waits for its repeats any more. Returns how many there were.
@@ -231,6 +233,33 @@ impl Maps {
         self.rules
             .insert(key, value, 0)
             .map_err(failed("write to", "RULES"))
+    }
+
+    /// Adds a rule unless there is one with this key. False if there was.
+    pub fn add_rule(&mut self, key: &RuleKey, value: u32) -> Result<bool> {
+        match self.rules.insert(key, value, BPF_NOEXIST) {
+            Ok(()) => Ok(true),
+            Err(MapError::SyscallError(error))
+                if error.io_error.raw_os_error() == Some(rustix::io::Errno::EXIST.raw_os_error()) =>
+            {
+                Ok(false)
+            }
+            Err(source) => Err(failed("write to", "RULES")(source)),
+        }
+    }
+
+    /// Removes all rules of these profiles and generations.
+    pub fn remove_rules(&mut self, of: &HashSet<(u32, u32)>) -> Result<()> {
+        let is_of = |key: &RuleKey| of.contains(&(key.profile, key.generation));
+        let keys = self.rules.keys();
+        let keys: Vec<RuleKey> = keys
+            .filter(|key| !matches!(key, Ok(key) if !is_of(key)))
+            .collect::<std::result::Result<_, _>>()
+            .map_err(failed("read", "RULES"))?;
+        for key in &keys {
+            self.remove_rule(key)?;
+        }
+        Ok(())
     }
 
     /// Removes a rule. False if there was none.

@@ -10,6 +10,7 @@
 //! they predict recorded behaviour is measured in `agent/tests/coverage`, with the figures in docs/coverage.md.
 
 use agent_common::domain::Domain;
+use agent_common::file::Layer;
 
 use crate::behaviour::{Behaviour, FileBehaviour};
 use crate::profile::model::Profile;
@@ -146,10 +147,11 @@ impl Profile {
     /// which a rule for several paths holds, none counts as seen seldom.
     #[must_use]
     pub fn sightings(&self, domain: Domain) -> Sightings {
-        let rules: Vec<&FileBehaviour> = self.main.keys().filter_map(rule_for_several).collect();
+        let rules = Layer::ALL.iter().flat_map(|layer| self.main.patterns(*layer));
+        let rules: Vec<FileBehaviour> = rules.map(|(rule, _)| rule).collect();
         let mut sightings = Sightings::new(self.counts.of(domain).windows, []);
         for (behaviour, evidence) in self.main.iter().filter(|(held, _)| held.domain() == domain) {
-            let is_covered = match behaviour {
+            let is_covered = match &behaviour {
                 Behaviour::File(file) => rules.iter().any(|rule| rule.covers(file)),
                 _ => false,
             };
@@ -169,14 +171,6 @@ impl Profile {
     }
 }
 
-/// The behaviour, if it is a rule for more than one path.
-fn rule_for_several(behaviour: &Behaviour) -> Option<&FileBehaviour> {
-    match behaviour {
-        Behaviour::File(file) if behaviour.is_pattern() => Some(file),
-        _ => None,
-    }
-}
-
 #[expect(
     clippy::cast_precision_loss,
     reason = "counts beyond 2^53 are rounded, which an estimate does not feel"
@@ -187,7 +181,7 @@ const fn real(count: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use agent_common::file::{FileOperation, Layer};
+    use agent_common::file::FileOperation;
     use proptest::prelude::*;
 
     use super::*;

@@ -193,8 +193,8 @@ impl From<&Profile> for RoleProfile {
             approved: profile.approved,
             scripts: profile.scripts,
             counts: profile.counts,
-            main: profile.main.clone(),
-            exec_in: profile.exec_in.clone(),
+            main: profile.main.iter().collect(),
+            exec_in: profile.exec_in.iter().collect(),
             drift: profile.drift.clone(),
         }
     }

@@ -6,6 +6,7 @@
 //! Failure: every mutation is on disk before it can be seen; one that fails changes nothing.
 
 pub mod annotation;
+pub mod behaviours;
 pub mod completeness;
 pub mod coverage;
 pub mod diff;
@@ -13,6 +14,7 @@ pub mod document;
 pub mod generalise;
 pub mod mode;
 pub mod model;
+mod packed;
 pub mod pattern;
 pub mod reference;
 mod rows;
@@ -20,6 +22,7 @@ pub mod selector;
 pub mod signed;
 pub mod store;
 
+pub use behaviours::Behaviours;
 pub use document::{DocumentError, ProfileDocument, RoleProfile};
 pub use mode::{ExecInto, ModeSource, PolicyTable, Scope};
 pub use model::{

@@ -6,12 +6,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Section};
 use agent_common::file::{FileOperation, Layer};
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::{Behaviour, CapBehaviour, Capability, FileBehaviour, FilePattern};
+use super::behaviours::Behaviours;
+use crate::behaviour::{Behaviour, FileBehaviour, FilePattern};
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -140,9 +140,9 @@ pub struct Profile {
     /// What it was learned from.
     pub counts: ObservationCounts,
     /// What the container's own processes did.
-    pub main: BTreeMap<Behaviour, Evidence>,
+    pub main: Behaviours<Evidence>,
     /// What entered from outside did: proposals and what was accepted.
-    pub exec_in: BTreeMap<Behaviour, ExecInEntry>,
+    pub exec_in: Behaviours<ExecInEntry>,
     /// What did not come with the image and was accepted, by layer and path.
     pub drift: BTreeMap<(Layer, ByteText), AcceptedDrift>,
 }
@@ -255,8 +255,8 @@ impl Profile {
             approved: false,
             scripts: false,
             counts: ObservationCounts::default(),
-            main: BTreeMap::new(),
-            exec_in: BTreeMap::new(),
+            main: Behaviours::default(),
+            exec_in: Behaviours::default(),
             drift: BTreeMap::new(),
         }
     }
@@ -275,31 +275,32 @@ impl Profile {
 
     /// The behaviour in `section` that permits `behaviour`: itself, or a rule for several paths that holds for its own.
     #[must_use]
-    pub fn permitting(&self, section: Section, behaviour: &Behaviour) -> Option<&Behaviour> {
-        let is_accepted = |(behaviour, entry): (_, &ExecInEntry)| entry.accepted.then_some(behaviour);
-        let itself = match section {
-            Section::Main => self.main.get_key_value(behaviour).map(|(held, _)| held),
-            Section::ExecIn => self.exec_in.get_key_value(behaviour).and_then(is_accepted),
+    pub fn permitting(&self, section: Section, behaviour: &Behaviour) -> Option<Behaviour> {
+        let is_itself = match section {
+            Section::Main => self.main.contains_key(behaviour),
+            Section::ExecIn => self.exec_in.get(behaviour).is_some_and(|entry| entry.accepted),
         };
+        if is_itself {
+            return Some(behaviour.clone());
+        }
         let Behaviour::File(file) = behaviour else {
-            return itself;
+            return None;
         };
-        let covers = |held: &&Behaviour| matches!(held, Behaviour::File(held) if held.covers(file));
-        itself.or_else(|| match section {
-            Section::Main => patterns(&self.main, file.layer)
-                .map(|(held, _)| held)
-                .find(covers),
-            Section::ExecIn => patterns(&self.exec_in, file.layer)
-                .filter_map(is_accepted)
-                .find(covers),
-        })
-    }
-
-    /// Whether the main section has a rule for several paths that holds for `file`.
-    #[must_use]
-    pub fn has_pattern_for(&self, file: &FileBehaviour) -> bool {
-        patterns(&self.main, file.layer)
-            .any(|(held, _)| matches!(held, Behaviour::File(held) if held.covers(file)))
+        let covers = |rule: &FileBehaviour| rule.covers(file);
+        let rule = match section {
+            Section::Main => {
+                let mut patterns = self.main.patterns(file.layer);
+                patterns.find(|(rule, _)| covers(rule)).map(|(rule, _)| rule)
+            }
+            Section::ExecIn => {
+                let mut patterns = self
+                    .exec_in
+                    .patterns(file.layer)
+                    .filter(|(_, entry)| entry.accepted);
+                patterns.find(|(rule, _)| covers(rule)).map(|(rule, _)| rule)
+            }
+        };
+        rule.map(Behaviour::File)
     }
 
     /// Of a rule for several paths: how many behaviours of `section` it holds for, and in how many windows those were seen
@@ -307,14 +308,15 @@ impl Profile {
     #[must_use]
     pub fn support(&self, section: Section, rule: &FileBehaviour) -> (u64, u64) {
         let supports = |behaviour: &Behaviour| matches!(behaviour, Behaviour::File(file) if file != rule && rule.covers(file));
-        let main = self.main.iter().filter(|_| section == Section::Main);
-        let main = main.map(|(behaviour, evidence)| (behaviour, evidence.windows));
-        let exec_in = self.exec_in.iter().filter(|_| section == Section::ExecIn);
-        let exec_in = exec_in.map(|(behaviour, entry)| (behaviour, entry.evidence.windows));
-        main.chain(exec_in)
-            .filter(|(behaviour, _)| supports(behaviour))
-            .fold((0, 0), |(values, sum), (_, windows)| {
-                (values + 1, windows.saturating_add(sum))
+        let main = self.main.iter();
+        let exec_in = self.exec_in.iter();
+        let held: Box<dyn Iterator<Item = (Behaviour, Evidence)>> = match section {
+            Section::Main => Box::new(main),
+            Section::ExecIn => Box::new(exec_in.map(|(behaviour, entry)| (behaviour, entry.evidence))),
+        };
+        held.filter(|(behaviour, _)| supports(behaviour))
+            .fold((0, 0), |(values, sum), (_, evidence)| {
+                (values + 1, evidence.windows.saturating_add(sum))
             })
     }
 
@@ -327,7 +329,7 @@ impl Profile {
     }
 
     /// Everything it permits by path alone: the rules for the kernel, in a fixed order.
-    pub fn rules(&self) -> impl Iterator<Item = (Section, &Behaviour)> {
+    pub fn rules(&self) -> impl Iterator<Item = (Section, Behaviour)> {
         let main = self.main.keys().map(|behaviour| (Section::Main, behaviour));
         let exec_in = self
             .exec_in
@@ -342,7 +344,7 @@ impl Profile {
         &self,
         layer: Layer,
         operation: FileOperation,
-    ) -> impl Iterator<Item = (&ByteText, Evidence)> {
+    ) -> impl Iterator<Item = (ByteText, Evidence)> {
         self.main
             .iter()
             .filter_map(move |(behaviour, evidence)| match behaviour {
@@ -350,7 +352,7 @@ impl Profile {
                     pattern: FilePattern::Exact(path),
                     layer: its_layer,
                     operation: its_operation,
-                }) if (*its_layer, *its_operation) == (layer, operation) => Some((path, *evidence)),
+                }) if (its_layer, its_operation) == (layer, operation) => Some((path, evidence)),
                 _ => None,
             })
     }
@@ -359,13 +361,16 @@ impl Profile {
     /// behaviour that it does not hold may be as old as the image.
     #[must_use]
     pub fn tells_of(&self, domain: Domain) -> bool {
-        self.counts.of(domain).instances > 0 || self.main.keys().any(|behaviour| behaviour.domain() == domain)
+        self.counts.of(domain).instances > 0 || self.main.values_of(domain).next().is_some()
     }
 
     /// Whether any of its rules is for more than one path.
     #[must_use]
     pub fn has_patterns(&self) -> bool {
-        self.rules().any(|(_, behaviour)| behaviour.is_pattern())
+        Layer::ALL.iter().any(|layer| {
+            let accepted = |(_, entry): (_, ExecInEntry)| entry.accepted;
+            self.main.patterns(*layer).next().is_some() || self.exec_in.patterns(*layer).any(accepted)
+        })
     }
 
     /// Whether `section` has `behaviour`, be it as a proposal.
@@ -380,17 +385,16 @@ impl Profile {
     /// Number of behaviours of `domain` in `section`, proposals included.
     #[must_use]
     pub fn len(&self, section: Section, domain: Domain) -> usize {
-        let is_of = |behaviour: &&Behaviour| behaviour.domain() == domain;
         match section {
-            Section::Main => self.main.keys().filter(is_of).count(),
-            Section::ExecIn => self.exec_in.keys().filter(is_of).count(),
+            Section::Main => self.main.values_of(domain).count(),
+            Section::ExecIn => self.exec_in.values_of(domain).count(),
         }
     }
 
-    /// Lets it take no more memory than it needs: what grew one by one is half empty.
+    /// Lets it take no more memory than it needs: what grew one by one leaves room.
     pub fn compact(&mut self) {
-        self.main = std::mem::take(&mut self.main).into_iter().collect();
-        self.exec_in = std::mem::take(&mut self.exec_in).into_iter().collect();
+        self.main.compact();
+        self.exec_in.compact();
     }
 
     /// Whether it holds nothing at all.
@@ -399,27 +403,6 @@ impl Profile {
         self.main.is_empty() && self.exec_in.is_empty() && self.drift.is_empty()
     }
 }
-
-/// The rules for several paths of files of `layer`: of each layer they stand behind its paths.
-fn patterns<T>(section: &BTreeMap<Behaviour, T>, layer: Layer) -> impl Iterator<Item = (&Behaviour, &T)> {
-    let next = Layer::ALL.iter().copied().find(|next| *next > layer);
-    let behind = next.map_or(FIRST_CAP, |layer| {
-        Behaviour::File(FileBehaviour {
-            layer,
-            pattern: FilePattern::Exact(ByteText::default()),
-            operation: FileOperation::Read,
-        })
-    });
-    let is_pattern = |(behaviour, _): &(&Behaviour, &T)| matches!(behaviour, Behaviour::File(file) if matches!(file.pattern, FilePattern::Pattern(_)));
-    section.range(..behind).rev().take_while(is_pattern)
-}
-
-/// What stands behind all uses of files.
-const FIRST_CAP: Behaviour = Behaviour::Cap(CapBehaviour {
-    capability: Capability::FIRST,
-    namespace: UserNamespace::Initial,
-    outcome: CapOutcome::Granted,
-});
 
 #[cfg(test)]
 mod tests;

@@ -192,12 +192,12 @@ impl State {
             }
             Change::Main(id, behaviour, evidence) => {
                 if let Some(profile) = self.profile_mut(id) {
-                    put(&mut profile.main, behaviour, evidence);
+                    profile.main.put(&behaviour, evidence);
                 }
             }
             Change::ExecIn(id, behaviour, entry) => {
                 if let Some(profile) = self.profile_mut(id) {
-                    put(&mut profile.exec_in, behaviour, entry);
+                    profile.exec_in.put(&behaviour, entry);
                 }
             }
             Change::Drift(id, file, accepted) => {

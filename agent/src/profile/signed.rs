@@ -9,7 +9,6 @@
 use std::collections::BTreeMap;
 
 use agent_common::domain::{DOMAIN_SLOTS, Domain};
-use agent_common::file::Layer;
 use sha2::{Digest as _, Sha256};
 
 use crate::behaviour::Behaviour;
@@ -17,7 +16,6 @@ use crate::image::ImageDigest;
 use crate::profile::document::{ProfileDocument, RoleProfile};
 use crate::profile::model::{AcceptedDrift, Evidence, ExecInEntry, ImageRecord, Profile, Role};
 use crate::signature::{Prehash, PublicKey, Signature, SignatureError};
-use crate::text::ByteText;
 
 /// Per domain, whether something holds in it.
 pub type ByDomain = [bool; DOMAIN_SLOTS];
@@ -35,21 +33,12 @@ pub struct SignedDocument {
 /// is no such document; then it is like no other.
 type Permissions = Option<[u8; 32]>;
 
-/// The parts of a profile that permit something.
-#[derive(Clone, Copy)]
-struct Parts<'a> {
-    scripts: bool,
-    main: &'a BTreeMap<Behaviour, Evidence>,
-    exec_in: &'a BTreeMap<Behaviour, ExecInEntry>,
-    drift: &'a BTreeMap<(Layer, ByteText), AcceptedDrift>,
-}
-
 impl SignedDocument {
     /// `bytes` are those of the file that `document` was read from. Nothing is verified.
     #[must_use]
     pub fn new(document: &ProfileDocument, bytes: &[u8], signature: Signature) -> Self {
         let of_role = |(role, profile): (&Role, &RoleProfile)| {
-            let of_domain = |domain| permissions(&document.digest, role, profile.into(), domain);
+            let of_domain = |domain| permissions(&document.digest, role, profile, domain);
             (role.clone(), by_domain(of_domain))
         };
         Self {
@@ -76,33 +65,12 @@ impl SignedDocument {
         let Some(signed) = self.permissions.get(&profile.key.role) else {
             return [false; DOMAIN_SLOTS];
         };
+        let held = RoleProfile::from(profile);
         by_domain(|domain| {
             let signed = signed[domain as usize];
-            let now = || permissions(&profile.key.digest, &profile.key.role, profile.into(), domain);
+            let now = || permissions(&profile.key.digest, &profile.key.role, &held, domain);
             signed.is_some() && signed == now()
         })
-    }
-}
-
-impl<'a> From<&'a RoleProfile> for Parts<'a> {
-    fn from(profile: &'a RoleProfile) -> Self {
-        Self {
-            scripts: profile.scripts,
-            main: &profile.main,
-            exec_in: &profile.exec_in,
-            drift: &profile.drift,
-        }
-    }
-}
-
-impl<'a> From<&'a Profile> for Parts<'a> {
-    fn from(profile: &'a Profile) -> Self {
-        Self {
-            scripts: profile.scripts,
-            main: &profile.main,
-            exec_in: &profile.exec_in,
-            drift: &profile.drift,
-        }
     }
 }
 
@@ -116,13 +84,13 @@ fn by_domain<T: Copy + Default>(of: impl Fn(Domain) -> T) -> [T; DOMAIN_SLOTS] {
 
 /// What is permitted in `domain`, without evidence, proposals, approval, notes and attributes of the image. What was accepted by its
 /// content is executed or mapped: it belongs to those domains.
-fn permissions(digest: &ImageDigest, role: &Role, parts: Parts<'_>, domain: Domain) -> Permissions {
+fn permissions(digest: &ImageDigest, role: &Role, profile: &RoleProfile, domain: Domain) -> Permissions {
     let is_of = |behaviour: &&Behaviour| behaviour.domain() == domain;
     let has_drift = matches!(domain, Domain::Exec | Domain::Library);
-    let main = parts.main.keys().filter(is_of);
-    let exec_in = parts.exec_in.iter().filter(|(_, entry)| entry.accepted);
+    let main = profile.main.keys().filter(is_of);
+    let exec_in = profile.exec_in.iter().filter(|(_, entry)| entry.accepted);
     let exec_in = exec_in.map(|(behaviour, _)| behaviour).filter(is_of);
-    let drift = parts.drift.iter().filter(|_| has_drift);
+    let drift = profile.drift.iter().filter(|_| has_drift);
     let accepted = ExecInEntry {
         evidence: Evidence::default(),
         accepted: true,
@@ -132,7 +100,7 @@ fn permissions(digest: &ImageDigest, role: &Role, parts: Parts<'_>, domain: Doma
         note: String::new(),
     };
     let permitted = RoleProfile {
-        scripts: parts.scripts && domain == Domain::Exec,
+        scripts: profile.scripts && domain == Domain::Exec,
         main: main
             .map(|behaviour| (behaviour.clone(), Evidence::default()))
             .collect(),
@@ -156,6 +124,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::profile::Behaviours;
     use crate::profile::document::tests::document;
     use crate::profile::model::ProfileKey;
     use crate::signature::tests::secret;
@@ -174,8 +143,8 @@ mod tests {
             };
             Profile {
                 scripts: profile.scripts,
-                main: profile.main.clone(),
-                exec_in: profile.exec_in.clone(),
+                main: profile.main.clone().into_iter().collect(),
+                exec_in: profile.exec_in.clone().into_iter().collect(),
                 drift: profile.drift.clone(),
                 ..Profile::new(1, key)
             }
@@ -201,12 +170,17 @@ mod tests {
                 prop_assert!(unchanged(&signed, &profile).iter().all(|same| *same));
                 profile.approved = !profile.approved;
                 profile.counts.exec.windows = windows;
-                profile.main.values_mut().for_each(|evidence| evidence.windows = windows);
-                profile.exec_in.values_mut().for_each(|entry| entry.evidence.windows = windows);
+                let evidence = Evidence::of_windows(windows);
+                profile.main = profile.main.keys().map(|behaviour| (behaviour, evidence)).collect();
                 profile.drift.values_mut().for_each(|accepted| accepted.note.push('!'));
-                profile.exec_in.retain(|_, entry| entry.accepted);
+                let accepted = profile.exec_in.iter().filter(|(_, entry)| entry.accepted);
+                let mut exec_in: Behaviours<_> =
+                    accepted.map(|(behaviour, entry)| (behaviour, ExecInEntry { evidence, ..entry })).collect();
                 let proposal = crate::profile::store::tests::behaviour("/a proposal");
-                profile.exec_in.entry(proposal).or_default();
+                if !exec_in.contains_key(&proposal) {
+                    exec_in.insert(proposal, ExecInEntry::default());
+                }
+                profile.exec_in = exec_in;
                 prop_assert!(unchanged(&signed, &profile).iter().all(|same| *same));
             }
         }
@@ -216,14 +190,15 @@ mod tests {
         fn every_permission_counts(document in document(), which: prop::sample::Index) {
             let signed = signed(&document);
             for profile in profiles(&document) {
-                let rules: Vec<(Section, Behaviour)> =
-                    profile.rules().map(|(section, behaviour)| (section, behaviour.clone())).collect();
+                let rules: Vec<(Section, Behaviour)> = profile.rules().collect();
                 let mut less = profile.clone();
                 let mut changed = None;
                 if !rules.is_empty() {
                     let (section, behaviour) = which.get(&rules);
-                    less.main.retain(|held, _| *section != Section::Main || held != behaviour);
-                    less.exec_in.retain(|held, _| *section != Section::ExecIn || held != behaviour);
+                    match section {
+                        Section::Main => less.main.put(behaviour, None),
+                        Section::ExecIn => less.exec_in.put(behaviour, None),
+                    }
                     changed = Some(behaviour.domain());
                 }
                 let expected: Vec<bool> = Domain::ALL.iter().map(|domain| Some(*domain) != changed).collect();

@@ -1,6 +1,15 @@
 //! Tests of profiles in memory.
 
+use agent_common::cap::{CapOutcome, UserNamespace};
+
 use super::*;
+use crate::behaviour::{CapBehaviour, Capability};
+
+const SOME_CAP: Behaviour = Behaviour::Cap(CapBehaviour {
+    capability: Capability::FIRST,
+    namespace: UserNamespace::Initial,
+    outcome: CapOutcome::Granted,
+});
 
 fn profile() -> Profile {
     let digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
@@ -37,11 +46,11 @@ fn a_rule_for_several_paths_permits_those_of_its_layer_and_operation() {
         exact(Image, "/etc/passwd", Read),
         exact(Upper, "/zzz", Create),
         exact(Volume, "/a", Read),
-        FIRST_CAP,
+        SOME_CAP,
     ] {
         profile.main.insert(held, Evidence::of_windows(2));
     }
-    let permitting = |behaviour: Behaviour| profile.permitting(Section::Main, &behaviour).cloned();
+    let permitting = |behaviour: Behaviour| profile.permitting(Section::Main, &behaviour);
     let one = exact(Upper, "/tmp/ccZ1q2Xy.s", Create);
     assert_eq!(permitting(one.clone()), Some(temporary.clone().into()));
     assert_eq!(profile.holds(Section::Main, &one), Holding::Yes);
@@ -79,7 +88,7 @@ fn a_rule_for_several_paths_permits_those_of_its_layer_and_operation() {
 #[test]
 fn the_domains_are_counted_apart() {
     let mut profile = profile();
-    profile.main.insert(FIRST_CAP, Evidence::of_windows(10));
+    profile.main.insert(SOME_CAP, Evidence::of_windows(10));
     profile.counts.cap.windows = 10;
     assert_eq!(profile.coverage(Domain::Cap), Some(1.0));
     assert_eq!(profile.coverage(Domain::File), None);

@@ -131,7 +131,7 @@ impl ProfileStore {
                     if let Some(held) = profile.exec_in.get(behaviour) {
                         let entry = ExecInEntry {
                             evidence: held.evidence.plus(windows),
-                            ..*held
+                            ..held
                         };
                         changes.push(Change::ExecIn(id, behaviour.clone(), Some(entry)));
                     }

@@ -6,7 +6,9 @@ use agent_common::file::{FileOperation, Layer};
 
 use super::*;
 use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::profile::behaviours::Behaviours;
 use crate::profile::model::Role;
+use crate::profile::packed::Packed;
 
 mod accept;
 mod exchange;
@@ -50,6 +52,10 @@ fn file(layer: Layer, path: &str, operation: FileOperation) -> Behaviour {
         pattern: FilePattern::Exact(path.into()),
         operation,
     })
+}
+
+fn held<T: Packed>(behaviours: &Behaviours<T>, behaviour: &Behaviour) -> T {
+    behaviours.get(behaviour).expect("is held")
 }
 
 fn cap(number: u8) -> Behaviour {

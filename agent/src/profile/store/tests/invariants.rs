@@ -154,16 +154,13 @@ fn compare(store: &ProfileStore, model: &BTreeMap<u8, Model>) {
         for ((section, path), windows) in windows {
             let behaviour = program(path);
             let found = match section {
-                Section::Main => profile.main[&behaviour].windows,
-                Section::ExecIn => profile.exec_in[&behaviour].evidence.windows,
+                Section::Main => held(&profile.main, &behaviour).windows,
+                Section::ExecIn => held(&profile.exec_in, &behaviour).evidence.windows,
             };
             assert_eq!(found, windows);
         }
         // The rules are what is held, no more and no less.
-        let rules: BTreeSet<_> = profile
-            .rules()
-            .map(|(section, behaviour)| (section, behaviour.clone()))
-            .collect();
+        let rules: BTreeSet<_> = profile.rules().collect();
         let permitted = expected.held.iter().filter(|(_, (_, permitted))| *permitted);
         assert_eq!(
             rules,

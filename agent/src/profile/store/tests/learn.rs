@@ -34,7 +34,7 @@ fn learns_a_batch_once_and_keeps_it() {
     );
     assert_eq!(
         profile.rules().collect::<Vec<_>>(),
-        [(Section::Main, &behaviour("/bin/a"))]
+        [(Section::Main, behaviour("/bin/a"))]
     );
 }
 
@@ -130,8 +130,8 @@ fn files_of_every_layer_and_capabilities_are_learned_and_kept() {
     assert_eq!(profile.len(Section::Main, Domain::File), behaviours.len() - 2);
     assert_eq!(profile.len(Section::Main, Domain::Cap), 1);
     assert_eq!(profile.len(Section::Main, Domain::Exec), 0);
-    assert_eq!(profile.exec_in[&behaviours[5]].evidence.windows, 3);
-    assert!(profile.exec_in[&behaviours[0]].accepted);
+    assert_eq!(held(&profile.exec_in, &behaviours[5]).evidence.windows, 3);
+    assert!(held(&profile.exec_in, &behaviours[0]).accepted);
     store.remove(&key).expect("removes");
     assert!(
         reopen(store).profile(&key).is_none(),
@@ -237,9 +237,9 @@ fn a_window_brings_evidence_and_counts_together() {
     store.count_windows(&key(1, "/init"), counts).expect("adds");
     let store = reopen(store);
     let profile = store.profile(&key(1, "/init")).expect("there");
-    assert_eq!(profile.main[&behaviour("/bin/a")].windows, 3);
-    assert_eq!(profile.exec_in[&behaviour("/bin/b")].evidence.windows, 5);
-    assert!(!profile.exec_in[&behaviour("/bin/b")].accepted);
+    assert_eq!(held(&profile.main, &behaviour("/bin/a")).windows, 3);
+    assert_eq!(held(&profile.exec_in, &behaviour("/bin/b")).evidence.windows, 5);
+    assert!(!held(&profile.exec_in, &behaviour("/bin/b")).accepted);
     assert_eq!(profile.main.len(), 1);
     assert_eq!(
         (profile.counts.exec.windows, profile.counts.exec.lost_records),
