@@ -15,8 +15,8 @@ use crate::profile::rows::{self, State};
 
 /// Name of the file in the state directory.
 pub(super) const FILE_NAME: &str = "profiles.redb";
-/// Memory for cached pages. Everything is in [`State`] already; redb's own default is a gigabyte.
-const CACHE_BYTES: usize = 4 << 20;
+/// Memory for cached pages. Everything is in [`State`] already, so that pages are read once; redb's own default is a gigabyte.
+const CACHE_BYTES: usize = 512 << 10;
 
 /// Creates the state directory if it is missing, and refuses one that others own or can write.
 pub(super) fn prepare(state_dir: &Path) -> Result<PathBuf> {
