@@ -17,6 +17,7 @@ pub mod image;
 pub mod kernel;
 pub mod profile;
 pub mod publish;
+pub mod report;
 pub mod run;
 pub mod signature;
 pub mod tag;

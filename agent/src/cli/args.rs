@@ -216,6 +216,9 @@ pub enum ProfileCommand {
     /// Take over a profile document; it replaces the image's profile
     #[command(after_help = examples::PROFILE_EXAMPLES)]
     Import(ProfileImport),
+    /// Write a page that shows what an image does, how well that is known, and what its rules permit
+    #[command(after_help = examples::REPORT_EXAMPLES)]
+    Report(ProfileReport),
     /// Sign a profile document with a secret key of minisign
     #[command(after_help = examples::SIGN_EXAMPLES)]
     Sign(ProfileSign),
@@ -318,6 +321,22 @@ pub struct ProfileImport {
     /// Import it without a signature, also where FILE.minisig is there
     #[arg(long, conflicts_with = "signature")]
     pub unsigned: bool,
+}
+
+/// `driftlock profile report`
+#[derive(Debug, Args)]
+pub struct ProfileReport {
+    /// A document's file if there is one of that name, - for standard input, else a reference, a digest, or its beginning
+    pub profile: String,
+    /// Where to write the page, - for standard output
+    #[arg(long, value_name = "FILE")]
+    pub html: PathBuf,
+    /// Compare with this profile, named in the same way [default: the image that it descends from, if the agent knows it]
+    #[arg(long, value_name = "PROFILE")]
+    pub previous: Option<String>,
+    /// One role alone, by the path of its entrypoint
+    #[arg(long)]
+    pub role: Option<String>,
 }
 
 /// `driftlock profile sign`

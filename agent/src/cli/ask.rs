@@ -92,6 +92,7 @@ pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Fa
             let views: Vec<ProfileSummary> = ask(global, &request)?;
             print(Output::default(), &views[..], show::profile::list)
         }
+        ProfileCommand::Report(arguments) => super::document::report(global, &arguments),
         ProfileCommand::Sign(arguments) => sign::sign(&arguments),
         ProfileCommand::Verify(arguments) => sign::verify(&arguments),
         ProfileCommand::Approve(name) => {

@@ -1,4 +1,5 @@
-//! The commands that make documents of what is there: a comparison of profiles, completions, manual pages.
+//! The commands that make documents of what is there: a comparison of profiles, a page about one, completions, manual
+//! pages.
 //!
 //! Input: resolved arguments; files, or profiles of the agent. Output: text or JSON on standard output, or files. Failure: [`Failure`].
 
@@ -6,14 +7,17 @@ use std::path::Path;
 
 use clap::CommandFactory as _;
 
-use super::args::{Arguments, Completions, Global, Man, Output, ProfileDiff};
+use super::args::{Arguments, Completions, Global, Man, Output, ProfileDiff, ProfileReport};
 use super::ask::{ask, read_document};
 use super::failure::Failure;
-use super::{print, show, write_out};
+use super::{print, resolve, show, write_out};
 use crate::control::protocol::Request;
 use crate::control::view::DocumentView;
 use crate::profile::diff;
 use crate::profile::document::ProfileDocument;
+use crate::profile::model::Role;
+use crate::report::Report;
+use crate::text::ByteText;
 
 /// The program's name in completions.
 const NAME: &str = "driftlock";
@@ -42,6 +46,52 @@ fn document(global: &Global, name: &str) -> Result<ProfileDocument, Failure> {
         (view.document, view.digest.to_string())
     };
     ProfileDocument::parse(text.as_bytes(), &source).map_err(|error| Failure::Host(error.into()))
+}
+
+/// Writes a page about a profile.
+pub(super) fn report(global: &Global, arguments: &ProfileReport) -> Result<(), Failure> {
+    let profile = document(global, &arguments.profile)?;
+    let previous = match (&arguments.previous, &profile.image.descends_from) {
+        (Some(previous), _) => Some(document(global, previous)?),
+        // It is more than was asked for: the page says that it is missing, whatever the reason.
+        (None, Some(digest)) => document(global, digest.as_str()).ok(),
+        (None, None) => None,
+    };
+    let role = match &arguments.role {
+        None => None,
+        Some(role) => Some(role_of(&profile, role)?),
+    };
+    let page = Report {
+        document: &profile,
+        previous: previous.as_ref(),
+        role: role.as_ref(),
+        // The file may be there for the agent alone; then its defaults are as good as any.
+        targets: resolve::targets(global).unwrap_or_default(),
+    }
+    .html();
+    if arguments.html == Path::new("-") {
+        return write_out(&page);
+    }
+    std::fs::write(&arguments.html, page).map_err(|source| Failure::File {
+        operation: "write",
+        path: arguments.html.clone(),
+        source,
+    })
+}
+
+/// The role of a document that is called `text`.
+fn role_of(document: &ProfileDocument, text: &str) -> Result<Role, Failure> {
+    let wanted: Option<ByteText> = text.parse().ok();
+    let mut roles = document.roles.keys();
+    let found = roles.find(|role| wanted.as_ref() == Some(role.as_text()));
+    found.cloned().ok_or_else(|| {
+        let roles: Vec<_> = document.roles.keys().map(ToString::to_string).collect();
+        Failure::Usage(format!(
+            "the profile has no role `{}`, but {}",
+            text.escape_debug(),
+            roles.join(", ")
+        ))
+    })
 }
 
 /// Prints a shell's completions.

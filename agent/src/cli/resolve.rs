@@ -10,6 +10,7 @@ use crate::config::{
     BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat, RuntimesChoice,
     SOCKET, STATE_DIR,
 };
+use crate::profile::completeness::Targets;
 
 /// All that holds.
 ///
@@ -69,6 +70,14 @@ pub fn socket(global: &Global) -> Result<PathBuf, ConfigError> {
     // What else the file names, as keys, may be there for the agent alone.
     let file = read_file(global)?.unwrap_or_default();
     Ok(file.socket.unwrap_or_else(|| PathBuf::from(SOCKET)))
+}
+
+/// What a profile must have been learned from to be called learned.
+///
+/// # Errors
+/// If the configuration file cannot be used.
+pub fn targets(global: &Global) -> Result<Targets, ConfigError> {
+    Ok(read_file(global)?.unwrap_or_default().learned.resolve())
 }
 
 fn read_file(global: &Global) -> Result<Option<ConfigFile>, ConfigError> {

@@ -147,21 +147,30 @@ impl Profile {
     /// which a rule for several paths holds, none counts as seen seldom.
     #[must_use]
     pub fn sightings(&self, domain: Domain) -> Sightings {
+        let mut sightings = Sightings::new(self.counts.of(domain).windows, []);
+        for (windows, is_covered) in self.seen(domain) {
+            if is_covered {
+                sightings.add_covered(windows);
+            } else {
+                sightings.add(windows);
+            }
+        }
+        sightings
+    }
+
+    /// Of each behaviour of `domain` in the main section: in how many windows it was seen, and whether a rule for several holds for
+    /// it.
+    pub(crate) fn seen(&self, domain: Domain) -> impl Iterator<Item = (u64, bool)> {
         let rules = Layer::ALL.iter().flat_map(|layer| self.main.patterns(*layer));
         let rules: Vec<FileBehaviour> = rules.map(|(rule, _)| rule).collect();
-        let mut sightings = Sightings::new(self.counts.of(domain).windows, []);
-        for (behaviour, evidence) in self.main.iter().filter(|(held, _)| held.domain() == domain) {
+        let of_domain = self.main.iter().filter(move |(held, _)| held.domain() == domain);
+        of_domain.map(move |(behaviour, evidence)| {
             let is_covered = match &behaviour {
                 Behaviour::File(file) => rules.iter().any(|rule| rule.covers(file)),
                 _ => false,
             };
-            if is_covered || behaviour.is_pattern() {
-                sightings.add_covered(evidence.windows);
-            } else {
-                sightings.add(evidence.windows);
-            }
-        }
-        sightings
+            (evidence.windows, is_covered || behaviour.is_pattern())
+        })
     }
 
     /// Estimated share, 0 to 1, of what the container's own processes will be seen doing in `domain` that its main section holds.

@@ -37,6 +37,13 @@ pub(super) const PROFILE_EXAMPLES: &str = "Examples:
   driftlock profile approve shop:1
   driftlock profile accept shop:1 /bin/health-check --exec-in";
 
+pub(super) const REPORT_EXAMPLES: &str = "Examples:
+  driftlock profile report shop:2 --html shop.html
+  driftlock profile report shop.yaml --html shop.html --previous shop-1.yaml
+  driftlock profile report shop:2 --role /bin/shop --html - > shop.html
+
+The page needs nothing else: no script, no other file, no address.";
+
 pub(super) const SIGN_EXAMPLES: &str = "Examples:
   minisign -G -p ops.pub -s ops.key
   driftlock profile export shop:1 -o shop.yaml
