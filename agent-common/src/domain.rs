@@ -34,6 +34,27 @@ tag! {
         Monitor = 2 => "monitor",
         /// Every deviation is reported and denied or killed.
         Enforce = 3 => "enforce",
+        /// Nothing is looked at. For the domains that can be done without: [`Domain::CAN_BE_OFF`].
+        Off = 4 => "off",
+    }
+}
+
+impl Domain {
+    /// The domains that can be switched off. What did not come with the image is recognised by the others, always.
+    pub const CAN_BE_OFF: [Self; 3] = [Self::File, Self::Cap, Self::Syscall];
+}
+
+impl Mode {
+    /// How much it asks for: the greater, the stricter. Their numbers are no order, as they are kept on disk.
+    #[must_use]
+    pub const fn strictness(self) -> u8 {
+        match self {
+            Self::Pending => 0,
+            Self::Off => 1,
+            Self::Learn => 2,
+            Self::Monitor => 3,
+            Self::Enforce => 4,
+        }
     }
 }
 

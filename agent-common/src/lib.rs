@@ -22,10 +22,11 @@ pub mod path;
 pub mod record;
 pub mod rule;
 pub mod settings;
+pub mod syscall;
 pub mod task;
 
 /// Version of everything in this crate. The daemon refuses kernel objects of another version.
-pub const ABI_VERSION: u32 = 3;
+pub const ABI_VERSION: u32 = 4;
 
 /// Marks types as plain old data for the daemon: byte-wise decoding (`bytemuck`) and map access (`aya`).
 macro_rules! plain_old_data {

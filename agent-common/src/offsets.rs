@@ -46,6 +46,9 @@ offsets! {
     task_thread_pid: "task_struct.thread_pid";
     task_exit_code: "task_struct.exit_code";
     task_files: "task_struct.files";
+    task_seccomp_mode: "task_struct.seccomp.mode";
+    /// On x86: whether the system call is a 32-bit one.
+    task_thread_status: "task_struct.thread_info.status" | "task_struct.thread_info.flags";
     files_table: "files_struct.fdt";
     file_table_files: "fdtable.fd";
     signal_live: "signal_struct.live";

@@ -53,7 +53,8 @@ pub const fn is_enforced(container_flags: u32, mode: u8, verdict: u8, section: u
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct RuleKey {
-    /// Keyed hash of path and applet, or of what stands for a path in a rule ([`crate::hash`]); in domain cap [`crate::cap::hash`].
+    /// Keyed hash of path and applet, or of what stands for a path in a rule ([`crate::hash`]); in domains cap and syscall [`crate::cap::hash`] and
+    /// [`crate::syscall::hash`].
     pub hash: u64,
     /// Profile number.
     pub profile: u32,
@@ -65,7 +66,8 @@ pub struct RuleKey {
     pub layer: u8,
     /// A [`crate::domain::Section`].
     pub section: u8,
-    /// In domain file a [`crate::file::FileOperation`], in domain cap a [`crate::cap::CapOutcome`], else 0.
+    /// In domain file a [`crate::file::FileOperation`], in domain cap a [`crate::cap::CapOutcome`], in domain syscall a
+    /// [`crate::syscall::SyscallPhase`], else 0.
     pub operation: u8,
     /// Always zero.
     pub reserved: [u8; 4],
@@ -95,7 +97,8 @@ pub struct BehaviourKey {
     pub layer: u8,
     /// A [`crate::domain::Section`].
     pub section: u8,
-    /// In domain file a [`crate::file::FileOperation`], in domain cap a [`crate::cap::CapOutcome`], else 0.
+    /// In domain file a [`crate::file::FileOperation`], in domain cap a [`crate::cap::CapOutcome`], in domain syscall a
+    /// [`crate::syscall::SyscallPhase`], else 0.
     pub operation: u8,
     /// Always zero.
     pub reserved: [u8; 4],

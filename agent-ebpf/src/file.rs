@@ -78,9 +78,18 @@ pub fn asked<A: Access>(
     }
 }
 
-/// Whether the file is known to conform, and nothing else is to be done.
+/// Whether the domain is switched off for a container.
+#[inline(always)]
+fn is_off(member: &Member) -> bool {
+    member.container.modes[Domain::File as usize] == Mode::Off as u8
+}
+
+/// Whether the file is known to conform, or nobody wants to know, and nothing else is to be done.
 #[inline(always)]
 pub fn is_known<A: Access>(member: &Member, asked: &Known, inode: Inode<A>) -> bool {
+    if is_off(member) {
+        return true;
+    }
     let Some(place) = known::place(asked) else {
         return false;
     };
@@ -156,6 +165,9 @@ pub fn judge_place<A: Access>(
     operation: FileOperation,
     state: u8,
 ) -> bool {
+    if is_off(member) {
+        return false;
+    }
     let record = &mut scratch.record;
     store(
         &mut record.layer,
@@ -182,6 +194,9 @@ pub fn judge_place<A: Access>(
 /// text behind it in `name`, if that `is_whole`. What is longer than its place is never compared.
 #[inline(always)]
 pub fn judge_typed(member: &mut Member, scratch: &mut FileScratch, task: TaskStruct, is_whole: bool) {
+    if is_off(member) {
+        return;
+    }
     let record = &mut scratch.record;
     store(&mut record.flags, FILE_TYPED);
     store(&mut record.open_flags, 0);

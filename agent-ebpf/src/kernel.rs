@@ -190,6 +190,19 @@ impl<A: Access> TaskStruct<A> {
         A::read(self.0, offset!(task_started))
     }
 
+    /// `SECCOMP_MODE_*`: whether a filter of system calls is on it.
+    #[inline(always)]
+    pub fn seccomp_mode(self) -> u32 {
+        A::read(self.0, offset!(task_seccomp_mode))
+    }
+
+    /// Of the current task: whether the system call that it is in is a 32-bit one (`TS_COMPAT`, arch/x86/include/asm/thread_info.h).
+    #[inline(always)]
+    pub fn is_in_32_bit_call(self) -> bool {
+        let status: u32 = A::read(self.0, offset!(task_thread_status));
+        status & 2 != 0
+    }
+
     #[inline(always)]
     pub fn comm(self) -> [u8; 16] {
         Probed::read(self.0, offset!(task_comm))

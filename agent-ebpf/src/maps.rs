@@ -5,6 +5,7 @@ use agent_common::file::{Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
 use agent_common::record::EVENTS_BYTES;
 use agent_common::rule::{BehaviourKey, Evidence, LEARN_MAX, RULES_MAX, RuleKey, SEEN_MAX, Seen};
+use agent_common::syscall::{CALLS_MAX, Calls};
 use agent_common::task::{TASKS_MAX, TRACKED_MAX, Task, Tracked};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
@@ -47,6 +48,10 @@ pub static LEARN: HashMap<BehaviourKey, Evidence> = HashMap::with_max_entries(LE
 #[map]
 pub static VERIFIED: HashMap<VerifiedKey, Verified> =
     HashMap::with_max_entries(INSTANCES_MAX, BPF_F_NO_PREALLOC);
+
+/// System calls with which there is nothing to do, by a container's slot. Entries are made by the daemon; grows on demand.
+#[map]
+pub static CALLS: HashMap<u32, Calls> = HashMap::with_max_entries(CALLS_MAX, BPF_F_NO_PREALLOC);
 
 /// The node itself: one element.
 #[map]

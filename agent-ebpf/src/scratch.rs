@@ -10,6 +10,7 @@ use agent_common::record::cgroup::{CgroupRecord, LeaveRecord};
 use agent_common::record::exec::ExecRecord;
 use agent_common::record::file::FileRecord;
 use agent_common::record::library::LibraryRecord;
+use agent_common::record::syscall::SyscallRecord;
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
 use aya_ebpf::macros::map;
@@ -89,6 +90,10 @@ pub const STACK_FRAMES: usize = 12;
 /// Of the program that sees what was asked for.
 #[map]
 pub static CAP_SCRATCH: PerCpuArray<CapScratch> = PerCpuArray::with_max_entries(1, 0);
+
+/// Of `sys_enter`.
+#[map]
+pub static SYSCALL_SCRATCH: PerCpuArray<SyscallRecord> = PerCpuArray::with_max_entries(1, 0);
 
 /// Threads that can be in the hook before an execution at once, that is, be preempted in it. Beyond it the hook finds no
 /// work space: see where it borrows.

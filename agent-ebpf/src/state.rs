@@ -91,6 +91,21 @@ pub fn member_of(entry: &Task) -> Option<Member> {
     })
 }
 
+/// A process of `container` that `TASKS` does not hold, because it still is the runtime; `None` for what is no container.
+#[inline(always)]
+pub fn member_of_container(container: Container) -> Option<Member> {
+    if container.flags & CONTAINER_PARENT != 0 {
+        return None;
+    }
+    let instance = instance(&container)?;
+    Some(Member {
+        container,
+        instance,
+        state: Some(TaskState::Runtime),
+        task_flags: 0,
+    })
+}
+
 /// The container of the current process and its state, whether or not `TASKS` had room for it; `None` if it is in none, or still is the
 /// runtime.
 #[inline(always)]

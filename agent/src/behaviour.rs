@@ -6,6 +6,7 @@ mod cap;
 mod exec;
 mod file;
 mod parts;
+pub mod syscall;
 pub mod syscall_name;
 
 use agent_common::domain::{Domain, Section};
@@ -17,6 +18,7 @@ pub use cap::{CapBehaviour, Capability, CapabilityError};
 pub use exec::{ExecBehaviour, MULTI_CALL_PROGRAMS, is_multi_call};
 pub use file::{FileBehaviour, FilePattern};
 pub use parts::BehaviourParts;
+pub use syscall::SyscallBehaviour;
 
 /// What a container did: one variant for each domain that is learned. Ordered as documents list it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,10 +29,12 @@ pub enum Behaviour {
     File(FileBehaviour),
     /// It used a capability, or was refused one.
     Cap(CapBehaviour),
+    /// It made a system call.
+    Syscall(SyscallBehaviour),
 }
 
 /// The domains of which behaviour is learned, in the order of [`Behaviour`].
-pub const LEARNED_DOMAINS: [Domain; 3] = [Domain::Exec, Domain::File, Domain::Cap];
+pub const LEARNED_DOMAINS: [Domain; 4] = [Domain::Exec, Domain::File, Domain::Cap, Domain::Syscall];
 
 impl Behaviour {
     /// The domain that it belongs to.
@@ -40,16 +44,17 @@ impl Behaviour {
             Self::Exec(_) => Domain::Exec,
             Self::File(_) => Domain::File,
             Self::Cap(_) => Domain::Cap,
+            Self::Syscall(_) => Domain::Syscall,
         }
     }
 
-    /// The layer of the file that it is about; `None` for a capability.
+    /// The layer of the file that it is about; `None` for a capability or a system call.
     #[must_use]
     pub const fn layer(&self) -> Option<Layer> {
         match self {
             Self::Exec(exec) => Some(exec.layer),
             Self::File(file) => Some(file.layer),
-            Self::Cap(_) => None,
+            Self::Cap(_) | Self::Syscall(_) => None,
         }
     }
 
@@ -72,6 +77,7 @@ impl Behaviour {
             Self::Exec(exec) => exec.hash(key),
             Self::File(file) => file.hash(key),
             Self::Cap(cap) => cap.hash(),
+            Self::Syscall(call) => call.hash(),
         }
     }
 
@@ -113,6 +119,7 @@ impl Behaviour {
             Self::Exec(_) => 0,
             Self::File(file) => file.operation as u8,
             Self::Cap(cap) => cap.outcome as u8,
+            Self::Syscall(call) => call.phase as u8,
         }
     }
 }
@@ -135,12 +142,19 @@ impl From<CapBehaviour> for Behaviour {
     }
 }
 
+impl From<SyscallBehaviour> for Behaviour {
+    fn from(behaviour: SyscallBehaviour) -> Self {
+        Self::Syscall(behaviour)
+    }
+}
+
 impl std::fmt::Display for Behaviour {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Exec(exec) => exec.fmt(formatter),
             Self::File(file) => file.fmt(formatter),
             Self::Cap(cap) => cap.fmt(formatter),
+            Self::Syscall(call) => call.fmt(formatter),
         }
     }
 }

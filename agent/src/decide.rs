@@ -20,6 +20,8 @@ pub enum Decision {
     },
     /// The container's profile is not known yet, and what is only unknown waits for it.
     Wait,
+    /// The domain was switched off meanwhile.
+    Ignore,
 }
 
 /// Decides in the mode that held in the hook; where that was still pending, in the one that holds now.
@@ -36,7 +38,8 @@ pub fn decide(deviation: &Deviation, mode_in_hook: Mode, mode_now: Mode, action:
     match mode {
         Mode::Learn if deviation.learnable.is_some() && action == Action::None => Decision::Learn,
         Mode::Pending if deviation.kind != DeviationKind::Drift && action == Action::None => Decision::Wait,
-        Mode::Learn | Mode::Pending | Mode::Monitor | Mode::Enforce => alert,
+        Mode::Off if deviation.kind != DeviationKind::Drift && action == Action::None => Decision::Ignore,
+        Mode::Off | Mode::Learn | Mode::Pending | Mode::Monitor | Mode::Enforce => alert,
     }
 }
 

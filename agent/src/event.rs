@@ -9,7 +9,7 @@ use agent_common::task::TaskState;
 
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::Capability;
+use crate::behaviour::{Capability, SyscallBehaviour};
 use crate::text::ByteText;
 
 /// What a kernel program sent.
@@ -83,7 +83,7 @@ pub struct UseEvent {
     pub args_truncated: bool,
     /// Hash under which the kernel has the behaviour.
     pub behaviour_hash: u64,
-    /// Layer under which the kernel has the behaviour; [`Layer::Unknown`] for a capability.
+    /// Layer under which the kernel has the behaviour; [`Layer::Unknown`] for a capability or a system call.
     pub behaviour_layer: Layer,
     /// What the hook concluded.
     pub verdict: Verdict,
@@ -112,6 +112,8 @@ pub enum Used {
     File(FileUse),
     /// A capability was used, or refused.
     Cap(CapUse),
+    /// A system call was made.
+    Syscall(SyscallUse),
 }
 
 /// A file that was used.
@@ -216,6 +218,17 @@ pub struct CapUse {
     pub exe: WalkedPath,
 }
 
+/// A system call was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SyscallUse {
+    /// Which one, by which interface, in which phase.
+    pub behaviour: SyscallBehaviour,
+    /// The number as the process gave it, with all its bits.
+    pub raw_number: u32,
+    /// The program of the process.
+    pub exe: WalkedPath,
+}
+
 /// A container's cgroup appeared or went.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CgroupEvent {
@@ -277,17 +290,18 @@ impl UseEvent {
             Used::Library(_) => Domain::Library,
             Used::File(_) => Domain::File,
             Used::Cap(_) => Domain::Cap,
+            Used::Syscall(_) => Domain::Syscall,
         }
     }
 
-    /// The file that it is about; `None` for a capability.
+    /// The file that it is about; `None` for a capability or a system call.
     #[must_use]
     pub const fn file(&self) -> Option<&FilePart> {
         match &self.used {
             Used::Exec(exec) => Some(&exec.file),
             Used::Library(library) => Some(&library.file),
             Used::File(file) => Some(&file.file),
-            Used::Cap(_) => None,
+            Used::Cap(_) | Used::Syscall(_) => None,
         }
     }
 
@@ -298,6 +312,7 @@ impl UseEvent {
             Used::Exec(_) | Used::Library(_) => 0,
             Used::File(file) => file.operation as u8,
             Used::Cap(cap) => cap.outcome as u8,
+            Used::Syscall(call) => call.behaviour.phase as u8,
         }
     }
 
@@ -310,6 +325,7 @@ impl UseEvent {
             Used::Library(library) => &library.exe,
             Used::File(file) => &file.exe,
             Used::Cap(cap) => &cap.exe,
+            Used::Syscall(call) => &call.exe,
         };
         (!exe.text.as_bytes().is_empty()).then_some(exe)
     }
@@ -419,6 +435,25 @@ pub(crate) mod example {
                 namespace_number: 0xefff_fffd,
                 outcome: CapOutcome::Granted,
                 system_call: Some(41),
+                exe: walked("/usr/sbin/nginx"),
+            }),
+            ..exec()
+        }
+    }
+
+    /// A process of the container made a system call.
+    pub(crate) fn syscall() -> UseEvent {
+        let behaviour = SyscallBehaviour {
+            abi: agent_common::syscall::SyscallAbi::X86_64,
+            number: 101,
+            phase: agent_common::syscall::SyscallPhase::Program,
+        };
+        UseEvent {
+            behaviour_hash: behaviour.hash(),
+            behaviour_layer: Layer::Unknown,
+            used: Used::Syscall(SyscallUse {
+                behaviour,
+                raw_number: 101,
                 exe: walked("/usr/sbin/nginx"),
             }),
             ..exec()

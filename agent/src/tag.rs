@@ -9,6 +9,7 @@ use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileOperation, Layer};
 use agent_common::rule::{Action, Verdict};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use agent_common::task::TaskState;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serializer};
@@ -56,6 +57,8 @@ macro_rules! tags {
 tags! {
     Action => "action",
     CapOutcome => "outcome",
+    SyscallAbi => "interface of system calls",
+    SyscallPhase => "phase",
     Domain => "domain",
     FileOperation => "operation",
     Layer => "layer",

@@ -9,6 +9,7 @@ pub mod exec;
 pub mod exit;
 pub mod file;
 pub mod library;
+pub mod syscall;
 
 use crate::{plain_old_data, tag};
 
@@ -29,6 +30,8 @@ tag! {
         File = 6 => "file",
         /// [`cap::CapRecord`]: a capability was used or refused in a way that is new, or was acted on.
         Cap = 7 => "cap",
+        /// [`syscall::SyscallRecord`]: a system call was made that is new.
+        Syscall = 8 => "syscall",
     }
 }
 

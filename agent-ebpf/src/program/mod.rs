@@ -8,4 +8,5 @@ pub mod exec_check;
 pub mod file;
 pub mod file_check;
 pub mod library;
+pub mod syscall;
 pub mod task;

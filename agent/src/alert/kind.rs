@@ -36,6 +36,12 @@ pub enum AlertKind {
     /// A process from outside used a capability, or was refused one, that the profile does not hold as accepted.
     #[serde(rename = "cap.into")]
     CapInto,
+    /// A system call that the profile does not hold.
+    #[serde(rename = "syscall.unknown")]
+    SyscallUnknown,
+    /// A process from outside made a system call that the profile does not hold as accepted.
+    #[serde(rename = "syscall.into")]
+    SyscallInto,
 }
 
 impl AlertKind {
@@ -51,6 +57,8 @@ impl AlertKind {
         Self::FileInto,
         Self::CapUnknown,
         Self::CapInto,
+        Self::SyscallUnknown,
+        Self::SyscallInto,
     ];
 
     /// The domain that it belongs to: the word before the dot.
@@ -65,6 +73,7 @@ impl AlertKind {
             Self::LibraryDrift => Domain::Library,
             Self::FileUnknown | Self::FileInto => Domain::File,
             Self::CapUnknown | Self::CapInto => Domain::Cap,
+            Self::SyscallUnknown | Self::SyscallInto => Domain::Syscall,
         }
     }
 
@@ -82,6 +91,8 @@ impl AlertKind {
             Self::FileInto => "file.into",
             Self::CapUnknown => "cap.unknown",
             Self::CapInto => "cap.into",
+            Self::SyscallUnknown => "syscall.unknown",
+            Self::SyscallInto => "syscall.into",
         }
     }
 }

@@ -11,6 +11,7 @@ use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::{FileOperation, Layer};
 use agent_common::rule::Action;
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -18,7 +19,7 @@ use uuid::Uuid;
 use super::kind::AlertKind;
 use super::severity::{Severity, Subject};
 use super::time::Time;
-use crate::behaviour::Capability;
+use crate::behaviour::{Capability, SyscallBehaviour};
 use crate::event::ExecPart;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
@@ -184,6 +185,8 @@ pub enum AlertBehaviour {
     File(AlertFileUse),
     /// A capability was used, or refused.
     Cap(AlertCap),
+    /// A system call was made.
+    Syscall(AlertSyscall),
     /// A process left its cgroup.
     LeftCgroup(AlertLeftCgroup),
     /// A container has made too many cgroups.
@@ -273,6 +276,23 @@ pub struct AlertCap {
     pub system_call: Option<u32>,
 }
 
+/// A system call.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AlertSyscall {
+    /// Its name; `syscall_` and the number of one that has no name here.
+    pub name: Cow<'static, str>,
+    /// Its number in the table of its interface; 65535 for all that no kernel gives a meaning.
+    pub number: u16,
+    /// The interface by which it was made.
+    #[serde(with = "crate::tag")]
+    pub abi: SyscallAbi,
+    /// Who made it: a program of the container, or the runtime before that began.
+    #[serde(with = "crate::tag")]
+    pub phase: SyscallPhase,
+    /// The number as the process gave it, with all its bits.
+    pub raw_number: u32,
+}
+
 /// A process that left its container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AlertLeftCgroup {
@@ -352,7 +372,7 @@ impl AlertBehaviour {
             Self::Exec(exec) => Some(&exec.file),
             Self::Library(library) => Some(&library.file),
             Self::File(used) => Some(&used.file),
-            Self::Cap(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
+            Self::Cap(_) | Self::Syscall(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
         }
     }
 
@@ -362,7 +382,7 @@ impl AlertBehaviour {
             Self::Exec(exec) => Some(&mut exec.file),
             Self::Library(library) => Some(&mut library.file),
             Self::File(used) => Some(&mut used.file),
-            Self::Cap(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
+            Self::Cap(_) | Self::Syscall(_) | Self::LeftCgroup(_) | Self::CgroupLimit(_) => None,
         }
     }
 
@@ -379,6 +399,21 @@ impl AlertBehaviour {
                 capability: cap.capability,
                 outcome: cap.outcome,
             },
+            Self::Syscall(call) => Subject::Syscall(call.behaviour()),
+        }
+    }
+}
+
+// === impl AlertSyscall ===
+
+impl AlertSyscall {
+    /// What was made, as profiles hold it.
+    #[must_use]
+    pub const fn behaviour(&self) -> SyscallBehaviour {
+        SyscallBehaviour {
+            abi: self.abi,
+            number: self.number,
+            phase: self.phase,
         }
     }
 }

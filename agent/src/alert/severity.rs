@@ -1,5 +1,5 @@
-//! How grave a deviation is, and which techniques of MITRE ATT&CK it points to: one table here, and one for the files and
-//! one for the capabilities that matter.
+//! How grave a deviation is, and which techniques of MITRE ATT&CK it points to: one table here, and one each for
+//! the files, the capabilities and the system calls that matter.
 //!
 //! Input: kind, layer and circumstances of a deviation. Output: [`Rating`]. Failure: none; every combination has a row.
 //! The severity tells how grave the deviation is, not what was done about it: a drift that was killed is rated as one
@@ -10,6 +10,7 @@
 //! - T1014 Rootkit: a kernel module, or a BPF program
 //! - T1037 Boot or Logon Initialization Scripts
 //! - T1053.003 Scheduled Task/Job: Cron
+//! - T1055 Process Injection
 //! - T1055.008 Process Injection: Ptrace System Calls
 //! - T1059 Command and Scripting Interpreter: a program or applet that the profile does not hold
 //! - T1040 Network Sniffing: raw sockets
@@ -29,6 +30,7 @@
 
 mod cap;
 mod file;
+mod syscall;
 
 use agent_common::cap::CapOutcome;
 use agent_common::file::{FileOperation, Layer};
@@ -36,7 +38,7 @@ use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
 
 use super::kind::AlertKind;
-use crate::behaviour::Capability;
+use crate::behaviour::{Capability, SyscallBehaviour};
 
 /// How grave a deviation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -93,6 +95,8 @@ pub enum Subject<'a> {
         /// What the kernel answered.
         outcome: CapOutcome,
     },
+    /// A system call.
+    Syscall(SyscallBehaviour),
 }
 
 /// What the rating of a deviation depends on.
@@ -126,6 +130,7 @@ pub fn rate(what: Circumstances<'_>) -> Rating {
         Subject::Program => rate_program(what),
         Subject::File { operation, path } => file::rate(operation, path),
         Subject::Cap { capability, outcome } => cap::rate(capability, outcome),
+        Subject::Syscall(call) => syscall::rate(call),
     };
     let mut attack = techniques.to_vec();
     if what.state == TaskState::ExecIn && !attack.contains(&"T1609") {
@@ -152,9 +157,15 @@ fn rate_program(what: Circumstances<'_>) -> (Severity, &'static [&'static str]) 
         (AlertKind::ExecLeftCgroup, _) => (Severity::High, &["T1611"]),
         (AlertKind::ExecCgroupLimit, _) => (Severity::Medium, &["T1499"]),
         // These are about no program.
-        (AlertKind::FileUnknown | AlertKind::FileInto | AlertKind::CapUnknown | AlertKind::CapInto, _) => {
-            (Severity::Medium, &[])
-        }
+        (
+            AlertKind::FileUnknown
+            | AlertKind::FileInto
+            | AlertKind::CapUnknown
+            | AlertKind::CapInto
+            | AlertKind::SyscallUnknown
+            | AlertKind::SyscallInto,
+            _,
+        ) => (Severity::Medium, &[]),
     }
 }
 

@@ -3,6 +3,7 @@
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::Domain;
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use serde::{Deserialize, Serialize};
 
 use super::{Behaviour, Capability, FilePattern};
@@ -39,6 +40,15 @@ pub struct BehaviourParts {
     /// What the kernel answers.
     #[serde(default, with = "crate::tag::option")]
     pub outcome: Option<CapOutcome>,
+    /// The system call's name.
+    #[serde(default)]
+    pub syscall: Option<String>,
+    /// The interface by which it is made.
+    #[serde(default, with = "crate::tag::option")]
+    pub abi: Option<SyscallAbi>,
+    /// Who makes it.
+    #[serde(default, with = "crate::tag::option")]
+    pub phase: Option<SyscallPhase>,
 }
 
 impl BehaviourParts {
@@ -55,6 +65,9 @@ impl BehaviourParts {
             capability: None,
             namespace: None,
             outcome: None,
+            syscall: None,
+            abi: None,
+            phase: None,
         }
     }
 
@@ -68,13 +81,16 @@ impl BehaviourParts {
         }
     }
 
-    /// What it is about, for a column of a table: a path, a rule for several, or a capability.
+    /// What it is about, for a column of a table: a path, a rule for several, a capability, or a system call.
     #[must_use]
     pub fn subject(&self) -> String {
         let path = self.path.as_ref().map(ToString::to_string);
         let pattern = self.pattern.as_ref().map(ToString::to_string);
         let capability = self.capability.map(|capability| capability.to_string());
-        path.or(pattern).or(capability).unwrap_or_default()
+        path.or(pattern)
+            .or(capability)
+            .or_else(|| self.syscall.clone())
+            .unwrap_or_default()
     }
 
     /// What is done with it, for a column of a table; `None` for the running of a program that has no applets.
@@ -86,7 +102,11 @@ impl BehaviourParts {
             Some(UserNamespace::Other) => format!("{outcome}, own namespace"),
             _ => outcome.as_str().to_owned(),
         });
-        applet.or(operation).or(outcome)
+        let call = self.abi.map(|abi| match self.phase {
+            Some(SyscallPhase::Runtime) => format!("{abi}, by the runtime"),
+            _ => abi.as_str().to_owned(),
+        });
+        applet.or(operation).or(outcome).or(call)
     }
 }
 
@@ -118,6 +138,12 @@ impl From<&Behaviour> for BehaviourParts {
                 capability: Some(cap.capability),
                 namespace: Some(cap.namespace),
                 outcome: Some(cap.outcome),
+                ..none
+            },
+            Behaviour::Syscall(call) => Self {
+                syscall: Some(call.name().into_owned()),
+                abi: Some(call.abi),
+                phase: Some(call.phase),
                 ..none
             },
         }

@@ -8,22 +8,8 @@
 
 use std::ops::RangeInclusive;
 
+use agent_common::syscall::SyscallAbi;
 use syscalls::{aarch64, arm, x86, x86_64};
-
-/// The interface by which a system call is made: whose table of numbers holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum SyscallAbi {
-    /// 64-bit x86.
-    X86_64,
-    /// 32-bit x86.
-    I386,
-    /// 64-bit x86 with 32-bit addresses; its numbers are given without the bit that marks them.
-    X32,
-    /// 64-bit Arm.
-    Aarch64,
-    /// 32-bit Arm.
-    Arm,
-}
 
 /// The first of the numbers that mean a call to x32 alone; the others follow (`arch/x86/entry/syscalls/syscall_64.tbl`).
 const X32_FIRST: u16 = 512;

@@ -9,11 +9,12 @@ use std::path::PathBuf;
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::Section;
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::SyscallAbi;
 use sha2::{Digest as _, Sha256};
 
 use super::args::ProfileAccept;
 use super::failure::Failure;
-use crate::behaviour::{Capability, FilePattern};
+use crate::behaviour::{Capability, FilePattern, syscall};
 use crate::control::protocol::{Accept, Request};
 use crate::profile::model::ContentHash;
 use crate::profile::pattern::PatternTextError;
@@ -34,6 +35,11 @@ pub(super) fn request(accept: ProfileAccept) -> Result<Request, Failure> {
             domain: accept.domain,
         },
         (Some(capability), _) => self::capability(&accept, capability, layer)?,
+        // Nor a system call.
+        (None, _) if is_name(&accept) => system_call(&accept, layer)?,
+        (None, _) if accept.abi.is_some() => {
+            return usage("--abi is about a system call, as ptrace");
+        }
         (None, _) if accept.refused || accept.other_namespace => {
             return usage("--refused and --other-namespace are about a capability, as CAP_NET_RAW");
         }
@@ -70,6 +76,39 @@ fn capability(
         } else {
             CapOutcome::Granted
         },
+    })
+}
+
+/// The interface of this machine's own programs.
+const OWN_ABI: SyscallAbi = if cfg!(target_arch = "aarch64") {
+    SyscallAbi::Aarch64
+} else {
+    SyscallAbi::X86_64
+};
+
+fn is_name(accept: &ProfileAccept) -> bool {
+    let is_part = |symbol: char| symbol.is_ascii_lowercase() || symbol.is_ascii_digit() || symbol == '_';
+    let subject = subject(accept);
+    !subject.is_empty() && subject.chars().all(is_part)
+}
+
+fn system_call(accept: &ProfileAccept, layer: Option<Layer>) -> Result<Accept, Failure> {
+    let has_content = accept.sha256.is_some() || accept.file.is_some() || accept.note.is_some();
+    if layer.is_some() || accept.exec || accept.applet.is_some() || accept.operation.is_some() || has_content
+    {
+        return usage("a system call has no layer, applet, operation or content");
+    }
+    let abi = accept.abi.unwrap_or(OWN_ABI);
+    let Some(number) = syscall::number(abi, subject(accept)) else {
+        return Err(Failure::Usage(format!(
+            "`{}` is no system call of {abi}; a path begins with a slash",
+            subject(accept)
+        )));
+    };
+    Ok(Accept::Syscall {
+        section: section(accept),
+        abi,
+        number,
     })
 }
 

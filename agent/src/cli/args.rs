@@ -9,6 +9,7 @@ use std::path::PathBuf;
 
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::SyscallAbi;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
 use crate::config::{Level, LogFormat};
@@ -56,7 +57,7 @@ pub enum Command {
     /// List the containers that the agent knows
     #[command(after_help = examples::CONTAINERS_EXAMPLES)]
     Containers(Output),
-    /// Show or set what happens to deviations: learn, monitor or enforce
+    /// Show or set what happens to deviations: learn, monitor or enforce; or switch a domain off
     #[command(subcommand, after_help = examples::MODE_EXAMPLES)]
     Mode(ModeCommand),
     /// Show and change what images are known to do
@@ -376,8 +377,11 @@ pub struct ProfileAccept {
     /// Which profile; without a role, all of the image's.
     #[command(flatten)]
     pub name: ProfileName,
-    /// The path of a program or file as alerts show it, escapes included, or the name of a capability
-    #[arg(value_name = "PATH|CAPABILITY", required_unless_present = "proposed")]
+    /// The path of a program or file as alerts show it, escapes included, or the name of a capability or system call
+    #[arg(
+        value_name = "PATH|CAPABILITY|SYSTEM-CALL",
+        required_unless_present = "proposed"
+    )]
     pub subject: Option<String>,
     /// All that processes from outside were seen to do and that was not accepted yet
     #[arg(long, conflicts_with_all = ["subject", "exec", "exec_in", "volume", "upper", "layer", "operation", "applet", "sha256", "file", "note"])]
@@ -409,6 +413,9 @@ pub struct ProfileAccept {
     /// Of a capability: for user namespaces other than the node's first one
     #[arg(long)]
     pub other_namespace: bool,
+    /// Of a system call: the interface by which it is made [default: this machine's own]
+    #[arg(long, value_parser = abi)]
+    pub abi: Option<SyscallAbi>,
     /// The layer as alerts show it
     #[arg(long, group = "from", visible_alias = "drift", value_parser = layer)]
     pub layer: Option<Layer>,
@@ -440,9 +447,13 @@ pub struct Alerts {
     pub json: bool,
 }
 
+fn abi(text: &str) -> Result<SyscallAbi, String> {
+    SyscallAbi::from_word(text)
+}
+
 fn settable_mode(text: &str) -> Result<Mode, String> {
     match Mode::from_name(text) {
-        None | Some(Mode::Pending) => Err("expected learn, monitor or enforce".to_owned()),
+        None | Some(Mode::Pending) => Err("expected off, learn, monitor or enforce".to_owned()),
         Some(mode) => Ok(mode),
     }
 }

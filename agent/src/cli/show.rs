@@ -55,7 +55,7 @@ pub(super) fn mode_tone(mode: Mode) -> Tone {
     match mode {
         Mode::Enforce => Tone::Good,
         Mode::Pending => Tone::Notable,
-        Mode::Learn | Mode::Monitor => Tone::Plain,
+        Mode::Off | Mode::Learn | Mode::Monitor => Tone::Plain,
     }
 }
 

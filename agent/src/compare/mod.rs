@@ -6,6 +6,7 @@ mod cap;
 pub mod exec;
 pub mod file;
 mod library;
+mod syscall;
 
 use agent_common::domain::Section;
 use agent_common::rule::Action;
@@ -51,6 +52,7 @@ pub fn compare(event: &UseEvent, profile: Option<&Profile>) -> Comparison {
         Used::Library(_) => library::compare(),
         Used::File(file) => file::compare(event, file, profile),
         Used::Cap(cap) => cap::compare(event, cap, profile),
+        Used::Syscall(call) => syscall::compare(event, call, profile),
     }
 }
 

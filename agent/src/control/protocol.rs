@@ -9,6 +9,7 @@
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::SyscallAbi;
 use serde::{Deserialize, Serialize};
 
 use crate::behaviour::{Capability, FilePattern};
@@ -161,6 +162,17 @@ pub enum Accept {
         /// What the kernel answers.
         #[serde(with = "crate::tag")]
         outcome: CapOutcome,
+    },
+    /// A system call.
+    Syscall {
+        /// For whom.
+        #[serde(with = "crate::tag")]
+        section: Section,
+        /// The interface by which it is made.
+        #[serde(with = "crate::tag")]
+        abi: SyscallAbi,
+        /// The number in that interface's table.
+        number: u16,
     },
     /// All that processes from outside were seen to do and that waits for an operator's word.
     Proposed {

@@ -281,12 +281,14 @@ impl ModeCounts {
             let strictest = modes
                 .filter(|mode| is_watched(mode.domain))
                 .map(|mode| mode.mode)
-                .max();
+                .max_by_key(|mode| mode.strictness());
             counts.provisional += u64::from(container.state == ContainerState::Provisional);
             *match (container.state, strictest) {
                 (ContainerState::NotObservable, _) => &mut counts.not_observable,
                 (ContainerState::Unresolved, _) => &mut counts.unresolved,
-                (ContainerState::Pending, _) | (_, None | Some(Mode::Pending)) => &mut counts.pending,
+                (ContainerState::Pending, _) | (_, None | Some(Mode::Pending | Mode::Off)) => {
+                    &mut counts.pending
+                }
                 (_, Some(Mode::Learn)) => &mut counts.learn,
                 (_, Some(Mode::Monitor)) => &mut counts.monitor,
                 (_, Some(Mode::Enforce)) => &mut counts.enforce,

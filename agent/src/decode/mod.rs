@@ -10,6 +10,7 @@ mod exec;
 mod file;
 mod library;
 mod part;
+mod syscall;
 
 use agent_common::ABI_VERSION;
 use agent_common::record::exit::ExitRecord;
@@ -72,6 +73,7 @@ pub fn decode(bytes: &[u8]) -> Result<Event, DecodeError> {
         RecordKind::Library => Event::Use(Box::new(library::decode(&whole(bytes)?)?)),
         RecordKind::File => Event::Use(Box::new(file::decode(&whole(bytes)?)?)),
         RecordKind::Cap => Event::Use(Box::new(cap::decode(&whole(bytes)?)?)),
+        RecordKind::Syscall => Event::Use(Box::new(syscall::decode(&whole(bytes)?)?)),
     })
 }
 

@@ -15,7 +15,7 @@ use crate::alert::kind::AlertKind;
 use crate::alert::model::{
     Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertCap, AlertCgroupLimit, AlertContainer, AlertExec,
     AlertFile, AlertFileUse, AlertId, AlertImage, AlertLeftCgroup, AlertLibrary, AlertLost, AlertNote,
-    AlertProcess, AlertProfile, SCHEMA, device_text,
+    AlertProcess, AlertProfile, AlertSyscall, SCHEMA, device_text,
 };
 use crate::alert::severity::{Circumstances, rate};
 use crate::alert::time::Time;
@@ -324,6 +324,8 @@ fn kind(event: &UseEvent, deviation: &Deviation) -> AlertKind {
         (Used::File(_), _) => AlertKind::FileUnknown,
         (Used::Cap(_), DeviationKind::Entered) => AlertKind::CapInto,
         (Used::Cap(_), _) => AlertKind::CapUnknown,
+        (Used::Syscall(_), DeviationKind::Entered) => AlertKind::SyscallInto,
+        (Used::Syscall(_), _) => AlertKind::SyscallUnknown,
     }
 }
 
@@ -356,6 +358,13 @@ fn behaviour(event: &UseEvent) -> AlertBehaviour {
             outcome: cap.outcome,
             namespace_number: cap.namespace_number,
             system_call: cap.system_call,
+        }),
+        Used::Syscall(call) => AlertBehaviour::Syscall(AlertSyscall {
+            name: call.behaviour.name(),
+            number: call.behaviour.number,
+            abi: call.behaviour.abi,
+            phase: call.behaviour.phase,
+            raw_number: call.raw_number,
         }),
     }
 }

@@ -44,7 +44,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// How many events may wait for `event` to wait too.
 pub(super) fn waiting_max(event: &Event) -> usize {
     match event {
-        Event::Use(event) if matches!(event.domain(), Domain::File | Domain::Cap) => {
+        Event::Use(event) if matches!(event.domain(), Domain::File | Domain::Cap | Domain::Syscall) => {
             WAITING_MAX - WAITING_FOR_EXEC
         }
         _ => WAITING_MAX,
@@ -551,6 +551,7 @@ impl Engine {
         self.maps.clear_seen_of(cgroup)?;
         self.memory.forget(cgroup);
         self.maps.clear_verified_of(cgroup)?;
+        self.maps.remove_calls(slot)?;
         self.maps.give_slot(slot)?;
         self.counters.gone.add(&instance);
         self.containers.remove(&cgroup);

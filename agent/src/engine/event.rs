@@ -124,6 +124,7 @@ impl Engine {
             Decision::Learn => learning.add(event, deviation),
             Decision::Alert { in_hand } => self.report(event, &deviation, in_hand),
             Decision::Wait => self.counters.unattributed += 1,
+            Decision::Ignore => {}
         }
     }
 

@@ -214,6 +214,7 @@ impl Engine {
         }
         self.sweep();
         self.kernel.iterate_tasks()?;
+        self.stop_observing_what_is_not_wanted();
         self.heard = self.start_answering();
         Ok(())
     }
@@ -301,7 +302,9 @@ impl Engine {
         self.clock = BootClock::sample();
         if now.saturating_sub(self.last_sweep) >= SWEEP {
             self.sweep();
+            self.stop_observing_what_is_not_wanted();
         }
+        self.observe_what_is_wanted();
         self.resolve_pending(now);
         self.release_held(now);
         self.verify_accepted(now);

@@ -14,6 +14,7 @@ use super::Engine;
 use super::container::{Resolution, Tracked};
 use crate::control::view::{ModeSource, Tier, TierView};
 use crate::profile::mode::{self, ExecInto};
+use crate::profile::model::Profile;
 use crate::text::ByteText;
 
 impl Engine {
@@ -34,7 +35,7 @@ impl Engine {
 
     /// Puts mode, profile and policy of a known container in force, in one update.
     pub(super) fn apply_policy(&mut self, cgroup: u64) {
-        let mut flags = self.pending_flags() | self.config.policies.kill_flags();
+        let flags = self.pending_flags() | self.config.policies.kill_flags();
         let denies_drift = self.config.policies.denies_unprofiled_drift();
         let known = self.containers.get(&cgroup).and_then(Tracked::known);
         let Some(profile) = known.map(|known| known.profile) else {
@@ -64,6 +65,7 @@ impl Engine {
             (outcome, mode_source(node.1))
         };
         let mode_of = |domain| match wanted(domain) {
+            (outcome, source) if outcome.mode == Mode::Off => (Mode::Off, source),
             (outcome, _) if outcome.mode == Mode::Enforce && is_protected => {
                 (Mode::Monitor, ModeSource::Protected)
             }
@@ -103,15 +105,7 @@ impl Engine {
                 mode => mode,
             };
         }
-        if profile.scripts {
-            flags |= CONTAINER_SCRIPTS_JUDGED;
-        }
-        if profile.has_patterns() {
-            flags |= CONTAINER_WIDE_RULES;
-        }
-        if exec_into == ExecInto::Deny {
-            flags |= CONTAINER_EXEC_INTO_DENY;
-        }
+        let flags = flags | flags_of(profile, exec_into);
         let entry = Container {
             cgroup,
             container: cgroup,
@@ -130,12 +124,66 @@ impl Engine {
             tracked.not_followed = not_followed;
         }
         Self::log_map_failure(set);
+        // After the policy: what the hook found in order by the one before is looked at again.
+        self.look_at_calls_again(|tracked| tracked.cgroup == cgroup);
         self.count_instance(cgroup);
         if has_changed {
             // What was in hand in one mode may be news in another.
             let cleared = self.maps.clear_seen_of(cgroup).map(drop);
             Self::log_map_failure(cleared);
         }
+    }
+
+    /// Attaches what sees a domain that is to be looked at.
+    ///
+    /// Files and capabilities are seen as long as any setting asks for them, so that nothing of a container's start is missed. System
+    /// calls only while there is a container that asks for them or is not known yet: that costs each process of the node.
+    pub(super) fn observe_what_is_wanted(&mut self) {
+        for domain in Domain::CAN_BE_OFF {
+            if self.is_wanted(domain) && !self.is_refused_by_lsm(domain) && !self.kernel.observes(domain) {
+                if let Err(error) = self.kernel.observe(domain) {
+                    tracing::error!(error = &error as &dyn std::error::Error, %domain, "not observed");
+                }
+                if domain == Domain::Syscall {
+                    self.look_at_calls_again(|_| true);
+                }
+            }
+        }
+    }
+
+    /// Takes away what sees a domain that nobody asks for any more.
+    pub(super) fn stop_observing_what_is_not_wanted(&mut self) {
+        for domain in Domain::CAN_BE_OFF {
+            if self.kernel.observes(domain) && !self.is_wanted(domain) {
+                self.kernel.stop_observing(domain);
+            }
+        }
+    }
+
+    /// Lets the hook look at each system call of some containers once more: at the end of a window, when it begins, and when policies
+    /// change.
+    pub(super) fn look_at_calls_again(&mut self, of: impl Fn(&Tracked) -> bool) {
+        if !self.kernel.observes(Domain::Syscall) {
+            return;
+        }
+        let chosen = |tracked: &&Tracked| tracked.known().is_some() && of(tracked);
+        for tracked in self.containers.values().filter(chosen) {
+            Self::log_map_failure(self.maps.look_at_calls(tracked.slot));
+        }
+    }
+
+    fn is_wanted(&self, domain: Domain) -> bool {
+        let policies = self.store.policies();
+        let asks = |tracked: &Tracked| match tracked.known() {
+            Some(_) => tracked.mode(domain) != Mode::Off,
+            None => !tracked.is_removed() && matches!(tracked.resolution, Resolution::Pending(_)),
+        };
+        policies.wants(domain) && (domain != Domain::Syscall || self.containers.values().any(asks))
+    }
+
+    /// Whether an LSM hook decides about a domain, so that nothing else need see it.
+    fn is_refused_by_lsm(&self, domain: Domain) -> bool {
+        domain == Domain::File && self.kernel.has_lsm()
     }
 
     /// A profile holds rules for more than one path: hooks are to look for them, in the containers where they did not.
@@ -232,6 +280,18 @@ impl Engine {
 /// What a container in no pod is annotated with.
 static NO_ANNOTATIONS: BTreeMap<ByteText, ByteText> = BTreeMap::new();
 
+/// The `CONTAINER_*` bits that follow from a profile, and from what is done about what enters from outside.
+fn flags_of(profile: &Profile, exec_into: ExecInto) -> u32 {
+    [
+        (profile.scripts, CONTAINER_SCRIPTS_JUDGED),
+        (profile.has_patterns(), CONTAINER_WIDE_RULES),
+        (exec_into == ExecInto::Deny, CONTAINER_EXEC_INTO_DENY),
+    ]
+    .iter()
+    .filter(|(holds, _)| *holds)
+    .fold(0, |flags, (_, flag)| flags | flag)
+}
+
 /// Whether nothing is enforced in a namespace of Kubernetes.
 fn is_protected(protected: &[String], namespace: &ByteText) -> bool {
     protected
@@ -241,7 +301,7 @@ fn is_protected(protected: &[String], namespace: &ByteText) -> bool {
 
 /// Whether what a container does in `domain` is learned, apart from its programs, of which every profile tells.
 fn is_learned(domain: Domain) -> bool {
-    matches!(domain, Domain::File | Domain::Cap)
+    matches!(domain, Domain::File | Domain::Cap | Domain::Syscall)
 }
 
 fn mode_source(source: mode::ModeSource) -> ModeSource {

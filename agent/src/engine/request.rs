@@ -7,12 +7,13 @@ use std::collections::BTreeSet;
 
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
+use agent_common::syscall::SyscallPhase;
 
 use super::Engine;
 use super::container::Tracked;
 use super::status::behaviour_view;
 use crate::behaviour::{
-    Behaviour, BehaviourParts, CapBehaviour, ExecBehaviour, FileBehaviour, is_multi_call,
+    Behaviour, BehaviourParts, CapBehaviour, ExecBehaviour, FileBehaviour, SyscallBehaviour, is_multi_call,
 };
 use crate::control::protocol::{Accept, ModeTarget, Refusal, Request, Response};
 use crate::control::view::{AcceptView, BehaviourState, BehaviourView, DocumentView};
@@ -279,6 +280,14 @@ impl Engine {
                 };
                 self.accept_behaviour(&keys, section, &cap.into())?
             }
+            Accept::Syscall { section, abi, number } => {
+                let call = SyscallBehaviour {
+                    abi,
+                    number,
+                    phase: SyscallPhase::Program,
+                };
+                self.accept_behaviour(&keys, section, &call.into())?
+            }
             Accept::Drift {
                 layer,
                 path,
@@ -446,7 +455,9 @@ fn unselected(error: &SelectError) -> Refusal {
 
 fn refuse(error: &StoreError) -> Refusal {
     let refusal = match error {
-        StoreError::Behaviour { .. } | StoreError::PendingMode => Refusal::invalid(error.to_string()),
+        StoreError::Behaviour { .. } | StoreError::PendingMode | StoreError::AlwaysOn => {
+            Refusal::invalid(error.to_string())
+        }
         _ => Refusal::failed(error.to_string()),
     };
     refusal.hint("nothing was changed")

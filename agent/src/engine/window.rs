@@ -191,6 +191,7 @@ impl Engine {
             return;
         }
         self.last_window = current;
+        self.look_at_calls_again(|_| true);
         let departed = std::mem::take(&mut self.departed);
         let evidence = match self.maps.drain_evidence(current) {
             Ok(evidence) => evidence,

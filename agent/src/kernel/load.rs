@@ -69,8 +69,8 @@ pub struct Kernel {
     btf: Option<Btf>,
     /// Links that nothing but this holds: of hooks that are not pinned.
     links: HashMap<&'static str, observe::Link>,
-    /// The kinds of the hooks that only see, and their programs, by hook.
-    observers: Vec<(&'static str, &'static str, HookKind)>,
+    /// The hooks that only see, while they are attached.
+    observers: Vec<Observer>,
     /// Why a domain has none.
     not_observed: Vec<(Domain, String)>,
     /// Pins of programs that this agent made; a program may be at several hooks.
@@ -82,6 +82,14 @@ pub struct Kernel {
     outcome: Option<Outcome>,
     /// The secret that hashes are keyed with.
     pub hash_key: HashKey,
+}
+
+/// A hook that only sees.
+struct Observer {
+    domain: Domain,
+    hook: &'static str,
+    program: &'static str,
+    kind: HookKind,
 }
 
 /// What [`Kernel::load`] gives: programs, maps and records, each for its owner.
@@ -297,7 +305,15 @@ impl Kernel {
                 self.keep(program, program, observe::Link::Fd(link.into()))?;
             }
         }
+        if let Some(btf) = self.btf.take() {
+            for domain in [Domain::Cap, Domain::Syscall] {
+                if let Err(error) = observe::load(&mut self.ebpf, &btf, domain) {
+                    self.cannot_observe(domain, &error);
+                }
+            }
+        }
         self.observe(Domain::Cap)?;
+        self.observe(Domain::Syscall)?;
         if self.lsm_refused.is_some() {
             self.observe(Domain::File)?;
         }
@@ -307,17 +323,12 @@ impl Kernel {
         Ok(())
     }
 
-    /// Attaches what sees a domain without deciding. What cannot be attached is a reason for `status` and `doctor`.
-    fn observe(&mut self, domain: Domain) -> Result<(), LoadError> {
-        let attached = match domain {
-            Domain::File => observe::files(&mut self.ebpf),
-            _ => match self.btf.take() {
-                Some(btf) => observe::capabilities(&mut self.ebpf, &btf).map(|attached| vec![attached]),
-                // They are attached already.
-                None => Ok(Vec::new()),
-            },
-        };
-        match attached {
+    /// Attaches what sees a domain without deciding, if it is not attached. What cannot be attached is a reason for `status` and `doctor`.
+    pub fn observe(&mut self, domain: Domain) -> Result<(), LoadError> {
+        if self.observes(domain) || self.not_observed.iter().any(|(of, _)| *of == domain) {
+            return Ok(());
+        }
+        match observe::attach(&mut self.ebpf, domain) {
             Ok(attached) => {
                 for observe::Attached {
                     hook,
@@ -327,28 +338,56 @@ impl Kernel {
                 } in attached
                 {
                     self.keep(hook, program, link)?;
-                    self.observers.push((hook, program, kind));
+                    self.observers.push(Observer {
+                        domain,
+                        hook,
+                        program,
+                        kind,
+                    });
                 }
             }
-            Err(error) => {
-                let reason = chain(&error);
-                tracing::warn!(%domain, reason, "not observed");
-                self.not_observed.push((domain, reason));
-            }
+            Err(error) => self.cannot_observe(domain, &error),
         }
         Ok(())
+    }
+
+    /// Takes what only sees a domain away: nobody wants to know. Where an LSM hook decides about the domain, that stays.
+    pub fn stop_observing(&mut self, domain: Domain) {
+        let (gone, kept) = std::mem::take(&mut self.observers)
+            .into_iter()
+            .partition::<Vec<_>, _>(|observer| observer.domain == domain);
+        self.observers = kept;
+        for observer in gone {
+            self.detach(observer.hook);
+        }
+    }
+
+    /// Whether what only sees a domain is attached.
+    #[must_use]
+    pub fn observes(&self, domain: Domain) -> bool {
+        self.observers.iter().any(|observer| observer.domain == domain)
+    }
+
+    fn cannot_observe(&mut self, domain: Domain, error: &LoadError) {
+        let reason = chain(error);
+        tracing::warn!(%domain, reason, "not observed");
+        self.not_observed.push((domain, reason));
+    }
+
+    fn detach(&mut self, hook: &'static str) {
+        self.links.remove(hook);
+        self.attached.retain(|attached| *attached != hook);
+        if let Some(pins) = &self.pins
+            && let Err(error) = pins.remove_link(hook)
+        {
+            tracing::warn!(error = &error as &dyn std::error::Error, hook, "stays attached");
+        }
     }
 
     /// Takes the LSM hooks, which the kernel never calls, away, and attaches what sees instead.
     pub fn observe_instead_of_lsm(&mut self) -> Result<(), LoadError> {
         for &(hook, _) in LSM_HOOKS {
-            self.links.remove(hook);
-            self.attached.retain(|attached| *attached != hook);
-            if let Some(pins) = &self.pins
-                && let Err(error) = pins.remove_link(hook)
-            {
-                tracing::warn!(error = &error as &dyn std::error::Error, hook, "stays attached");
-            }
+            self.detach(hook);
         }
         self.observe(Domain::File)
     }
@@ -449,9 +488,9 @@ impl Kernel {
             .map(|&(name, _)| hook(name, HookKind::RawTracepoint));
         // Where the kernel has none, the tiers say why.
         let lsm = LSM_HOOKS.iter().map(|&(name, _)| hook(name, HookKind::Lsm));
-        let observers = self.observers.iter().map(|&(name, program, kind)| Hook {
-            missed: self.missed(program),
-            ..hook(name, kind)
+        let observers = self.observers.iter().map(|observer| Hook {
+            missed: self.missed(observer.program),
+            ..hook(observer.hook, observer.kind)
         });
         tracepoints
             .chain(observers)
@@ -470,6 +509,7 @@ impl Kernel {
             .chain(LSM_HOOKS.iter().map(|(name, _)| name))
             .chain(observe::SYSTEM_CALLS.iter().map(|(name, _)| name))
             .chain(&observe::CAPABILITY_PROGRAMS)
+            .chain([&observe::SYSTEM_CALL_PROGRAM])
             .filter_map(|&name| Some((name, count(name)?)))
             .collect()
     }

@@ -9,6 +9,7 @@ use agent_common::file::{VERIFIED_ACCEPTED, Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
 use agent_common::rule::{BehaviourKey, Evidence, RuleKey, Seen};
 use agent_common::settings::Settings;
+use agent_common::syscall::Calls;
 use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, Queue, RingBuf};
 
@@ -26,6 +27,7 @@ pub const NAMES: &[&str] = &[
     "LEARN",
     "VERIFIED",
     "NODE",
+    "CALLS",
     "EVENTS",
 ];
 
@@ -42,6 +44,7 @@ pub struct Maps {
     learn: HashMap<MapData, BehaviourKey, Evidence>,
     verified: HashMap<MapData, VerifiedKey, Verified>,
     node: Array<MapData, Node>,
+    calls: HashMap<MapData, u32, Calls>,
 }
 
 /// A map operation failed.
@@ -134,6 +137,7 @@ impl Maps {
             learn: take(ebpf, "LEARN")?,
             verified: take(ebpf, "VERIFIED")?,
             node: take(ebpf, "NODE")?,
+            calls: take(ebpf, "CALLS")?,
         })
     }
 
@@ -360,6 +364,18 @@ impl Maps {
             removed(self.verified.remove(key), "VERIFIED")?;
         }
         Ok(())
+    }
+
+    /// Lets the hook look at each system call of the container in `slot` once more.
+    pub fn look_at_calls(&mut self, slot: u32) -> Result<()> {
+        self.calls
+            .insert(slot, Calls::NONE, 0)
+            .map_err(failed("write to", "CALLS"))
+    }
+
+    /// Forgets the system calls of the container in `slot`. False if there were none.
+    pub fn remove_calls(&mut self, slot: u32) -> Result<bool> {
+        removed(self.calls.remove(&slot), "CALLS")
     }
 
     /// Notes the domains whose LSM hooks refuse. Counters that the programs write meanwhile may lose an addition: it is done before

@@ -1,12 +1,15 @@
-//! The programs that only see what happens: opened files, renames and links where no LSM hook decides about them, and capabilities.
+//! The programs that only see what happens: opened files, renames and links where no LSM hook decides about them, capabilities, and
+//! system calls.
 //!
-//! Input: the loaded object, where links are pinned. Output: attached programs. Failure: what cannot be attached is a reason that the
+//! Input: the loaded object, and a domain. Output: attached programs. Failure: what cannot be attached is a reason that the
 //! tier of its domain gives; the agent runs without it.
 //!
-//! A tracepoint at a system call slows every system call of the machine, so those are attached only where they are needed.
+//! A tracepoint at a system call slows every system call of the machine, so those are attached only while they are needed: the
+//! programs are loaded once, and attached and taken away again as modes change.
 
 use std::path::Path;
 
+use agent_common::domain::Domain;
 use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, KProbe, ProgramError, TracePoint};
@@ -47,6 +50,9 @@ const CAPABILITIES_BEFORE: (&str, &str) = ("cap_capable_entered", "cap_capable")
 /// Both.
 pub const CAPABILITY_PROGRAMS: [&str; 2] = [CAPABILITIES, CAPABILITIES_BEFORE.0];
 
+/// The program that sees system calls.
+pub const SYSTEM_CALL_PROGRAM: &str = "sys_enter";
+
 /// Where the kernel shows its tracepoints.
 const TRACEFS: &str = "/sys/kernel/tracing";
 const TRACEFS_BEFORE: &str = "/sys/kernel/debug/tracing";
@@ -72,32 +78,53 @@ pub enum Link {
     Event(TracePointLink),
 }
 
-/// Attaches what sees capabilities.
-pub fn capabilities(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, LoadError> {
-    match typed(ebpf, btf) {
-        Ok(attached) => Ok(attached),
-        Err(error) => {
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "the kernel has no tracepoint for capabilities"
-            );
-            probed(ebpf)
+/// Loads the programs that need the kernel's types, which are not kept: those of domains cap and syscall.
+pub fn load(ebpf: &mut Ebpf, btf: &Btf, domain: Domain) -> Result<(), LoadError> {
+    if domain == Domain::Syscall {
+        return load_typed(ebpf, btf, SYSTEM_CALL_PROGRAM);
+    }
+    load_typed(ebpf, btf, CAPABILITIES).or_else(|error| {
+        tracing::debug!(
+            error = &error as &dyn std::error::Error,
+            "the kernel has no tracepoint for capabilities"
+        );
+        let name = CAPABILITIES_BEFORE.0;
+        let program: &mut KProbe = program(ebpf, name)?;
+        program.load().map_err(failed("load", name))
+    })
+}
+
+fn load_typed(ebpf: &mut Ebpf, btf: &Btf, name: &'static str) -> Result<(), LoadError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
+    program.load(name, btf).map_err(failed("load", name))
+}
+
+/// Attaches the programs that see `domain`.
+pub fn attach(ebpf: &mut Ebpf, domain: Domain) -> Result<Vec<Attached>, LoadError> {
+    match domain {
+        Domain::File => files(ebpf),
+        Domain::Syscall => typed(ebpf, SYSTEM_CALL_PROGRAM).map(|attached| vec![attached]),
+        _ => {
+            let tracepoint: &mut BtfTracePoint = program(ebpf, CAPABILITIES)?;
+            if tracepoint.fd().is_ok() {
+                typed(ebpf, CAPABILITIES)
+            } else {
+                probed(ebpf)
+            }
+            .map(|attached| vec![attached])
         }
     }
 }
 
-fn typed(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, LoadError> {
-    let program: &mut BtfTracePoint = program(ebpf, CAPABILITIES)?;
-    program
-        .load(CAPABILITIES, btf)
-        .map_err(failed("load", CAPABILITIES))?;
+fn typed(ebpf: &mut Ebpf, name: &'static str) -> Result<Attached, LoadError> {
+    let program: &mut BtfTracePoint = program(ebpf, name)?;
     let link = program
         .attach()
         .and_then(|link| program.take_link(link))
-        .map_err(failed("attach", CAPABILITIES))?;
+        .map_err(failed("attach", name))?;
     Ok(Attached {
-        hook: CAPABILITIES,
-        program: CAPABILITIES,
+        hook: name,
+        program: name,
         kind: HookKind::RawTracepoint,
         link: Link::Fd(link.into()),
     })
@@ -106,7 +133,6 @@ fn typed(ebpf: &mut Ebpf, btf: &Btf) -> Result<Attached, LoadError> {
 fn probed(ebpf: &mut Ebpf) -> Result<Attached, LoadError> {
     let (name, function) = CAPABILITIES_BEFORE;
     let program: &mut KProbe = program(ebpf, name)?;
-    program.load().map_err(failed("load", name))?;
     let link = program
         .attach(function, 0)
         .and_then(|link| program.take_link(link))
@@ -123,13 +149,14 @@ fn probed(ebpf: &mut Ebpf) -> Result<Attached, LoadError> {
     })
 }
 
-/// Attaches what sees opened files, renames and links.
-pub fn files(ebpf: &mut Ebpf) -> Result<Vec<Attached>, LoadError> {
+fn files(ebpf: &mut Ebpf) -> Result<Vec<Attached>, LoadError> {
     show_tracepoints()?;
     let mut attached = Vec::new();
     for &(name, hooks) in SYSTEM_CALLS {
         let program: &mut TracePoint = program(ebpf, name)?;
-        program.load().map_err(failed("load", name))?;
+        if program.fd().is_err() {
+            program.load().map_err(failed("load", name))?;
+        }
         for &hook in hooks {
             let link = program
                 .attach("syscalls", hook)

@@ -143,6 +143,7 @@ fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
         library_denied: seen.library_denied,
         file: watch(seen.file_denied, Domain::File),
         cap: watch(seen.cap_denied, Domain::Cap),
+        syscall: watch(false, Domain::Syscall),
     })
 }
 

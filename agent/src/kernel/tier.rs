@@ -18,6 +18,8 @@ pub struct Outcome {
     pub file: Watch,
     /// What became of using a capability.
     pub cap: Watch,
+    /// What became of making system calls: they are never refused.
+    pub syscall: Watch,
 }
 
 /// What became of a use.
@@ -96,6 +98,10 @@ const CAP_DENIED: &str = "full tier, proved by a self-test: the use of a capabil
 const CAP_SEEN: &str = "lite tier, proved by a self-test: each check is seen with its answer; a process is killed only if `policies.kill` names \
                         the domain";
 
+const SYSCALL_SEEN: &str = "proved by a self-test: a system call is seen when it begins, by number and interface, while some container's are \
+                            watched (`driftlock mode set learn --domain syscall`); what a seccomp filter refuses is not seen. None is \
+                            refused: the exported seccomp profile does that";
+
 /// Why nothing is seen of a domain.
 fn unseen(domain: Domain, proved: &Proved<'_>) -> String {
     let reason = proved
@@ -114,9 +120,7 @@ pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
         .iter()
         .map(|&domain| {
             let (can, reason) = match (domain, proved.outcome) {
-                (Domain::Exec | Domain::Library | Domain::File | Domain::Cap, None) => {
-                    (Tier::None, NOT_TESTED.to_owned())
-                }
+                (_, None) => (Tier::None, NOT_TESTED.to_owned()),
                 (Domain::Exec, Some(Outcome { exec: Exec::Denied, .. })) => (
                     Tier::Deny,
                     "full tier, proved by a self-test: refused before it runs, scripts and interpreters too".to_owned(),
@@ -148,7 +152,10 @@ pub fn tiers(proved: Proved<'_>) -> Vec<TierView> {
                     Watch::Seen => (Tier::Observe, format!("{CAP_SEEN}; no full tier: {why_not_deny}")),
                     Watch::Unseen => (Tier::None, unseen(domain, &proved)),
                 },
-                (Domain::Syscall, _) => (Tier::None, "this version does not watch it".to_owned()),
+                (Domain::Syscall, Some(outcome)) => match outcome.syscall {
+                    Watch::Unseen => (Tier::None, unseen(domain, &proved)),
+                    Watch::Denied | Watch::Seen => (Tier::Observe, SYSCALL_SEEN.to_owned()),
+                },
             };
             TierView { domain, can, reason }
         })
@@ -166,6 +173,7 @@ mod tests {
                 library_denied,
                 file: Watch::Unseen,
                 cap: Watch::Unseen,
+                syscall: Watch::Unseen,
             }),
             not_observed: &[],
             lsm_refused: refused,

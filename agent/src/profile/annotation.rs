@@ -44,6 +44,14 @@ pub fn settable(word: &[u8]) -> Option<Mode> {
     settable.into_iter().find(|mode| mode.word().as_bytes() == word)
 }
 
+fn weaker(one: Mode, other: Mode) -> Mode {
+    std::cmp::min_by_key(one, other, |mode| mode.strictness())
+}
+
+fn stricter(one: Mode, other: Mode) -> Mode {
+    std::cmp::max_by_key(one, other, |mode| mode.strictness())
+}
+
 // === impl Limits ===
 
 impl Default for Limits {
@@ -66,6 +74,17 @@ impl Limits {
         node: (Mode, ModeSource),
     ) -> Outcome {
         let (mode, source) = node;
+        // What the node does not pay for is not for a pod to switch on.
+        if mode == Mode::Off {
+            let own = ByteText::from(format!("{MODE}.{}", domain.word()).as_str());
+            return Outcome {
+                mode,
+                is_asked: false,
+                problem: annotations
+                    .contains_key(&own)
+                    .then(|| format!("its annotation {own} asks for a domain that is off on this node")),
+            };
+        }
         let unasked = |problem| Outcome {
             mode,
             is_asked: false,
@@ -84,16 +103,20 @@ impl Limits {
             )));
         };
         let weakest = match (source, self.weakest) {
-            (ModeSource::Default, Some(weakest)) => weakest.min(mode),
+            (ModeSource::Default, Some(weakest)) => weaker(weakest, mode),
             _ => mode,
         };
-        let strictest = self.strictest.max(mode);
-        let given = wanted.clamp(weakest, strictest);
+        let strictest = stricter(self.strictest, mode);
+        let given = stricter(weaker(wanted, strictest), weakest);
         Outcome {
             mode: given,
             is_asked: given != mode,
             problem: (given != wanted).then(|| {
-                let which = if given < wanted { "at most" } else { "at least" };
+                let which = if given.strictness() < wanted.strictness() {
+                    "at most"
+                } else {
+                    "at least"
+                };
                 format!(
                     "its annotation {name} asks for {}, the node allows {which} {}",
                     wanted.word(),
@@ -182,6 +205,27 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_annotation_switches_a_domain_on() {
+        let limits = Limits {
+            weakest: None,
+            strictest: Mode::Enforce,
+        };
+        let node = (Mode::Off, ModeSource::Default);
+        let general = limits.apply(&asks(&[(MODE, "learn")]), Domain::Syscall, node);
+        assert_eq!(
+            (general.mode, general.is_asked, general.problem),
+            (Mode::Off, false, None)
+        );
+        let own = limits.apply(
+            &asks(&[("driftlock.dev/mode.syscall", "learn")]),
+            Domain::Syscall,
+            node,
+        );
+        assert_eq!((own.mode, own.is_asked), (Mode::Off, false));
+        assert!(own.problem.is_some());
+    }
+
     proptest! {
         #[test]
         fn no_annotation_weakens_what_the_node_demands(
@@ -195,9 +239,10 @@ mod tests {
             let limits = Limits { weakest: Some(MODES[weakest]), strictest: MODES[strictest] };
             let annotations = asks(&[(MODE, text.as_str())]);
             let outcome = limits.apply(&annotations, Domain::Exec, (MODES[node], source));
-            let least = if is_set { MODES[node] } else { MODES[node].min(MODES[weakest]) };
-            let most = MODES[node].max(MODES[strictest]);
-            prop_assert!(outcome.mode >= least && outcome.mode <= most, "{:?}", outcome);
+            let least = if is_set { MODES[node] } else { weaker(MODES[node], MODES[weakest]) };
+            let most = stricter(MODES[node], MODES[strictest]);
+            let range = least.strictness()..=most.strictness();
+            prop_assert!(range.contains(&outcome.mode.strictness()), "{:?}", outcome);
         }
     }
 }

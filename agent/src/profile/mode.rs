@@ -1,7 +1,8 @@
 //! Modes and policies: what an operator said about an image, a container, or everything.
 //!
 //! Purpose: keep what was said and answer what holds for one container and domain. Input: an operator's settings,
-//! with their scope. Output: a mode and where it comes from. Failure: none; without any setting the mode is `learn`.
+//! with their scope. Output: a mode and where it comes from. Failure: none; without any setting the mode is `learn`, and `off`
+//! for system calls.
 
 use std::collections::BTreeMap;
 
@@ -69,6 +70,8 @@ impl PolicyTable {
     ///
     /// The container's own setting goes before that of its image, by digest, then by reference, then the default. At
     /// each of these the setting for the domain goes before the general one. Of several references the strictest wins.
+    ///
+    /// System calls are looked at only where a setting names their domain: that costs every process of the node.
     #[must_use]
     pub fn mode_for(
         &self,
@@ -88,7 +91,19 @@ impl PolicyTable {
                 ))
             })
             .or_else(|| Some((of(Scope::Default)?, ModeSource::Default)))
-            .unwrap_or((Mode::Learn, ModeSource::Default))
+            .unwrap_or((unsaid(domain), ModeSource::Default))
+    }
+
+    /// Whether any setting, or the lack of one, has `domain` looked at.
+    #[must_use]
+    pub fn wants(&self, domain: Domain) -> bool {
+        let is_about = |of: &Option<Domain>| match of {
+            Some(of) => *of == domain,
+            None => domain != Domain::Syscall,
+        };
+        let mut settings = self.modes.iter();
+        self.mode_for("", None, &[], domain).0 != Mode::Off
+            || settings.any(|((_, of), mode)| is_about(of) && *mode != Mode::Off)
     }
 
     /// The policy for a container if one was set; the precedence is that of [`PolicyTable::mode_for`].
@@ -127,6 +142,9 @@ impl PolicyTable {
         if let Some(mode) = self.modes.get(&key) {
             return Some(*mode);
         }
+        if domain == Domain::Syscall {
+            return None;
+        }
         key.1 = None;
         self.modes.get(&key).copied()
     }
@@ -137,9 +155,20 @@ impl PolicyTable {
             settings
                 .filter(|((scope, domain), _)| *domain == wanted && scope.is_one_of(references))
                 .map(|(_, mode)| *mode)
-                .max()
+                .max_by_key(|mode| mode.strictness())
         };
-        strictest(Some(domain)).or_else(|| strictest(None))
+        match domain {
+            Domain::Syscall => strictest(Some(domain)),
+            _ => strictest(Some(domain)).or_else(|| strictest(None)),
+        }
+    }
+}
+
+/// The mode in a domain of which nobody said anything.
+const fn unsaid(domain: Domain) -> Mode {
+    match domain {
+        Domain::Syscall => Mode::Off,
+        _ => Mode::Learn,
     }
 }
 

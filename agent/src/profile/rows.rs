@@ -10,10 +10,13 @@ use std::collections::BTreeMap;
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use redb::{ReadTransaction, ReadableTable as _, TableDefinition, WriteTransaction};
 use serde::{Deserialize, Serialize};
 
-use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::behaviour::{
+    Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern, SyscallBehaviour,
+};
 use crate::image::ImageDigest;
 use crate::profile::document::ProfileDocument;
 use crate::profile::mode::{ExecInto, PolicyTable, Scope};
@@ -25,8 +28,8 @@ use crate::profile::signed::SignedDocument;
 use crate::signature::Signature;
 use crate::text::ByteText;
 
-/// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], the second no [`SIGNED`]; they are else
-/// the same.
+/// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], the second neither [`SIGNED`] nor
+/// [`SYSCALLS`]; they are else the same.
 pub(super) const FORMAT: u64 = 3;
 
 /// Key of a program: profile number, section, layer, path, applet.
@@ -35,6 +38,8 @@ type ExecRow = (u32, u8, u8, &'static [u8], Option<&'static [u8]>);
 type FileRow = (u32, u8, u8, u8, &'static [u8], u8);
 /// Key of a use of a capability: profile number, section, capability, user namespace, outcome.
 type CapRow = (u32, u8, u8, u8, u8);
+/// Key of a system call: profile number, section, interface, number, phase.
+type SyscallRow = (u32, u8, u8, u16, u8);
 /// Number of windows, and whether it is accepted (always in the main section).
 type SupportRow = (u64, bool);
 /// The same for a use of files, and in which window it was seen first.
@@ -52,6 +57,8 @@ const BEHAVIOURS: TableDefinition<ExecRow, SupportRow> = TableDefinition::new("b
 const FILES: TableDefinition<FileRow, FileSupportRow> = TableDefinition::new("files");
 /// Uses of capabilities.
 const CAPABILITIES: TableDefinition<CapRow, SupportRow> = TableDefinition::new("capabilities");
+/// System calls.
+const SYSCALLS: TableDefinition<SyscallRow, SupportRow> = TableDefinition::new("syscalls");
 /// Profile number, layer and path to [`AcceptedDrift`] as JSON.
 const DRIFT: TableDefinition<(u32, u8, &[u8]), &[u8]> = TableDefinition::new("drift");
 /// Image digest to the bytes of the document that was imported, and its signature.
@@ -333,6 +340,18 @@ impl State {
                 of_row(support.value()),
             )?;
         }
+        for row in open(transaction, SYSCALLS)?.iter().map_err(storage)? {
+            let (key, support) = row.map_err(storage)?;
+            let (id, section, abi, number, phase) = key.value();
+            let behaviour = syscall_of(abi, number, phase)
+                .ok_or_else(|| row_error("syscalls", "no such interface or phase"))?;
+            self.load_behaviour(
+                "syscalls",
+                (id, section),
+                behaviour.into(),
+                of_row(support.value()),
+            )?;
+        }
         Ok(())
     }
 
@@ -372,6 +391,7 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::
     transaction.open_table(BEHAVIOURS)?;
     transaction.open_table(FILES)?;
     transaction.open_table(CAPABILITIES)?;
+    transaction.open_table(SYSCALLS)?;
     transaction.open_table(DRIFT)?;
     transaction.open_table(SIGNED)?;
     transaction.open_table(MODES)?;
@@ -387,6 +407,7 @@ pub(super) struct Writer<'txn> {
     behaviours: redb::Table<'txn, ExecRow, SupportRow>,
     files: redb::Table<'txn, FileRow, FileSupportRow>,
     capabilities: redb::Table<'txn, CapRow, SupportRow>,
+    syscalls: redb::Table<'txn, SyscallRow, SupportRow>,
     drift: redb::Table<'txn, (u32, u8, &'static [u8]), &'static [u8]>,
     signed: redb::Table<'txn, &'static str, (&'static [u8], &'static [u8])>,
     modes: redb::Table<'txn, (&'static [u8], u8), u8>,
@@ -402,6 +423,7 @@ impl<'txn> Writer<'txn> {
             behaviours: transaction.open_table(BEHAVIOURS)?,
             files: transaction.open_table(FILES)?,
             capabilities: transaction.open_table(CAPABILITIES)?,
+            syscalls: transaction.open_table(SYSCALLS)?,
             drift: transaction.open_table(DRIFT)?,
             signed: transaction.open_table(SIGNED)?,
             modes: transaction.open_table(MODES)?,
@@ -508,6 +530,13 @@ impl<'txn> Writer<'txn> {
                     None => drop(self.capabilities.remove(key)?),
                 }
             }
+            Behaviour::Syscall(call) => {
+                let key = (id, section, call.abi as u8, call.number, call.phase as u8);
+                match short {
+                    Some(row) => drop(self.syscalls.insert(key, row)?),
+                    None => drop(self.syscalls.remove(key)?),
+                }
+            }
         }
         Ok(())
     }
@@ -523,6 +552,8 @@ impl<'txn> Writer<'txn> {
             |_, _| false,
         )?;
         self.capabilities
+            .retain_in((id, 0, 0, 0, 0)..(id + 1, 0, 0, 0, 0), |_, _| false)?;
+        self.syscalls
             .retain_in((id, 0, 0, 0, 0)..(id + 1, 0, 0, 0, 0), |_, _| false)?;
         self.drift
             .retain_in((id, 0, &b""[..])..(id + 1, 0, &b""[..]), |_, _| false)?;
@@ -553,6 +584,14 @@ fn cap_of(capability: u8, namespace: u8, outcome: u8) -> Option<CapBehaviour> {
         capability: Capability::from_raw(capability)?,
         namespace: UserNamespace::from_raw(namespace)?,
         outcome: CapOutcome::from_raw(outcome)?,
+    })
+}
+
+fn syscall_of(abi: u8, number: u16, phase: u8) -> Option<SyscallBehaviour> {
+    Some(SyscallBehaviour {
+        abi: SyscallAbi::from_raw(abi)?,
+        number,
+        phase: SyscallPhase::from_raw(phase)?,
     })
 }
 

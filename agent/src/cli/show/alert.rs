@@ -127,6 +127,7 @@ pub fn behaviour(alert: &Alert) -> String {
             };
             behaviour.to_string()
         }
+        AlertBehaviour::Syscall(call) => call.behaviour().to_string(),
         AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
         AlertBehaviour::CgroupLimit(limit) => format!("more than {} cgroups", limit.entered_cgroups),
     }

@@ -221,7 +221,9 @@ impl State {
         match self.sort {
             Sort::Name => {}
             Sort::Mode => {
-                containers.sort_by_key(|one| std::cmp::Reverse(one.modes.iter().map(|mode| mode.mode).max()));
+                containers.sort_by_key(|one| {
+                    std::cmp::Reverse(one.modes.iter().map(|mode| mode.mode.strictness()).max())
+                });
             }
             Sort::Records => {
                 containers.sort_by(|left, right| self.rate(right).total_cmp(&self.rate(left)));

@@ -8,10 +8,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::Domain;
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use serde_saphyr::{Location, Spanned};
 
 use super::{ProfileDocument, RoleProfile, wire};
-use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::behaviour::{
+    Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern, SyscallBehaviour, syscall,
+};
 use crate::profile::model::{
     self, AcceptedDrift, DRIFT_MAX, Evidence, ExecInEntry, ImageRecord, REFERENCES_MAX, Role,
 };
@@ -112,6 +115,13 @@ impl RoleProfile {
             let behaviour = cap(value.capability, value.namespace, value.outcome);
             own.insert("capabilities", referenced, behaviour, seen_in(value.windows))?;
         }
+        for Spanned {
+            value, referenced, ..
+        } in entry.system_calls
+        {
+            let behaviour = system_call("systemCalls", referenced, &value.name, value.abi, value.phase)?;
+            own.insert("systemCalls", referenced, behaviour, seen_in(value.windows))?;
+        }
         let mut entered = Section::new(&mut profile.exec_in);
         let proposal = |windows, accepted| ExecInEntry {
             evidence: seen_in(windows),
@@ -143,40 +153,15 @@ impl RoleProfile {
             let entry = proposal(value.windows, value.accepted);
             entered.insert("capabilitiesIn", referenced, behaviour, entry)?;
         }
-        let mut contents = 0;
         for Spanned {
             value, referenced, ..
-        } in entry.accepted_drift
+        } in entry.system_calls_in
         {
-            let file = (Layer::from(value.layer), value.path);
-            model::check_acceptable(file.0, &file.1)
-                .map_err(|error| problem(referenced, format!("acceptedDrift: {error}")))?;
-            let sha256 = unique("acceptedDrift.sha256", value.sha256, DRIFT_MAX)?;
-            contents += sha256.len();
-            if sha256.is_empty() {
-                return Err(problem(referenced, "acceptedDrift: sha256 is empty".into()));
-            }
-            if contents > DRIFT_MAX {
-                return Err(problem(
-                    referenced,
-                    format!("acceptedDrift: more than {DRIFT_MAX} contents in one role"),
-                ));
-            }
-            let note = value.note;
-            model::check_text("note", &note)
-                .map_err(|error| problem(referenced, format!("acceptedDrift: {error}")))?;
-            let shown = format!("{} {}", file.0, file.1);
-            if profile
-                .drift
-                .insert(file, AcceptedDrift { sha256, note })
-                .is_some()
-            {
-                return Err(problem(
-                    referenced,
-                    format!("acceptedDrift: `{shown}` occurs twice"),
-                ));
-            }
+            let behaviour = system_call("systemCallsIn", referenced, &value.name, value.abi, value.phase)?;
+            let entry = proposal(value.windows, value.accepted);
+            entered.insert("systemCallsIn", referenced, behaviour, entry)?;
         }
+        profile.drift = drift(entry.accepted_drift)?;
         Ok(profile)
     }
 
@@ -188,9 +173,11 @@ impl RoleProfile {
             exec: Vec::new(),
             files: Vec::new(),
             capabilities: Vec::new(),
+            system_calls: Vec::new(),
             exec_in: Vec::new(),
             files_in: Vec::new(),
             capabilities_in: Vec::new(),
+            system_calls_in: Vec::new(),
             accepted_drift: Vec::new(),
             observation: self.counts.into(),
         };
@@ -218,6 +205,12 @@ impl RoleProfile {
                     capability: cap.capability,
                     namespace: cap.namespace,
                     outcome: cap.outcome,
+                    windows,
+                })),
+                Behaviour::Syscall(call) => entry.system_calls.push(wire::unplaced(wire::SyscallEntry {
+                    name: call.name().into_owned(),
+                    abi: call.abi,
+                    phase: call.phase,
                     windows,
                 })),
             }
@@ -251,6 +244,15 @@ impl RoleProfile {
                     windows,
                     accepted,
                 })),
+                Behaviour::Syscall(call) => {
+                    entry.system_calls_in.push(wire::unplaced(wire::SyscallInEntry {
+                        name: call.name().into_owned(),
+                        abi: call.abi,
+                        phase: call.phase,
+                        windows,
+                        accepted,
+                    }));
+                }
             }
         }
         let accepted_drift = self.drift.iter().map(|((layer, path), accepted)| {
@@ -307,6 +309,44 @@ impl<'a, T> Section<'a, T> {
     }
 }
 
+/// What did not come with the image and may run all the same.
+fn drift(
+    entries: Vec<Spanned<wire::DriftEntry>>,
+) -> Result<BTreeMap<(Layer, ByteText), AcceptedDrift>, Problem> {
+    let mut accepted = BTreeMap::new();
+    let mut contents = 0;
+    for Spanned {
+        value, referenced, ..
+    } in entries
+    {
+        let file = (Layer::from(value.layer), value.path);
+        model::check_acceptable(file.0, &file.1)
+            .map_err(|error| problem(referenced, format!("acceptedDrift: {error}")))?;
+        let sha256 = unique("acceptedDrift.sha256", value.sha256, DRIFT_MAX)?;
+        contents += sha256.len();
+        if sha256.is_empty() {
+            return Err(problem(referenced, "acceptedDrift: sha256 is empty".into()));
+        }
+        if contents > DRIFT_MAX {
+            return Err(problem(
+                referenced,
+                format!("acceptedDrift: more than {DRIFT_MAX} contents in one role"),
+            ));
+        }
+        let note = value.note;
+        model::check_text("note", &note)
+            .map_err(|error| problem(referenced, format!("acceptedDrift: {error}")))?;
+        let shown = format!("{} {}", file.0, file.1);
+        if accepted.insert(file, AcceptedDrift { sha256, note }).is_some() {
+            return Err(problem(
+                referenced,
+                format!("acceptedDrift: `{shown}` occurs twice"),
+            ));
+        }
+    }
+    Ok(accepted)
+}
+
 fn seen_in(windows: u64) -> Evidence {
     Evidence::of_windows(windows)
 }
@@ -355,6 +395,20 @@ fn cap(capability: Capability, namespace: UserNamespace, outcome: CapOutcome) ->
         namespace,
         outcome,
     })
+}
+
+fn system_call(
+    field: &str,
+    location: Location,
+    name: &str,
+    abi: SyscallAbi,
+    phase: SyscallPhase,
+) -> Result<Behaviour, Problem> {
+    let number = syscall::number(abi, name).ok_or_else(|| {
+        let name: String = name.chars().take(100).flat_map(char::escape_debug).collect();
+        problem(location, format!("{field}: `{name}` is no system call of {abi}"))
+    })?;
+    Ok(Behaviour::Syscall(SyscallBehaviour { abi, number, phase }))
 }
 
 fn unique<T: Ord + std::fmt::Display>(

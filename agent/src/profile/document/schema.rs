@@ -2,6 +2,7 @@
 
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 /// Where the schema is published, from this crate's directory.
@@ -34,6 +35,7 @@ text! {
     Sha256, "^[0-9a-f]{64}$", "SHA-256 of a file's content.";
     FilePath, "^(/[^/]+)+$", "Absolute path without empty, `.` or `..` components.";
     CapabilityName, "^CAP_[A-Z0-9_]+$", "Name of a capability, as `linux/capability.h` has it.";
+    SyscallName, "^[a-z0-9_]+$", "Name of a system call, as the kernel's tables have it.";
     Pattern, "^/.+$", "Rule for more than one path: types in braces stand for what varies, `/**` at the end for all below.";
     RolePath, "^.+$", "Path of an entrypoint.";
 }
@@ -61,6 +63,8 @@ words! {
     Operation, FileOperation, "What is done with a file.";
     Namespace, UserNamespace, "The user namespace that a capability is for.";
     Outcome, CapOutcome, "What the kernel answers to the use of a capability.";
+    Abi, SyscallAbi, "The interface by which a system call is made.";
+    Phase, SyscallPhase, "Who makes a system call.";
 }
 
 #[test]

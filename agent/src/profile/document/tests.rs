@@ -113,6 +113,7 @@ fn one_document_in_full() {
             ..WindowCounts::default()
         },
         cap: WindowCounts::default(),
+        syscall: WindowCounts::default(),
     };
     for (path, applet) in [
         (&b"/opt/two\nlines"[..], None),

@@ -5,6 +5,7 @@
 
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_saphyr::{Location, Spanned};
 
@@ -100,6 +101,10 @@ pub(super) struct RoleEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(test, schemars(with = "Vec<CapEntry>"))]
     pub(super) capabilities: Vec<Spanned<CapEntry>>,
+    /// System calls that the container's own processes may make, and those that the runtime makes before the program starts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<SyscallEntry>"))]
+    pub(super) system_calls: Vec<Spanned<SyscallEntry>>,
     /// Programs that processes from outside executed in a running container.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<ExecInEntry>"))]
@@ -112,6 +117,10 @@ pub(super) struct RoleEntry {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(test, schemars(with = "Vec<CapInEntry>"))]
     pub(super) capabilities_in: Vec<Spanned<CapInEntry>>,
+    /// System calls that processes from outside made in a running container.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[cfg_attr(test, schemars(with = "Vec<SyscallInEntry>"))]
+    pub(super) system_calls_in: Vec<Spanned<SyscallInEntry>>,
     /// Files that did not come with the image and may run while they have this content.
     #[serde(default)]
     #[cfg_attr(test, schemars(with = "Vec<DriftEntry>"))]
@@ -295,6 +304,52 @@ pub(super) struct CapInEntry {
     pub(super) accepted: bool,
 }
 
+/// A system call.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "SystemCall"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SyscallEntry {
+    /// Its name; `syscall_` and the number of one that is newer than this version.
+    #[cfg_attr(test, schemars(with = "super::schema::SyscallName"))]
+    pub(super) name: String,
+    /// The interface by which it is made.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Abi"))]
+    pub(super) abi: SyscallAbi,
+    /// Who makes it.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Phase"))]
+    pub(super) phase: SyscallPhase,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+}
+
+/// A system call of a process from outside.
+#[derive(Debug, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
+#[cfg_attr(test, schemars(rename = "SystemCallIn"))]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SyscallInEntry {
+    /// Its name; `syscall_` and the number of one that is newer than this version.
+    #[cfg_attr(test, schemars(with = "super::schema::SyscallName"))]
+    pub(super) name: String,
+    /// The interface by which it is made.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Abi"))]
+    pub(super) abi: SyscallAbi,
+    /// Who makes it.
+    #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::schema::Phase"))]
+    pub(super) phase: SyscallPhase,
+    /// Number of observation windows in which it was seen.
+    #[serde(default)]
+    pub(super) windows: u64,
+    /// It is permitted; otherwise it is a proposal.
+    pub(super) accepted: bool,
+}
+
 /// A file that did not come with the image.
 #[derive(Debug, Serialize, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
@@ -362,6 +417,9 @@ pub(super) struct Observation {
     /// The same for capabilities.
     #[serde(skip_serializing_if = "Observed::is_none")]
     pub(super) capabilities: Observed,
+    /// The same for system calls.
+    #[serde(skip_serializing_if = "Observed::is_none")]
+    pub(super) system_calls: Observed,
 }
 
 /// What was observed of one domain.
@@ -488,6 +546,7 @@ impl From<ObservationCounts> for Observation {
             ends: counts.exec.ends,
             files: counts.file.into(),
             capabilities: counts.cap.into(),
+            system_calls: counts.syscall.into(),
         }
     }
 }
@@ -505,6 +564,7 @@ impl From<Observation> for ObservationCounts {
             },
             file: observation.files.into(),
             cap: observation.capabilities.into(),
+            syscall: observation.system_calls.into(),
         }
     }
 }

@@ -80,7 +80,7 @@ pub fn check_learnable(behaviour: &Behaviour) -> Result<(), BehaviourError> {
             FilePattern::Exact(path) => check_path(path),
             FilePattern::Pattern(pattern) => check_pattern(pattern),
         },
-        Behaviour::Cap(_) => Ok(()),
+        Behaviour::Cap(_) | Behaviour::Syscall(_) => Ok(()),
     }
 }
 

@@ -15,6 +15,9 @@ pub struct ObservationCounts {
     /// Of domain cap. Not in rows that were written before it was watched.
     #[serde(default)]
     pub cap: WindowCounts,
+    /// Of domain syscall. Not in rows that were written before it was watched.
+    #[serde(default)]
+    pub syscall: WindowCounts,
 }
 
 /// What was observed of one domain.
@@ -43,6 +46,7 @@ impl ObservationCounts {
         self.exec.add(&other.exec);
         self.file.add(&other.file);
         self.cap.add(&other.cap);
+        self.syscall.add(&other.syscall);
     }
 
     /// The windows of `domain`; none for one that is not learned.
@@ -52,7 +56,8 @@ impl ObservationCounts {
             Domain::Exec => self.exec,
             Domain::File => self.file,
             Domain::Cap => self.cap,
-            Domain::Library | Domain::Syscall => WindowCounts::default(),
+            Domain::Syscall => self.syscall,
+            Domain::Library => WindowCounts::default(),
         }
     }
 
@@ -62,7 +67,8 @@ impl ObservationCounts {
             Domain::Exec => Some(&mut self.exec),
             Domain::File => Some(&mut self.file),
             Domain::Cap => Some(&mut self.cap),
-            Domain::Library | Domain::Syscall => None,
+            Domain::Syscall => Some(&mut self.syscall),
+            Domain::Library => None,
         }
     }
 }

@@ -102,6 +102,11 @@ pub enum StoreError {
     /// `pending` says that a container's image is not known; it is not a setting.
     #[error("mode `pending` cannot be set: choose learn, monitor or enforce")]
     PendingMode,
+    /// A domain that cannot be switched off.
+    #[error(
+        "mode `off` is for one of the domains file, cap and syscall: what did not come with the image is always recognised"
+    )]
+    AlwaysOn,
 }
 
 impl StoreError {

@@ -18,6 +18,10 @@ impl ProfileStore {
         if mode == Some(Mode::Pending) {
             return Err(StoreError::PendingMode);
         }
+        let can_be_off = domain.is_some_and(|domain| Domain::CAN_BE_OFF.contains(&domain));
+        if mode == Some(Mode::Off) && !can_be_off {
+            return Err(StoreError::AlwaysOn);
+        }
         scope.check()?;
         let key = (scope, domain);
         let modes = &self.state.policies.modes;

@@ -5,9 +5,12 @@ use proptest::prelude::*;
 use agent_common::cap::{CAPABILITIES_MAX, CapOutcome, UserNamespace};
 use agent_common::file::FileOperation;
 use agent_common::normal_form::{Form, Pattern};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 
 use super::super::*;
-use crate::behaviour::{CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::behaviour::{
+    CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern, SyscallBehaviour,
+};
 use crate::profile::model::{self, ContentHash, PATH_BYTES_MAX, WindowCounts};
 use crate::profile::pattern::PathPattern;
 
@@ -169,8 +172,15 @@ fn cap() -> impl Strategy<Value = Behaviour> {
     })
 }
 
+fn system_call() -> impl Strategy<Value = Behaviour> {
+    let abi = prop::sample::select(SyscallAbi::ALL);
+    let phase = prop::sample::select(SyscallPhase::ALL);
+    (abi, any::<u16>(), phase)
+        .prop_map(|(abi, number, phase)| Behaviour::Syscall(SyscallBehaviour { abi, number, phase }))
+}
+
 fn behaviour() -> impl Strategy<Value = Behaviour> {
-    prop_oneof![program(), file(), cap()]
+    prop_oneof![program(), file(), cap(), system_call()]
 }
 
 fn windows() -> impl Strategy<Value = WindowCounts> {
@@ -199,8 +209,14 @@ fn text() -> impl Strategy<Value = String> {
 }
 
 fn role() -> impl Strategy<Value = RoleProfile> {
-    let counts =
-        (windows(), windows(), windows()).prop_map(|(exec, file, cap)| ObservationCounts { exec, file, cap });
+    let counts = [windows(), windows(), windows(), windows()].prop_map(|[exec, file, cap, syscall]| {
+        ObservationCounts {
+            exec,
+            file,
+            cap,
+            syscall,
+        }
+    });
     let hash = prop_oneof![
         any::<[u8; 32]>(),
         Just([0; 32]),

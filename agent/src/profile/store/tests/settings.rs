@@ -82,6 +82,12 @@ fn the_closest_setting_wins() {
         store.set_mode(Scope::Default, None, Some(Mode::Pending)),
         Err(StoreError::PendingMode)
     ));
+    for domain in [None, Some(Domain::Exec), Some(Domain::Library)] {
+        assert!(matches!(
+            store.set_mode(Scope::Default, domain, Some(Mode::Off)),
+            Err(StoreError::AlwaysOn)
+        ));
+    }
     assert_eq!(reopen(store).policies().modes().count(), 2);
 }
 
