@@ -2,23 +2,27 @@
 //!
 //! Profiles hold very many, and few of them are ever asked for: what conforms is the kernel's to know. So each is kept as bytes
 //! (`packed.rs`) and made anew when it is asked for. Input: behaviours. Output: the same, programs before files before
-//! capabilities, by layer and path. Failure: none.
+//! capabilities before system calls, by layer and path. Failure: none.
 
 use std::borrow::Cow;
 
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::Domain;
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SyscallAbi, SyscallPhase};
 
 use super::model::{Evidence, ExecInEntry};
 use super::packed::{Packed, PackedMap, add_number, take_number};
-use crate::behaviour::{Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::behaviour::{
+    Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern, SyscallBehaviour,
+};
 use crate::text::ByteText;
 
 /// First byte of a key: which domain's it is.
 const EXEC: u8 = 0;
 const FILE: u8 = 1;
 const CAP: u8 = 2;
+const SYSCALL: u8 = 3;
 /// Third byte of a file's key: one path, or a rule for several.
 const EXACT: u8 = 0;
 const PATTERN: u8 = 1;
@@ -82,7 +86,8 @@ impl<T: Packed> Behaviours<T> {
             Domain::Exec => Some(EXEC),
             Domain::File => Some(FILE),
             Domain::Cap => Some(CAP),
-            Domain::Library | Domain::Syscall => None,
+            Domain::Syscall => Some(SYSCALL),
+            Domain::Library => None,
         };
         let entries = own.map(|own| {
             let read = move |key: &[u8], known| key.starts_with(&[own]).then_some(known);
@@ -195,6 +200,10 @@ fn key(behaviour: &Behaviour) -> Vec<u8> {
             cap.namespace as u8,
             cap.outcome as u8,
         ],
+        Behaviour::Syscall(call) => {
+            let [high, low] = call.number.to_be_bytes();
+            vec![SYSCALL, call.abi as u8, high, low, call.phase as u8]
+        }
     }
 }
 
@@ -203,7 +212,8 @@ fn behaviour(key: &[u8]) -> Behaviour {
     let behaviour = match key.first() {
         Some(&EXEC) => exec(key).map(Behaviour::Exec),
         Some(&FILE) => file(key).map(Behaviour::File),
-        _ => cap(key).map(Behaviour::Cap),
+        Some(&CAP) => cap(key).map(Behaviour::Cap),
+        _ => syscall(key).map(Behaviour::Syscall),
     };
     behaviour.expect("a behaviour was made into these bytes")
 }
@@ -248,6 +258,17 @@ fn cap(key: &[u8]) -> Option<CapBehaviour> {
         capability: Capability::from_raw(*capability)?,
         namespace: UserNamespace::from_raw(*namespace)?,
         outcome: CapOutcome::from_raw(*outcome)?,
+    })
+}
+
+fn syscall(key: &[u8]) -> Option<SyscallBehaviour> {
+    let [SYSCALL, abi, high, low, phase] = key else {
+        return None;
+    };
+    Some(SyscallBehaviour {
+        abi: SyscallAbi::from_raw(*abi)?,
+        number: u16::from_be_bytes([*high, *low]),
+        phase: SyscallPhase::from_raw(*phase)?,
     })
 }
 
