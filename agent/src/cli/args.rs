@@ -301,6 +301,8 @@ pub struct ProfileExport {
 pub enum ExportFormat {
     /// The profile document: all that is known of the image, to be reviewed, kept and imported
     Document,
+    /// A system call filter for Docker, Podman, containerd and CRI-O
+    Seccomp,
     /// The securityContext of a container, for Kubernetes
     SecurityContext,
     /// A profile for AppArmor

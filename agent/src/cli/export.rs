@@ -135,6 +135,7 @@ impl ExportFormat {
     const fn format(self) -> Option<Format> {
         match self {
             Self::Document => None,
+            Self::Seccomp => Some(Format::Seccomp),
             Self::SecurityContext => Some(Format::SecurityContext),
             Self::AppArmor => Some(Format::AppArmor),
             Self::SeLinux => Some(Format::SeLinux),

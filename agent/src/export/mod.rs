@@ -11,6 +11,7 @@
 
 mod apparmor;
 mod comment;
+mod seccomp;
 mod security_context;
 mod selinux;
 
@@ -33,6 +34,8 @@ const NAME_CHARACTERS_MAX: usize = 100;
 /// What a profile is exported as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
+    /// A system call filter for container runtimes (JSON of the OCI runtime specification).
+    Seccomp,
     /// The `securityContext` of a container, for Kubernetes (YAML).
     SecurityContext,
     /// A profile for `AppArmor`.
@@ -82,6 +85,7 @@ pub enum ExportError {
 /// [`ExportError`].
 pub fn export(source: &Source<'_>, format: Format) -> Result<Export, ExportError> {
     match format {
+        Format::Seccomp => seccomp::export(source),
         Format::SecurityContext => Ok(security_context::export(source)),
         Format::AppArmor => Ok(apparmor::export(source)),
         Format::SeLinux => Ok(selinux::export(source)),
@@ -90,12 +94,18 @@ pub fn export(source: &Source<'_>, format: Format) -> Result<Export, ExportError
 
 impl Format {
     /// All formats.
-    pub const ALL: [Self; 3] = [Self::SecurityContext, Self::AppArmor, Self::SeLinux];
+    pub const ALL: [Self; 4] = [
+        Self::Seccomp,
+        Self::SecurityContext,
+        Self::AppArmor,
+        Self::SeLinux,
+    ];
 
     /// Its name on the command line.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
         match self {
+            Self::Seccomp => "seccomp",
             Self::SecurityContext => "security-context",
             Self::AppArmor => "apparmor",
             Self::SeLinux => "selinux",
@@ -105,9 +115,7 @@ impl Format {
     /// Whether its text can hold notes.
     #[must_use]
     pub const fn has_comments(self) -> bool {
-        match self {
-            Self::SecurityContext | Self::AppArmor | Self::SeLinux => true,
-        }
+        !matches!(self, Self::Seccomp)
     }
 }
 

@@ -232,10 +232,19 @@ fn directory(pattern: &FilePattern) -> String {
 }
 
 fn seccomp(source: &Source<'_>, fields: &mut Vec<String>, notes: &mut Vec<String>) {
-    let _ = source;
-    fields.extend(["seccompProfile:", "  type: RuntimeDefault"].map(str::to_owned));
-    notes.push(
-        "seccompProfile: the profile was never learned in domain syscall; the runtime's default is named."
-            .to_owned(),
-    );
+    fields.push("seccompProfile:".to_owned());
+    if !source.tells_of(Domain::Syscall) {
+        fields.push("  type: RuntimeDefault".to_owned());
+        notes.push(
+            "seccompProfile: the profile was never learned in domain syscall; the runtime's default is named.".to_owned(),
+        );
+        return;
+    }
+    let file = format!("driftlock/{}.json", source.name());
+    fields.push("  type: Localhost".to_owned());
+    fields.push(format!("  localhostProfile: {file}"));
+    notes.push(format!(
+        "seccompProfile: put what --format seccomp writes into /var/lib/kubelet/seccomp/{file} on every node; without it the container \
+         does not start."
+    ));
 }

@@ -1,9 +1,12 @@
 use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::file::{FileOperation, Layer};
+use agent_common::syscall::{SYSCALL_OUT_OF_RANGE, SyscallAbi, SyscallPhase};
 use proptest::prelude::*;
 
 use super::*;
-use crate::behaviour::{CapBehaviour, ExecBehaviour, FileBehaviour, FilePattern};
+use crate::behaviour::{
+    CapBehaviour, ExecBehaviour, FileBehaviour, FilePattern, SyscallBehaviour, syscall_name,
+};
 use crate::profile::document::tests::document;
 use crate::profile::model::{AcceptedDrift, Evidence, ExecInEntry};
 
@@ -54,6 +57,12 @@ impl Sample {
         sample.cap("CAP_BPF", UserNamespace::Initial, CapOutcome::Granted);
         sample.cap("CAP_SYS_CHROOT", UserNamespace::Other, CapOutcome::Granted);
         sample.cap("CAP_SYS_TIME", UserNamespace::Initial, CapOutcome::Refused);
+        for name in ["read", "openat", "clone", "socket", "statx", "rseq"] {
+            sample.call(SyscallAbi::X86_64, name, SyscallPhase::Program);
+        }
+        for name in ["execve", "capset", "sched_setaffinity"] {
+            sample.call(SyscallAbi::X86_64, name, SyscallPhase::Runtime);
+        }
         sample.exec_in("/bin/ps", true);
         sample.exec_in("/bin/never", false);
         let job = (Layer::Volume, "/job".into());
@@ -95,6 +104,11 @@ impl Sample {
         });
     }
 
+    fn call(&mut self, abi: SyscallAbi, name: &str, phase: SyscallPhase) {
+        let number = syscall_name::number(abi, name).expect("a system call");
+        self.add(SyscallBehaviour { abi, number, phase });
+    }
+
     fn source(&self) -> Source<'_> {
         Source {
             digest: &self.digest,
@@ -123,6 +137,59 @@ fn exact(path: &str) -> FilePattern {
 
 fn rule(text: &str) -> FilePattern {
     FilePattern::Pattern(text.parse().expect("a rule"))
+}
+
+#[test]
+fn a_server_for_container_runtimes() {
+    let export = export(&Sample::server().source(), Format::Seccomp).expect("was learned");
+    insta::assert_snapshot!(format!("{}{}", export.text, export.notes.join("\n")));
+}
+
+/// What was learned by one interface is allowed by the other, which is told, and what has no name is left out.
+#[test]
+fn a_filter_has_names_for_all_its_interfaces() {
+    let mut sample = Sample::new("/init");
+    for (abi, name) in [
+        (SyscallAbi::X86_64, "read"),
+        (SyscallAbi::X86_64, "mount"),
+        (SyscallAbi::I386, "read"),
+        (SyscallAbi::I386, "waitpid"),
+        (SyscallAbi::I386, "clone3"),
+    ] {
+        sample.call(abi, name, SyscallPhase::Program);
+    }
+    for number in [SYSCALL_OUT_OF_RANGE, 999] {
+        let (abi, phase) = (SyscallAbi::X86_64, SyscallPhase::Program);
+        sample.add(SyscallBehaviour { abi, number, phase });
+    }
+    let exported = export(&sample.source(), Format::Seccomp).expect("was learned");
+    let filter: serde_json::Value = serde_json::from_str(&exported.text).expect("is JSON");
+    let architectures = serde_json::json!(["SCMP_ARCH_X86_64", "SCMP_ARCH_X86"]);
+    assert_eq!(filter["architectures"], architectures);
+    let learned = serde_json::json!(["clone3", "mount", "read", "waitpid"]);
+    assert_eq!(filter["syscalls"][0]["names"], learned);
+    let notes = exported.notes.join("\n");
+    assert!(
+        notes.contains("learned by some of them alone: clone3, mount.\n"),
+        "{notes}"
+    );
+    assert!(
+        notes.contains("none here: out_of_range (x86_64), syscall_999 (x86_64).\n"),
+        "{notes}"
+    );
+    let rules = filter["syscalls"].as_array().expect("rules");
+    let newer = rules.last().expect("rules")["names"].as_array().expect("names");
+    assert!(newer.contains(&"mseal".into()), "{newer:?}");
+    for allowed in ["clone3", "openat2", "rt_sigaction"] {
+        assert!(!newer.contains(&allowed.into()), "{allowed}: {newer:?}");
+    }
+}
+
+#[test]
+fn a_filter_of_nothing_is_refused() {
+    let sample = Sample::new("/init");
+    let error = export(&sample.source(), Format::Seccomp).expect_err("was never learned");
+    assert!(error.to_string().contains("domain syscall"), "{error}");
 }
 
 #[test]

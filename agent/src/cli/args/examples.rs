@@ -58,11 +58,13 @@ profiles.enforce_only_signed: true.";
 
 pub(super) const EXPORT_EXAMPLES: &str = "Examples:
   driftlock profile export shop:1 -o shop.yaml
+  driftlock profile export shop:1 --format seccomp -o shop.json
   driftlock profile export shop:1 --format apparmor -o shop.apparmor
   driftlock profile export --from shop.yaml --format security-context
   driftlock profile export shop:1 --role /usr/sbin/nginx --format selinux
 
-What a format cannot express is said in the text, as comments.";
+What a format cannot express is said in the text, as comments; for seccomp
+on standard error.";
 
 pub(super) const ACCEPT_EXAMPLES: &str = "Examples:
 An exec probe, so that it is silent:
