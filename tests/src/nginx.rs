@@ -163,6 +163,28 @@ pub fn load(process: u32, clients: u64, manner: Manner, duration: Duration) -> a
     Ok(answered.into_inner())
 }
 
+/// Makes one request of the server in the network of `process`, whatever the answer.
+pub fn request(process: u32, method: &str, path: &str) -> anyhow::Result<()> {
+    let network = fs::File::open(format!("/proc/{process}/ns/net")).context("no such process")?;
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| -> anyhow::Result<()> {
+            use std::os::fd::AsFd as _;
+            // The thread ends with its work, and nobody else has its network.
+            rustix::thread::move_into_link_name_space(network.as_fd(), Some(LinkNameSpaceType::Network))?;
+            let mut connection = TcpStream::connect(ADDRESS).context("the server does not listen")?;
+            connection.set_read_timeout(Some(Duration::from_secs(20)))?;
+            let request = format!("{method} {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+            connection.write_all(request.as_bytes())?;
+            let mut answer = Vec::new();
+            let _ = connection.read_to_end(&mut answer);
+            Ok(())
+        });
+        client
+            .join()
+            .map_err(|_| anyhow::anyhow!("the client panicked"))?
+    })
+}
+
 /// One visit: requests, and their answers. Returns how many were answered.
 fn visit(manner: Manner, number: u64) -> anyhow::Result<u64> {
     let page = number % PAGES;

@@ -26,10 +26,10 @@ pub struct Recording {
 }
 
 /// The workloads, in the order of the page.
-pub const NAMES: [&str; 5] = ["compile", "shell", "python", "git", "packages"];
+pub const NAMES: [&str; 6] = ["compile", "shell", "python", "git", "packages", "server"];
 
 /// What is measured apart. Files twice: by their exact paths, and by the normal form, as if a rule had been accepted for each.
-pub const DOMAINS: [&str; 4] = ["exec", "file", "file by form", "syscall"];
+pub const DOMAINS: [&str; 5] = ["exec", "file", "file by form", "cap", "syscall"];
 
 // === impl Set ===
 

@@ -1,9 +1,11 @@
 //! `cargo xtask record`: what ordinary programs do, run after run, written down to try the estimate of coverage with.
 //!
 //! Input: which workloads, and how many windows of each. Output: a recording per workload under `tests/recordings`, which
-//! `agent/tests/coverage` reads. A window is one run of a script under strace: what it executed, opened and called. Failure: a tool that
+//! `agent/tests/coverage` reads. A window is one run of a script under strace (what it executed, opened and called),
+//! or one container that the agent watched (`server`). Failure: a tool that
 //! is missing, a script that cannot be started. That a program of a script fails is behaviour like any other.
 
+mod agent;
 mod draw;
 mod trace;
 mod windows;
@@ -64,6 +66,20 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// The text of a recording.
 fn record(workload: Workload, windows: u32) -> Result<String> {
+    let seen = match workload {
+        Workload::Server => agent::watch(workload, windows)?,
+        _ => trace_all(workload, windows)?,
+    };
+    let head = format!(
+        "# {}\n# cargo xtask record {} --windows {windows}\n",
+        workload.description(),
+        workload.name()
+    );
+    Ok(head + &seen.to_text(windows))
+}
+
+/// Runs the scripts of a workload under strace.
+fn trace_all(workload: Workload, windows: u32) -> Result<Windows> {
     // Each at a place of its own, so that two can be recorded at once.
     let place = Place::create(Path::new(PLACE).join(workload.name()))?;
     let work = place.0.join("work");
@@ -92,12 +108,7 @@ fn record(workload: Workload, windows: u32) -> Result<String> {
         eprint!("\r{} {}/{windows}", workload.name(), number + 1);
     }
     eprintln!();
-    let head = format!(
-        "# {}\n# cargo xtask record {} --windows {windows}\n",
-        workload.description(),
-        workload.name()
-    );
-    Ok(head + &seen.to_text(windows))
+    Ok(seen)
 }
 
 /// Runs a script under strace, which writes a file per process into `traces`.

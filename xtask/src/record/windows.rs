@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 /// What was seen.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Behaviour {
-    /// `exec`, `file` or `syscall`.
+    /// `exec`, `file`, `cap` or `syscall`.
     pub domain: &'static str,
     /// What it is, in printable ASCII.
     pub text: String,

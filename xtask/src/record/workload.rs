@@ -25,6 +25,8 @@ pub enum Workload {
     Git,
     /// dpkg and apt answer questions about installed packages.
     Packages,
+    /// nginx in a container answers requests and is looked after, watched by the agent (as root).
+    Server,
 }
 
 /// Modules of Python that show a window, open a browser or print by being imported.
@@ -227,14 +229,53 @@ const COMPILATIONS: &[&str] = &[
     "-c -pipe",
 ];
 
+/// What a server is asked and what is done about it, between its pages, the usual first.
+const SERVICE: &[&str] = &[
+    "request HEAD /page-0.html",
+    "request GET /missing",
+    "run /usr/sbin/nginx -t",
+    "run /usr/sbin/nginx -s reload",
+    "request GET /private/x",
+    "run /usr/sbin/nginx -s reopen",
+    "run /usr/bin/date",
+    "run /usr/bin/ls -l /var/log/nginx",
+    "run /usr/bin/tail -n 5 /var/log/nginx/access.log",
+    "run /usr/bin/gzip -kf /var/log/nginx/access.log",
+    "run /usr/bin/wc -l /var/log/nginx/access.log",
+    "run /usr/bin/grep 404 /var/log/nginx/access.log",
+    "request POST /page-1.html",
+    "run /usr/bin/df /",
+    "run /usr/bin/id",
+    "run /usr/bin/cp /etc/nginx/nginx.conf /tmp/nginx.conf",
+    "run /usr/bin/touch /tmp/stamp",
+    "run /usr/bin/mv /tmp/stamp /tmp/stamped",
+    "run /usr/bin/rm -f /tmp/stamped",
+    "run /usr/bin/find /srv/www -newer /etc/passwd",
+    "run /usr/bin/sort /etc/passwd",
+    "run /usr/bin/md5sum /etc/nginx/nginx.conf",
+    "run /usr/bin/sed -n 1p /etc/nginx/mime.types",
+    "run /usr/bin/tar cf /tmp/www.tar /srv/www",
+    "run /usr/bin/perl -e 1",
+    "run /usr/bin/bash -c true",
+    "run /usr/bin/chown 33 /tmp/nginx.conf",
+    "run /usr/bin/cat /proc/1/status",
+    "run /usr/bin/uname -a",
+    "run /usr/sbin/nginx -V",
+    "run /usr/bin/mktemp",
+    "run /usr/bin/dpkg --version",
+];
+/// Pages of the server, which are asked for between these.
+const PAGES: usize = 40;
+
 impl Workload {
     /// Everything that is recorded.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Compile,
         Self::Shell,
         Self::Python,
         Self::Git,
         Self::Packages,
+        Self::Server,
     ];
 
     /// The word on the command line, and the file's name.
@@ -245,6 +286,7 @@ impl Workload {
             Self::Python => "python",
             Self::Git => "git",
             Self::Packages => "packages",
+            Self::Server => "server",
         }
     }
 
@@ -260,6 +302,9 @@ impl Workload {
                 "a window is three things done with one git repository, drawn; the repository grows from window to window"
             }
             Self::Packages => "a window is three questions to dpkg and apt about installed packages, drawn",
+            Self::Server => {
+                "a window is one container of nginx, from its start to its end, with eight requests and things done in it that are drawn, as the agent learned it"
+            }
         }
     }
 
@@ -313,6 +358,14 @@ impl Workload {
                 )?;
                 return Ok(GIT.iter().map(ToString::to_string).collect());
             }
+            Self::Server => {
+                let pages = (0..PAGES).map(|page| format!("request GET /page-{page}.html"));
+                let mut others = SERVICE.iter().map(ToString::to_string);
+                // In turn, so that among the usual ones are some of both.
+                return Ok(pages
+                    .flat_map(|page| std::iter::once(page).chain(others.next()))
+                    .collect());
+            }
             Self::Packages => ask("dpkg-query", &["-W", "-f", "${Package}\\n"])?
                 .lines()
                 .map(ToOwned::to_owned)
@@ -347,6 +400,7 @@ impl Workload {
             Self::Shell => several(6).join("\n"),
             Self::Python => format!("python3 -B -c 'import {}'", several(3).join(", ")),
             Self::Git => format!("n={number}\n{}", several(3).join("\n")),
+            Self::Server => several(8).join(";"),
             Self::Packages => {
                 let packages = several(3);
                 let questions = packages
