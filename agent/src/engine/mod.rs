@@ -19,6 +19,7 @@ mod inquiry;
 mod learn;
 mod locate;
 mod policy;
+mod progress;
 mod proposals;
 mod request;
 mod resolve;

@@ -1,14 +1,13 @@
 //! The engine's state, as the command line shows it.
 
-use std::collections::BTreeMap;
-
 use agent_common::ABI_VERSION;
-use agent_common::domain::{Domain, Mode, Section};
+use agent_common::domain::{Domain, Section};
 use agent_common::file::Layer;
 use agent_common::instance::Instance;
 
 use super::Engine;
 use super::container::{Resolution, Tracked};
+use super::progress::domain_profile;
 use super::proposals::rule_proposals;
 use super::signed::unsigned_checks;
 use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
@@ -16,14 +15,13 @@ use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
-    DomainModeView, DomainProfileView, HookView, LEARNING_MAX, LearningView, ModeCounts, ModeSource,
-    ModeView, PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
+    DomainModeView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
+    ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
-use crate::profile::completeness::Targets;
 use crate::profile::mode::Scope;
-use crate::profile::model::{Profile, ProfileKey};
+use crate::profile::model::Profile;
 
 impl Engine {
     pub(super) fn status(&self) -> StatusView {
@@ -83,39 +81,6 @@ impl Engine {
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
         }
-    }
-
-    /// The profiles that containers are learning now, by image and role.
-    fn learning(&self) -> Vec<LearningView> {
-        let mut containers: BTreeMap<&ProfileKey, Vec<&Tracked>> = BTreeMap::new();
-        for tracked in self.containers.values().filter(|tracked| !tracked.is_removed()) {
-            if let Some(known) = tracked.known() {
-                containers.entry(&known.key).or_default().push(tracked);
-            }
-        }
-        let views = containers.into_iter().filter_map(|(key, containers)| {
-            let profile = self.store.profile(key)?;
-            let is_learned = |domain: &&Domain| {
-                let mut modes = containers.iter().map(|tracked| tracked.mode(**domain));
-                modes.any(|mode| mode == Mode::Learn) && profile.tells_of(**domain)
-            };
-            let domains: Vec<_> = LEARNED_DOMAINS
-                .iter()
-                .filter(is_learned)
-                .map(|domain| domain_profile(profile, *domain, &self.config.learned))
-                .collect();
-            let image = self.store.image(&key.digest);
-            (!domains.is_empty()).then(|| LearningView {
-                digest: key.digest.clone(),
-                reference: image
-                    .and_then(|image| image.references.first())
-                    .map(|text| text.as_str().into()),
-                role: key.role.as_text().clone(),
-                containers: containers.len() as u64,
-                domains,
-            })
-        });
-        views.collect()
     }
 
     fn hooks(&self) -> Vec<HookView> {
@@ -480,24 +445,6 @@ fn support(profile: &Profile, section: Section, behaviour: &Behaviour) -> Option
         let (paths, windows) = profile.support(section, rule);
         RuleSupportView { paths, windows }
     })
-}
-
-/// What `profile` holds of `domain`, and how far that is from `targets`.
-fn domain_profile(profile: &Profile, domain: Domain, targets: &Targets) -> DomainProfileView {
-    let main = profile.main.values_of(domain).count();
-    let entries = profile.exec_in.values_of(domain);
-    let (accepted, proposed): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.accepted);
-    let counts = profile.counts.of(domain);
-    DomainProfileView {
-        domain,
-        rules: (main + accepted.len()) as u64,
-        proposals: proposed.len() as u64,
-        instances: counts.instances,
-        windows: counts.windows,
-        windows_lost: counts.lost_windows,
-        coverage: profile.coverage(domain),
-        completeness: profile.completeness(domain, targets),
-    }
 }
 
 /// Why a container is not observable.

@@ -74,7 +74,11 @@ fn outside(name: &str, domain: &str, size: usize, found: &Measured) -> Vec<Strin
 
 /// All that was recorded after the bounds were chosen.
 fn untouched() -> impl Iterator<Item = (&'static str, &'static str, usize, Measured)> {
-    let recordings = NAMES.map(|name| Recording::read(name).from(UNTOUCHED));
+    let recordings = NAMES.map(|name| match name {
+        // Recorded when the bounds had long been chosen.
+        "server" => Recording::read(name),
+        _ => Recording::read(name).from(UNTOUCHED),
+    });
     recordings.into_iter().flat_map(|recording| {
         let cases = DOMAINS
             .iter()
