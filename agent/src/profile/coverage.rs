@@ -121,19 +121,16 @@ impl Sightings {
     }
 
     /// By which factor the unseen share is expected to shrink with each window: what was seen once against what was seen twice. Without
-    /// anything seen twice, the corrected form of the paper.
+    /// anything seen twice, the corrected form of the paper; but that says of a single behaviour seen once that nothing is left unseen,
+    /// which the recordings contradict. There Turing's older estimate stands, as the share of the other windows.
     fn remains(&self) -> f64 {
         let (once, twice) = (real(self.once), real(self.twice));
         let before = real(self.windows) - 1.0;
-        let (seen_again, correction) = if self.twice > 0 {
-            (before * once, 2.0 * twice)
-        } else {
-            (before * (once - 1.0).max(0.0), 2.0)
-        };
-        if seen_again > 0.0 {
-            seen_again / (seen_again + correction)
-        } else {
-            0.0
+        match (self.once, self.twice) {
+            (0, _) => 0.0,
+            (1, 0) => before / (before + 1.0),
+            (_, 0) => before * (once - 1.0) / (before * (once - 1.0) + 2.0),
+            _ => before * once / (before * once + 2.0 * twice),
         }
     }
 }
@@ -225,6 +222,16 @@ mod tests {
             of(60, &[60, 60, 3]).coverage(),
             Some(1.0),
             "nothing was seen only once"
+        );
+    }
+
+    #[test]
+    fn a_single_behaviour_seen_once_is_not_taken_for_the_last() {
+        // By hand: 1 / 31 * (9 / 10).
+        near(of(10, &[10, 10, 10, 1]).coverage(), 1.0 - 0.9 / 31.0);
+        near(
+            of(10, &[10, 10, 10, 1]).coverage_after(10),
+            1.0 - 0.9_f64.powi(11) / 31.0,
         );
     }
 

@@ -13,7 +13,7 @@ use measure::{Measured, measure};
 use recording::{DOMAINS, NAMES, Recording};
 
 /// The bounds were chosen from the first 60 windows of `compile`, `shell` and `python` alone; these tests hold them against the windows from
-/// here on, of those and of `git` and `packages`.
+/// here on, of those and of `git` and `packages`, and against `server`, which was recorded later.
 const UNTOUCHED: u32 = 60;
 
 /// From how many windows is learned.
