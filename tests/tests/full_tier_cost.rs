@@ -25,7 +25,7 @@ fn running(place: &Place) -> Vec<&str> {
 
 #[test]
 fn a_call_that_concerns_nothing_runs_no_program() -> anyhow::Result<()> {
-    let ((can, reason), places) = calls::programs_alone(TIMES, |agent| {
+    let ((can, reason), places, on_lite_tier) = calls::programs_alone(TIMES, |agent| {
         Ok((support::tier(agent, "file")?, support::reason(agent, "file")?))
     })?;
     // On the full tier two programs are asked: for an execution, which is over at once, and for what is opened.
@@ -55,6 +55,20 @@ fn a_call_that_concerns_nothing_runs_no_program() -> anyhow::Result<()> {
             place.name,
             programs.join(" and "),
             place.ns_each()
+        )?;
+    }
+    for (place, lite) in places
+        .iter()
+        .zip(&on_lite_tier)
+        .filter(|(place, _)| !place.name.starts_with("getpid"))
+    {
+        assert_eq!(running(lite), ["sys_exit_open"], "{lite:?}");
+        writeln!(
+            std::io::stderr(),
+            "{}: {} ns of each on the full tier, {} on the lite tier",
+            place.name,
+            place.ns_each(),
+            lite.ns_each()
         )?;
     }
     if can != "deny" {

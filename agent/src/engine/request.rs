@@ -77,6 +77,8 @@ impl Engine {
             .set_mode(scope, domain, Some(mode))
             .map_err(|error| refuse(&error))?;
         self.apply_policies();
+        self.observe_what_is_wanted();
+        self.stop_observing_what_is_not_wanted();
         Ok(Response::ok(&self.modes()))
     }
 

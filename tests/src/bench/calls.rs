@@ -35,6 +35,17 @@ const FIXTURE: &str = "calls";
 const LOAD: &str = "/usr/bin/calls";
 /// The modes, in the order of the rows.
 const MODES: [&str; 2] = ["monitor", "enforce"];
+/// What else may be watched than what is by default: in words, and the modes by domain. Measured by what concerns no domain.
+const WATCHED: [(&str, &[(&str, &str)]); 2] = [
+    (
+        "files and capabilities off",
+        &[("file", "off"), ("cap", "off"), ("syscall", "off")],
+    ),
+    (
+        "system calls watched, too",
+        &[("file", "learn"), ("cap", "learn"), ("syscall", "monitor")],
+    ),
+];
 /// Files that are opened in turn.
 const FILES: u32 = 256;
 /// Times before a sample that are not measured.
@@ -43,6 +54,8 @@ const WARM_UP: u32 = 2_000;
 const GETPID_TIMES: u32 = 10;
 /// The file of the image that is opened.
 const FILE: &str = "/usr/share/one";
+/// What concerns no domain, and only costs what it costs to be attached.
+const GETPID: &str = "getpid";
 /// The directory of the image with those that are opened in turn.
 const DIRECTORY: &str = "/usr/share/many";
 /// Where the volume is.
@@ -93,14 +106,15 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
     ratios.report()
 }
 
-/// Only the kernel programs' runs, for so many times of each call: what `examine` says of the agent that is measured, and the runs.
+/// Only the kernel programs' runs, for so many times of each call: what `examine` says of the agent that is measured, and the runs. If they
+/// are those of the full tier, then those of the lite tier, too, for the same load on the same machine; else none.
 ///
 /// # Errors
 /// As the measurement's.
 pub fn programs_alone<T>(
     times: u32,
     examine: impl FnOnce(&Agent) -> anyhow::Result<T>,
-) -> anyhow::Result<(T, Vec<Place>)> {
+) -> anyhow::Result<(T, Vec<Place>, Vec<Place>)> {
     let mut bench = Bench::prepare(Options {
         rounds: 0,
         sample: times,
@@ -110,7 +124,15 @@ pub fn programs_alone<T>(
     bench.teach(&agent)?;
     let places = bench.time_programs(&agent)?;
     agent.stop()?;
-    Ok((found, places))
+    let mut on_lite_tier = Vec::new();
+    if places.iter().any(|place| place.runs.contains_key("file_open")) {
+        let variables = vec![("DRIFTLOCK_TEST_NO_LSM", "1".to_owned())];
+        let mut agent = ground::agent_with(&bench.docker, &bench.container, variables)?;
+        bench.teach(&agent)?;
+        on_lite_tier = bench.time_programs(&agent)?;
+        agent.stop()?;
+    }
+    Ok((found, places, on_lite_tier))
 }
 
 /// Everything that is measured.
@@ -156,7 +178,9 @@ impl Bench {
     /// Has the image learned, so that the profile holds all it does. Returns what this kernel can do.
     fn learn(&mut self) -> anyhow::Result<Vec<String>> {
         let mut agent = self.agent()?;
+        ground::watch(&agent, &["syscall"], "learn")?;
         self.teach(&agent)?;
+        ground::watch(&agent, &["syscall"], "off")?;
         let tiers = ground::tiers(&agent)?;
         agent.stop()?;
         Ok(tiers)
@@ -204,7 +228,47 @@ impl Bench {
                 base,
             });
         }
+        for (what, _) in WATCHED {
+            for (base, name) in bases
+                .iter()
+                .enumerate()
+                .filter(|(_, name)| name.starts_with(GETPID))
+            {
+                situations.push(Situation {
+                    name: format!("{name}; {what}"),
+                    goal: None,
+                    base,
+                });
+            }
+        }
         situations
+    }
+
+    /// `getpid`, in the container and outside, by what is watched.
+    fn watched(&mut self, agent: &Agent) -> anyhow::Result<Vec<Cost>> {
+        let mut samples = Vec::new();
+        for (_, modes) in WATCHED {
+            for (domain, mode) in modes {
+                ground::watch(agent, &[*domain], mode)?;
+            }
+            let getpid = |calls: &[Call]| -> Vec<Call> {
+                let mut calls = calls.to_vec();
+                calls.retain(|call| call.name.starts_with(GETPID));
+                calls
+            };
+            samples.extend(sample(
+                &mut self.inside,
+                &getpid(&self.inside_calls),
+                self.options.sample,
+            )?);
+            samples.extend(sample(
+                &mut self.outside,
+                &getpid(&self.outside_calls),
+                self.options.sample,
+            )?);
+        }
+        ground::watch(agent, &["syscall"], "off")?;
+        Ok(samples)
     }
 
     fn without_agent(&mut self) -> anyhow::Result<Vec<Cost>> {
@@ -230,6 +294,7 @@ impl Bench {
                 self.sample_outside()?
             };
         }
+        samples.push(self.watched(&agent)?);
         ground::check(&agent, &self.container)?;
         agent.stop()?;
         Ok(samples.concat())

@@ -2,7 +2,8 @@
 //!
 //! A load program starts a program without a C library by `vfork` and `execve` and waits for it, in one and the same container,
 //! and another one does outside of every container. Rounds without the agent (torn down) and with it alternate ([`super::alternate`]);
-//! within a round with the agent the image's mode is `learn`, `monitor` and `enforce` in turn.
+//! within a round with the agent the image's mode is `learn`, `monitor` and `enforce` in turn. The goals are about domain exec, so the domains
+//! that can be switched off are; then, with files and capabilities watched as they are by default, the same is measured once more.
 
 use anyhow::Context as _;
 
@@ -37,6 +38,8 @@ const GOAL_IN_CONTAINER: f64 = 1.03;
 const GOAL_OUTSIDE: f64 = 1.005;
 /// The modes, in the order of the rows.
 const MODES: [&str; 3] = ["learn", "monitor", "enforce"];
+/// The domains that are watched by default and can be switched off.
+const OTHERS: [&str; 2] = ["file", "cap"];
 /// What is measured without the agent.
 const BASES: [&str; 2] = ["in a container", "outside"];
 /// Starts before a sample that are not measured.
@@ -82,7 +85,12 @@ fn situations() -> Vec<Situation> {
         goal: Some(GOAL_OUTSIDE),
         base: 1,
     };
-    inside.into_iter().chain([outside]).collect()
+    let with_others = [("in a container, monitor", 0), ("outside", 1)].map(|(name, base)| Situation {
+        name: format!("{name}; files and capabilities watched, too"),
+        goal: None,
+        base,
+    });
+    inside.into_iter().chain([outside]).chain(with_others).collect()
 }
 
 /// Everything that is measured.
@@ -150,6 +158,7 @@ impl Bench {
     /// Each mode and the outside, beginning with another one in each round.
     fn with_agent(&mut self, round: u32) -> anyhow::Result<Vec<Cost>> {
         let mut agent = self.agent()?;
+        ground::watch(&agent, &OTHERS, "off")?;
         let mut samples = [None; MODES.len() + 1];
         for turn in 0..samples.len() {
             let place = (turn + round as usize) % samples.len();
@@ -160,9 +169,12 @@ impl Bench {
                 self.sample_outside()?
             });
         }
+        agent.set_mode("monitor", IMAGE)?;
+        ground::watch(&agent, &OTHERS, "learn")?;
+        let with_others = [self.sample_inside()?, self.sample_outside()?];
         ground::check(&agent, &self.container)?;
         agent.stop()?;
-        Ok(samples.into_iter().flatten().collect())
+        Ok(samples.into_iter().flatten().chain(with_others).collect())
     }
 
     /// How long each kernel program runs, for starts in the container and outside.

@@ -20,6 +20,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// Longer than anything that was learned takes on its way into the profile and from there into the kernel.
 const SETTLED: Duration = Duration::from_secs(2);
 
+/// Longer than the kernel takes to let go of a program that was detached.
+const DETACHED: Duration = Duration::from_millis(300);
+
 /// What an agent is started with.
 pub fn options() -> Options {
     Options::named(AGENT)
@@ -27,12 +30,34 @@ pub fn options() -> Options {
 
 /// Starts an agent and waits until it has everything in hand that concerns the container.
 pub fn agent(docker: &Docker, container: &Container) -> anyhow::Result<Agent> {
-    let agent = Agent::start(docker, &options())?;
+    agent_with(docker, container, Vec::new())
+}
+
+/// As [`agent`], with these variables in its environment.
+pub fn agent_with(
+    docker: &Docker,
+    container: &Container,
+    variables: Vec<(&'static str, String)>,
+) -> anyhow::Result<Agent> {
+    let options = Options {
+        variables,
+        ..options()
+    };
+    let agent = Agent::start(docker, &options)?;
     agent.wait_until_resolved(&container.id)?;
     if Stop::of(&agent)? == Stop::Killed && agent.answering_process().is_some() {
         agent.wait_until_answered(&container.id)?;
     }
     Ok(agent)
+}
+
+/// Sets the mode of domains for all about which nothing closer was said, and lets the kernel attach and detach what follows.
+pub fn watch(agent: &Agent, domains: &[&str], mode: &str) -> anyhow::Result<()> {
+    for domain in domains {
+        agent.done(&["mode", "set", mode, "--default", "--domain", domain])?;
+    }
+    std::thread::sleep(DETACHED);
+    Ok(())
 }
 
 /// Does something again and again until it is learned: until it makes no record. The container is in `learn`.
