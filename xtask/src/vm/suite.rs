@@ -26,6 +26,7 @@ pub const SUITE: Suite = &[
     ("library", &[]),
     ("file", &["docker::uses_of_files_are_learned_and_told"]),
     ("cap", &["what_is_enforced_is_refused_or_killed"]),
+    ("syscall", &["docker::system_calls_are_learned_and_told"]),
 ];
 
 /// The same for a machine with systemd: what is about the cgroups that systemd makes.
