@@ -60,7 +60,7 @@ fn only_what_a_trusted_key_has_signed_is_enforced() -> anyhow::Result<()> {
     let mark = stage.agent.mark();
     assert!(service.start(&["/bin/rotate", "/tmp/before"])?.all_succeeded());
     let alert = stage.expect_alert(mark, &service);
-    assert_eq!(alert["action"], "none", "{alert:#}");
+    assert_eq!(alert["action"]["taken"], "none", "{alert:#}");
     assert_eq!(alert["mode"], "monitor", "{alert:#}");
 
     let file = keys.path().join("profile.yaml");
