@@ -21,6 +21,9 @@ const GROUP_DEPTH: usize = 2;
 /// A domain with up to so many behaviours is shown without being asked for.
 const SHOWN: usize = 12;
 
+/// A system call that was seen in no more windows than this stands out.
+const RARE: u64 = 2;
+
 /// A behaviour, as a row shows it.
 struct Row {
     parts: BehaviourParts,
@@ -60,6 +63,8 @@ fn own(profile: &RoleProfile, domain: Domain) -> Markup {
             h3 { span.dot.(domain.as_str()) {} (title(domain)) span.amount { (all) } }
             @if all == 0 {
                 p.none { (nothing(domain)) }
+            } @else if domain == Domain::Syscall {
+                (calls(&groups.into_values().flatten().collect::<Vec<_>>()))
             } @else if groups.len() == 1 || domain != Domain::File {
                 (table(&groups.into_values().flatten().collect::<Vec<_>>(), windows))
             } @else {
@@ -75,6 +80,27 @@ fn own(profile: &RoleProfile, domain: Domain) -> Markup {
                         }
                     }
                 }
+            }
+        }
+    }
+}
+
+/// System calls are many and have short names: side by side, by interface and phase.
+fn calls(rows: &[Row]) -> Markup {
+    // Names, and whether each was seen seldom.
+    let mut by_manner: BTreeMap<String, BTreeMap<String, bool>> = BTreeMap::new();
+    for row in rows {
+        let names = by_manner
+            .entry(row.parts.manner().unwrap_or_default())
+            .or_default();
+        names.insert(row.parts.subject(), row.windows <= RARE);
+    }
+    html! {
+        p.lead { "Those that stand out were seen in no more than " (RARE) " windows." }
+        @for (manner, names) in &by_manner {
+            p.group { span.tag { (manner) } span.small { (names.len()) } }
+            ul.chips {
+                @for (name, is_rare) in names { li.rare[*is_rare] { code { (name) } } }
             }
         }
     }

@@ -52,6 +52,10 @@ roles:
   - {{layer: volume, pattern: \"{HOSTILE}/**\", operation: write}}
   capabilities:
   - {{capability: CAP_NET_BIND_SERVICE, namespace: initial, outcome: granted, windows: 120}}
+  systemCalls:
+  - {{name: read, abi: x86_64, phase: program, windows: 120}}
+  - {{name: openat, abi: x86_64, phase: program, windows: 2}}
+  - {{name: capset, abi: x86_64, phase: runtime, windows: 4}}
   execIn:
   - {{layer: image, path: /bin/health, windows: 110, accepted: true}}
   - {{layer: image, path: \"{HOSTILE}\", windows: 1, accepted: false}}
@@ -212,6 +216,9 @@ fn a_browser_shows_the_page_and_runs_nothing_of_it() {
         "119 windows, 40 needed",
         "1 windows lost records, 0 may",
         "30 create",
+        "<li class=\"\"><code>read</code></li>",
+        "<li class=\"rare\"><code>openat</code></li>",
+        "x86_64, by the runtime",
         "<code>/var/tmp/job-{decimal}.log</code>",
         "{decimal}: ",
         "/**: any name, at any depth",
