@@ -194,17 +194,18 @@ impl Publisher {
         }
     }
 
-    /// Removes the rules whose grace period is over. Those that cannot be removed now stay.
-    pub fn remove_retired(&mut self, maps: &mut Maps, now: Duration) -> Result<(), MapsError> {
+    /// Removes the rules whose grace period is over; false if there are none. Those that cannot be removed now stay.
+    pub fn remove_retired(&mut self, maps: &mut Maps, now: Duration) -> Result<bool, MapsError> {
         let due: HashSet<(u32, u32)> = self
             .retired
             .extract_if(|_, due| *due <= now)
             .map(|(of, _)| of)
             .collect();
         if due.is_empty() {
-            return Ok(());
+            return Ok(false);
         }
-        maps.remove_rules(&due)
+        maps.remove_rules(&due)?;
+        Ok(true)
     }
 
     /// Adds one behaviour to the current generation of a published profile.

@@ -40,6 +40,7 @@ const REQUESTS: usize = 64;
 /// Runs the agent until SIGINT or SIGTERM.
 pub fn run(config: Config) -> anyhow::Result<()> {
     logging::init(&config).map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
+    memory::share();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()

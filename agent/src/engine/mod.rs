@@ -49,6 +49,7 @@ use crate::control::feed::AlertFeed;
 use crate::control::view::TierView;
 use crate::kernel::load::{Kernel, LoadError};
 use crate::kernel::maps::{Maps, MapsError};
+use crate::kernel::memory;
 use crate::kernel::pin::PinDirectory;
 use crate::kernel::self_test;
 use crate::kernel::tier::{self, Proved};
@@ -310,14 +311,20 @@ impl Engine {
         self.release_held(now);
         self.verify_accepted(now);
         self.end_folds(now);
+        let window = self.last_window;
         self.count_windows(now);
         self.remove_gone(now);
         self.hand_over(now);
-        if let Err(error) = self.publisher.remove_retired(&mut self.maps, now) {
+        let removed = self.publisher.remove_retired(&mut self.maps, now);
+        if let Err(error) = &removed {
             tracing::warn!(
-                error = &error as &dyn std::error::Error,
+                error = error as &dyn std::error::Error,
                 "rules of a replaced generation stay in the kernel"
             );
+        }
+        // What the lists of rules took; and what documents and the window did.
+        if removed.unwrap_or(true) || self.last_window != window {
+            memory::give_back();
         }
     }
 
