@@ -56,7 +56,7 @@ pub fn kernel_programs(tools: &Tools) -> Result<()> {
         .args(kernel_arguments())
         .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_LINKER", linker);
     process::show(&mut command).context("building the kernel programs")?;
-    let built = kernel_object("driftlock");
+    let built = without_debug_information(kernel_object("driftlock"), compiler)?;
     let object = workspace().join("target/ebpf/driftlock.o");
     let copied = copy_if_changed(&built, &object)?;
     let state = if copied { "new" } else { "unchanged" };
@@ -66,6 +66,22 @@ pub fn kernel_programs(tools: &Tools) -> Result<()> {
         started.elapsed().as_secs_f64()
     );
     Ok(())
+}
+
+/// The object without what its BTF was made from, which nobody reads any more and which is four fifths of it: the daemon has it in its
+/// memory. Where the compiler's LLVM is not installed, with it.
+fn without_debug_information(built: PathBuf, compiler: &Compiler) -> Result<PathBuf> {
+    let strip = compiler
+        .llvm_config()
+        .map(|directory| directory.join("llvm-strip"));
+    let Some(strip) = strip.filter(|program| program.is_file()) else {
+        return Ok(built);
+    };
+    let small = built.with_extension("small.o");
+    let mut command = Command::new(strip);
+    command.arg("--strip-debug").arg("-o").arg(&small).arg(&built);
+    process::show(&mut command).context("taking the debug information out of the kernel programs")?;
+    Ok(small)
 }
 
 /// A cargo that compiles for the BPF target: in the kernel programs' directory, with their compiler.
