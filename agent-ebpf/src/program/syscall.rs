@@ -10,7 +10,8 @@
 //!
 //! A call of a container that was found in order leaves after three look-ups: the byte, `TASKS`, `CALLS`.
 //!
-//! Fails open: a process that `TASKS` had no room for is not seen (counted).
+//! Fails open: a process that `TASKS` had no room for is not seen (counted), and from then on nothing is taken for its container's
+//! runtime's.
 
 use agent_common::domain::{Domain, Mode};
 use agent_common::record::RecordKind;
@@ -112,6 +113,11 @@ fn entered<A: Access>(ctx: &BtfTracePointContext, task: TaskStruct<A>) -> Option
 fn by_runtime<A: Access>(ctx: &BtfTracePointContext, task: TaskStruct<A>) -> Option<()> {
     let container = state::container(task.current_cgroup_id())?;
     let mut member = state::member_of_container(state::container(container.container)?)?;
+    // Where `TASKS` once had no room for a process of the container's, one that it does not hold may be a program: whoever fills it must
+    // not have what that does taken for the runtime's.
+    if load(&member.instance.counters[0].untracked_tasks) != 0 {
+        return None;
+    }
     let call = call(ctx, task, SyscallPhase::Runtime as u8)?;
     judge(
         &mut member,
