@@ -136,7 +136,11 @@ impl Tracked {
         let mut has_lost = [false; DOMAIN_SLOTS];
         for domain in LEARNED_DOMAINS {
             let lost = instance.counters[domain as usize].lost();
-            let is_learned = self.known().is_some() && self.mode(domain) == Mode::Learn;
+            // Where a domain is not watched on this node, no container is an instance of it, and a window in which nothing was seen
+            // says nothing.
+            let is_learned = self.known().is_some()
+                && self.mode(domain) == Mode::Learn
+                && self.is_counted[domain as usize];
             let (of_domain, lost_now) = self.watch.close(domain, lost, is_learned, closing);
             has_lost[domain as usize] = lost_now;
             if let Some(count) = counts.of_mut(domain) {
