@@ -84,7 +84,9 @@ impl KernelMaps {
                 .get(&container.slot, 0)
                 .is_ok_and(|instance| instance.first_exec != 0)
         };
+        // With a profile it is known, even where the rules for drift alone hold.
         container.mode(Domain::Exec) == Mode::Pending
+            && container.profile == 0
             && !is_nested
             && container.cgroup != SELF_TEST
             && !has_begun()

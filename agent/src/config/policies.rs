@@ -30,6 +30,8 @@ pub struct PoliciesSection {
     pub hold: HoldSection,
     /// Which modes pods may ask for by annotations.
     pub pod_annotations: PodAnnotationsSection,
+    /// Whether the profile of a new image begins with what did not change since the image before; yes if absent.
+    pub inherit: Option<bool>,
     /// Namespaces of Kubernetes in which nothing is enforced; those of Kubernetes itself if absent.
     pub protected_namespaces: Option<Vec<String>>,
 }
@@ -117,6 +119,8 @@ pub struct Policies {
     pub hold: Hold,
     /// Which modes pods may ask for by annotations.
     pub pod_annotations: annotation::Limits,
+    /// Whether the profile of a new image begins with what did not change since the image before.
+    pub inherit: bool,
     /// Namespaces of Kubernetes in which nothing is enforced.
     pub protected_namespaces: Vec<String>,
 }
@@ -160,6 +164,7 @@ impl PoliciesSection {
             kill: self.kill,
             hold: self.hold.resolve(),
             pod_annotations: self.pod_annotations.resolve(),
+            inherit: self.inherit.unwrap_or(true),
             protected_namespaces: self.protected_namespaces.unwrap_or_else(protected),
         }
     }

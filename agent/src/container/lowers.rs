@@ -29,10 +29,12 @@ pub enum ImageMatch {
 }
 
 /// What one layer has to say about a path.
-enum Found {
+pub(super) enum Found {
     /// A regular file.
     File(OwnedFd),
-    /// Something else, which hides what is below.
+    /// Something else, which hides what is below, unless both are directories.
+    Other(FileType),
+    /// That there is nothing, whatever is below.
     Hidden,
     /// Nothing: the next layer counts.
     Nothing,
@@ -60,7 +62,7 @@ impl Overlay {
         for layer in &self.lowers {
             let handle = match look_up(&layer.directory, subject)? {
                 Found::File(handle) if layer.from_image => handle,
-                Found::File(_) | Found::Hidden => return Ok(ImageMatch::NotInImage),
+                Found::File(_) | Found::Other(_) | Found::Hidden => return Ok(ImageMatch::NotInImage),
                 Found::Nothing => continue,
             };
             let stat = subject.check_regular(&handle, limits)?;
@@ -96,7 +98,7 @@ impl Privileges {
 }
 
 /// Looks a path up in one layer.
-fn look_up(layer: &Path, subject: Subject<'_>) -> Result<Found, ContentError> {
+pub(super) fn look_up(layer: &Path, subject: Subject<'_>) -> Result<Found, ContentError> {
     let mut directory = open_directory(rustix::fs::CWD, layer.as_os_str(), subject)?;
     let mut is_opaque = false;
     let mut names = subject.relative().split(|byte| *byte == b'/').peekable();
@@ -119,7 +121,10 @@ fn look_up(layer: &Path, subject: Subject<'_>) -> Result<Found, ContentError> {
             FileType::RegularFile if names.peek().is_none() && !is_whiteout(&handle, &stat, subject)? => {
                 return Ok(Found::File(handle));
             }
-            // A whiteout (character device 0/0) among them.
+            // A whiteout.
+            FileType::CharacterDevice if stat.st_rdev == 0 => return Ok(Found::Hidden),
+            FileType::RegularFile => return Ok(Found::Hidden),
+            other if names.peek().is_none() => return Ok(Found::Other(other)),
             _ => return Ok(Found::Hidden),
         }
     }

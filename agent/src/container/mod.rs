@@ -14,6 +14,7 @@ pub mod error;
 pub mod id;
 pub mod info;
 pub mod layout;
+pub mod likeness;
 pub mod lowers;
 pub mod membership;
 pub mod mountinfo;

@@ -13,8 +13,8 @@ use crate::image::ImageDigest;
 use crate::text::ByteText;
 
 pub use profile::{
-    AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, LearningView, ProfileSummary,
-    ProfileView, RuleProposalView, RuleSupportView, SignatureView,
+    AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, FollowsView, LearningView,
+    ProfileSummary, ProfileView, RuleProposalView, RuleSupportView, SignatureView,
 };
 
 /// Most profiles of which `driftlock status` says how far they are; `profile list` has them all.
@@ -388,6 +388,8 @@ pub struct DomainModeView {
 pub enum ModeSource {
     /// The default.
     Default,
+    /// That of an image before, whose profile this one's succeeds.
+    Inherited,
     /// One of the image's references.
     Reference,
     /// The image's, by its digest.
@@ -402,6 +404,8 @@ pub enum ModeSource {
     Unlearned,
     /// Only signed profiles are enforced, and this one permits what no trusted key has signed.
     Unsigned,
+    /// The image has changed since the one before, and nobody has approved its profile: enforcement waits, but that of drift.
+    Changed,
 }
 
 /// `driftlock mode get`.

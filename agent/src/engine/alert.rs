@@ -23,6 +23,7 @@ use crate::behaviour::Behaviour;
 use crate::compare::{self, Deviation, DeviationKind};
 use crate::container::membership::nested_in;
 use crate::container::process;
+use crate::control::view::ModeSource;
 use crate::event::{ExecPart, FilePart, LeaveEvent, Origin, ProcessEvent, UseEvent, Used};
 
 impl Engine {
@@ -53,7 +54,7 @@ impl Engine {
         if let Used::Exec(exec) = &event.used {
             alert.process.cwd = Some(exec.cwd.text.clone());
         }
-        alert.mode = event.mode;
+        alert.mode = self.mode_told(event);
         alert.process.args.clone_from(&event.args);
         alert.process.args_truncated = event.args_truncated;
         alert.action = match (event.action, event.action_error) {
@@ -73,6 +74,16 @@ impl Engine {
             action: event.action,
         };
         self.check_content_then_offer(event, deviation, key, alert);
+    }
+
+    /// The mode that is told: the one in the hook. Where drift alone is refused until what changed is approved, the hook knows no more
+    /// than that, and what holds is told.
+    fn mode_told(&self, event: &UseEvent) -> Mode {
+        let tracked = self.containers.get(&event.origin.container);
+        let waits = tracked.filter(|tracked| {
+            event.mode == Mode::Pending && tracked.modes[event.domain() as usize].1 == ModeSource::Changed
+        });
+        waits.map_or(event.mode, |tracked| tracked.mode(event.domain()))
     }
 
     /// Reports that a container's process left its cgroup.

@@ -11,6 +11,7 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use agent_common::instance::Instance;
 use agent_common::record::cgroup::CgroupChange;
 
+use super::inherit::{Awaited, LayersNoted};
 use super::learn::Learning;
 use super::window::Watch;
 use super::{Engine, SWEEP};
@@ -80,6 +81,12 @@ pub(super) struct Tracked {
     pub(super) watch: Watch,
     /// Number of the profile that an earlier agent had put in force; 0 if there was none.
     pub(super) inherited_profile: u32,
+    /// It waits for what its profile takes over from that of the image before.
+    pub(super) awaited: Option<Awaited>,
+    /// Whether it is on record where its image's layers are.
+    pub(super) layers_noted: LayersNoted,
+    /// By domain: what is about what changed since the image before is learned, whatever the mode.
+    pub(super) learns_changes: [bool; DOMAIN_SLOTS],
     /// By domain: it was counted as an instance that its profile is learned from.
     pub(super) is_counted: [bool; DOMAIN_SLOTS],
     /// By domain.
@@ -156,6 +163,9 @@ impl Tracked {
             removed: None,
             watch: Watch::default(),
             inherited_profile: 0,
+            awaited: None,
+            layers_noted: LayersNoted::default(),
+            learns_changes: [false; DOMAIN_SLOTS],
             is_counted: [false; DOMAIN_SLOTS],
             told: [Told::default(); DOMAIN_SLOTS],
         }
@@ -524,6 +534,7 @@ impl Engine {
             .collect();
         for cgroup in gone {
             let mut learning = Learning::default();
+            self.end_await(cgroup, &mut learning);
             self.handle_waiting(cgroup, &mut learning);
             self.learn(learning);
             if let Err(error) = self.remove(cgroup, now) {

@@ -6,6 +6,7 @@ use aya::maps::{MapData, RingBuf};
 
 use super::alert::event_key;
 use super::container::{Resolution, waiting_max};
+use super::inherit::Change;
 use super::learn::Learning;
 use super::{BATCH_RECORDS, Engine};
 use crate::alert::time::since_boot;
@@ -65,6 +66,11 @@ impl Engine {
         if let Event::Use(event) = &mut event {
             self.locate(event);
         }
+        if let Event::Use(event) = &event {
+            // The sooner, the likelier the process is still there.
+            self.ask_for_inheritance(origin.container, Some(&event.process));
+            self.note_layers(origin.container, &event.process);
+        }
         let Some(tracked) = self.containers.get_mut(&origin.container) else {
             self.counters.unattributed += 1;
             return;
@@ -72,6 +78,9 @@ impl Engine {
         let room = waiting_max(&event);
         match &tracked.resolution {
             Resolution::Pending(_) if tracked.waiting.len() < room => tracked.waiting.push_back(event),
+            Resolution::Known(_) if tracked.awaited.is_some() && tracked.waiting.len() < room => {
+                tracked.waiting.push_back(event);
+            }
             // At the bound, and where nothing more is to be found out, what is known must do.
             _ => {
                 if let (Resolution::Pending(_), Event::Use(event)) = (&tracked.resolution, &event) {
@@ -119,6 +128,11 @@ impl Engine {
                 .publisher
                 .mark_multi_call(&mut self.maps, number, layer, path);
             Self::log_map_failure(marked);
+        }
+        match self.change(event, &deviation) {
+            Change::Yes => return learning.add(event, deviation),
+            Change::Asked => return,
+            Change::No => {}
         }
         match decide(&deviation, event.mode, mode_now, event.action) {
             Decision::Learn => learning.add(event, deviation),
@@ -169,6 +183,9 @@ impl Engine {
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return;
         };
+        if tracked.awaited.is_some() {
+            return;
+        }
         for event in std::mem::take(&mut tracked.waiting) {
             self.judge(&event, learning);
         }

@@ -15,6 +15,7 @@ mod container;
 mod content;
 mod counters;
 mod event;
+mod inherit;
 mod inquiry;
 mod learn;
 mod locate;
@@ -58,6 +59,7 @@ use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
 use container::Tracked;
 use content::{Checked, ContentChecker, ContentMemory, Held};
+use inherit::{Compared, Comparer, Successions};
 use inquiry::{Answered, Inquirer};
 
 /// Records that are handled before the engine looks at anything else.
@@ -115,6 +117,10 @@ pub struct Engine {
     checker: ContentChecker,
     held: HashMap<u64, Held>,
     memory: ContentMemory,
+    comparer: Comparer,
+    /// What the comparer finds.
+    likenesses: Option<mpsc::Receiver<Compared>>,
+    successions: Successions,
     /// What answers before executions, and holds starts.
     answering: Answering,
     /// It is to answer for containers' root filesystems: the lite tier.
@@ -157,6 +163,7 @@ impl Engine {
     pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Checked>) {
         let (checker, results) = ContentChecker::start();
         let (inquirer, answers) = Inquirer::start();
+        let (comparer, likenesses) = Comparer::start();
         let own_cgroup = container::own_cgroup(&parts.layout.layout);
         let now = since_boot();
         let engine = Self {
@@ -181,6 +188,9 @@ impl Engine {
             checker,
             held: HashMap::new(),
             memory: ContentMemory::default(),
+            comparer,
+            likenesses: Some(likenesses),
+            successions: Successions::default(),
             answering: Answering::off(None, None),
             answers_executions: false,
             heard: None,
@@ -257,6 +267,7 @@ impl Engine {
         // Without an answering process nothing is ever heard.
         let mut heard = self.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut answers = self.answers.take().unwrap_or_else(|| mpsc::channel(1).1);
+        let mut likenesses = self.likenesses.take().unwrap_or_else(|| mpsc::channel(1).1);
         loop {
             tokio::select! {
                 guard = events.readable_mut() => {
@@ -280,6 +291,10 @@ impl Engine {
                 answered = answers.recv() => {
                     let ended = || std::io::Error::other("the task that asks runtimes has ended");
                     self.answered(answered.ok_or_else(ended)?);
+                }
+                found = likenesses.recv() => {
+                    let ended = || std::io::Error::other("the thread that compares images has ended");
+                    self.compared(found.ok_or_else(ended)?);
                 }
                 _ = tick.tick() => self.pass_time(),
                 () = &mut stop => break,
@@ -308,6 +323,7 @@ impl Engine {
         }
         self.observe_what_is_wanted();
         self.resolve_pending(now);
+        self.end_awaits(now);
         self.release_held(now);
         self.verify_accepted(now);
         self.end_folds(now);

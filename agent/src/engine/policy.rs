@@ -55,7 +55,7 @@ impl Engine {
             || pod
                 .is_some_and(|pod| is_protected(&self.config.policies.protected_namespaces, &pod.namespace));
         let wanted = |domain| {
-            let node = policies.mode_for(id, digest, &known.references, domain);
+            let node = self.store.mode_for(id, &known.key, &known.references, domain);
             let annotations = pod.map_or(&NO_ANNOTATIONS, |pod| &pod.annotations);
             let outcome = self
                 .config
@@ -86,6 +86,9 @@ impl Engine {
         let Some(profile) = self.store.profile_by_id(known.profile) else {
             return;
         };
+        // An operator who speaks of this very image or container knows of the change.
+        let is_successor =
+            |source| profile.learns_changes() && !matches!(source, ModeSource::Container | ModeSource::Image);
         let generation = match self.publisher.ensure(&mut self.maps, profile) {
             Ok(generation) => generation,
             Err(error) => {
@@ -102,10 +105,25 @@ impl Engine {
                     (Mode::Monitor, ModeSource::Unlearned)
                 }
                 (Mode::Enforce, _) if !may_enforce[domain as usize] => (Mode::Monitor, ModeSource::Unsigned),
+                // What changed would be refused before it can be learned.
+                (Mode::Enforce, source) if is_successor(source) => (Mode::Monitor, ModeSource::Changed),
                 mode => mode,
             };
         }
-        let flags = flags | flags_of(profile, exec_into);
+        let learns_changes = modes.map(|(_, source)| is_successor(source));
+        if let Some(awaited) = &tracked.awaited {
+            let before = self.store.mode_of_image(&awaited.before, Domain::Exec);
+            let source = match before {
+                Some(Mode::Enforce) => ModeSource::Changed,
+                _ => ModeSource::Inherited,
+            };
+            modes = modes.map(|(mode, own)| match mode {
+                Mode::Off => (mode, own),
+                _ => (Mode::Pending, source),
+            });
+        }
+        let (in_kernel, drift) = in_kernel(modes);
+        let flags = flags | drift | flags_of(profile, exec_into);
         let entry = Container {
             cgroup,
             container: cgroup,
@@ -113,23 +131,39 @@ impl Engine {
             profile: known.profile,
             generation,
             flags,
-            modes: modes.map(|(mode, _)| mode as u8),
+            modes: in_kernel,
         };
-        let set = self.maps.set_container(&entry);
-        let is_new = |&domain: &Domain| tracked.mode(domain) != modes[domain as usize].0;
+        let wanted = Wanted {
+            modes,
+            learns_changes,
+            not_followed,
+        };
+        self.put_in_force(&entry, wanted);
+    }
+
+    /// Replaces a container's entry, and takes note of what holds.
+    fn put_in_force(&mut self, entry: &Container, wanted: Wanted) {
+        let Some(tracked) = self.containers.get_mut(&entry.cgroup) else {
+            return;
+        };
+        let set = self.maps.set_container(entry);
+        let is_new = |&domain: &Domain| tracked.mode(domain) != wanted.modes[domain as usize].0;
         let has_changed = set.is_ok() && Domain::ALL.iter().any(is_new);
         if set.is_ok() {
-            tracked.modes = modes;
-            tracked.keep_learned_starts();
-            tracked.not_followed = not_followed;
+            tracked.modes = wanted.modes;
+            if tracked.awaited.is_none() {
+                tracked.keep_learned_starts();
+            }
+            tracked.learns_changes = wanted.learns_changes;
+            tracked.not_followed = wanted.not_followed;
         }
         Self::log_map_failure(set);
         // After the policy: what the hook found in order by the one before is looked at again.
-        self.look_at_calls_again(|tracked| tracked.cgroup == cgroup);
-        self.count_instance(cgroup);
+        self.look_at_calls_again(|tracked| tracked.cgroup == entry.cgroup);
+        self.count_instance(entry.cgroup);
         if has_changed {
             // What was in hand in one mode may be news in another.
-            let cleared = self.maps.clear_seen_of(cgroup).map(drop);
+            let cleared = self.maps.clear_seen_of(entry.cgroup).map(drop);
             Self::log_map_failure(cleared);
         }
     }
@@ -277,6 +311,27 @@ impl Engine {
     }
 }
 
+/// What is to hold for a container, beside what its entry in the kernel says.
+struct Wanted {
+    modes: [(Mode, ModeSource); DOMAIN_SLOTS],
+    learns_changes: [bool; DOMAIN_SLOTS],
+    not_followed: Option<String>,
+}
+
+/// The modes as the hooks have them, and what follows for drift. Drift is not what changed with the image: where enforcement waits
+/// for an approval, it is refused as it was.
+fn in_kernel(modes: [(Mode, ModeSource); DOMAIN_SLOTS]) -> ([u8; DOMAIN_SLOTS], u32) {
+    let mut raw = modes.map(|(mode, _)| mode as u8);
+    let mut flags = 0;
+    for domain in [Domain::Exec, Domain::Library] {
+        if modes[domain as usize].1 == ModeSource::Changed {
+            raw[domain as usize] = Mode::Pending as u8;
+            flags = CONTAINER_UNPROFILED_DENY_DRIFT;
+        }
+    }
+    (raw, flags)
+}
+
 /// What a container in no pod is annotated with.
 static NO_ANNOTATIONS: BTreeMap<ByteText, ByteText> = BTreeMap::new();
 
@@ -309,6 +364,31 @@ fn mode_source(source: mode::ModeSource) -> ModeSource {
         mode::ModeSource::Container => ModeSource::Container,
         mode::ModeSource::Image => ModeSource::Image,
         mode::ModeSource::Reference => ModeSource::Reference,
+        mode::ModeSource::Inherited => ModeSource::Inherited,
         mode::ModeSource::Default => ModeSource::Default,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drift_is_refused_while_enforcement_waits_for_an_approval() {
+        let mut modes = [(Mode::Monitor, ModeSource::Reference); DOMAIN_SLOTS];
+        let monitor = Mode::Monitor as u8;
+        assert_eq!(in_kernel(modes), ([monitor; DOMAIN_SLOTS], 0));
+        modes = [(Mode::Monitor, ModeSource::Changed); DOMAIN_SLOTS];
+        let (raw, flags) = in_kernel(modes);
+        assert_eq!(flags, CONTAINER_UNPROFILED_DENY_DRIFT);
+        for &domain in Domain::ALL {
+            let is_about_drift = matches!(domain, Domain::Exec | Domain::Library);
+            let expected = if is_about_drift {
+                Mode::Pending
+            } else {
+                Mode::Monitor
+            };
+            assert_eq!(raw[domain as usize], expected as u8, "{domain}");
+        }
     }
 }

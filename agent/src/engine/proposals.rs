@@ -84,8 +84,8 @@ mod tests {
         };
         for number in 0..10_u64 {
             let evidence = Evidence {
-                windows: 1,
                 first_window: 2 * number,
+                ..Evidence::of_windows(1)
             };
             let path = format!("/tmp/job-{}.log", 123_450 + number);
             let pattern = FilePattern::Exact(path.as_str().into());

@@ -240,6 +240,8 @@ impl Engine {
             .map_err(|error| unselected(&error))?;
         self.refuse_provisional(&key.digest)?;
         self.store.approve(&key, true).map_err(|error| refuse(&error))?;
+        // What waited for this word is enforced from now on.
+        self.apply_policies();
         self.show(image, role)
     }
 

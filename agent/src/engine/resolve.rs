@@ -159,6 +159,7 @@ impl Engine {
                 Self::log_map_failure(cleared);
             }
         }
+        self.await_inheritance(cgroup);
         self.publish_known_contents(cgroup);
         self.apply_policy(cgroup);
         self.handle_waiting(cgroup, learning);
@@ -255,9 +256,7 @@ impl Engine {
             .chain(&info.image.references)
             .map(ToString::to_string)
             .collect();
-        for reference in &references {
-            self.store.add_reference(&key.digest, Some(reference), None)?;
-        }
+        self.store.see_image(&key.digest, &references)?;
         Ok(Known {
             info,
             key,

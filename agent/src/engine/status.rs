@@ -15,7 +15,7 @@ use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
-    DomainModeView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
+    DomainModeView, FollowsView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
     ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
@@ -313,6 +313,13 @@ impl Engine {
             coverage: profile.coverage(Domain::Exec),
             domains,
             signature: self.signature_view(profile),
+            follows: image
+                .and_then(|image| image.descends_from.clone())
+                .map(|digest| FollowsView {
+                    digest,
+                    inherited: profile.inherited() as u64,
+                    learns_changes: profile.learns_changes(),
+                }),
             changed: None,
         }
     }
@@ -323,15 +330,17 @@ impl Engine {
             ..behaviour_view(section, behaviour, state, windows)
         };
         let main = profile.main.iter().map(|(behaviour, evidence)| {
-            supported(
-                Section::Main,
-                &behaviour,
-                BehaviourState::Learned,
-                evidence.windows,
-            )
+            let state = if evidence.inherited {
+                BehaviourState::Inherited
+            } else {
+                BehaviourState::Learned
+            };
+            supported(Section::Main, &behaviour, state, evidence.windows)
         });
         let exec_in = profile.exec_in.iter().map(|(behaviour, entry)| {
-            let state = if entry.accepted {
+            let state = if entry.evidence.inherited {
+                BehaviourState::Inherited
+            } else if entry.accepted {
                 BehaviourState::Accepted
             } else {
                 BehaviourState::Proposed
@@ -387,7 +396,7 @@ impl Engine {
             Some(support::container_check(id, tracked.not_followed.clone()?))
         }));
         let present = self.containers.values().filter(|tracked| !tracked.is_removed());
-        checks.extend(present.flat_map(unlearned_checks));
+        checks.extend(present.flat_map(waiting_checks));
         let present = self.containers.values().filter(|tracked| !tracked.is_removed());
         checks.extend(present.filter_map(unsigned_checks));
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
@@ -422,6 +431,18 @@ pub(super) fn behaviour_view(
 }
 
 /// The domains of a container in which what was to be enforced is only reported.
+fn waiting_checks(tracked: &Tracked) -> impl Iterator<Item = Check> {
+    let id = tracked.id.as_ref().map_or("", |id| id.short());
+    let mut sources = tracked.modes.iter().map(|(_, source)| source);
+    let is_changed = sources.any(|source| *source == ModeSource::Changed);
+    let changed = is_changed.then(|| {
+        let reason = "its image has changed since the one before: `enforce` only refuses drift until `driftlock profile approve`";
+        support::container_check(id, reason.to_owned())
+    });
+    unlearned_checks(tracked).chain(changed)
+}
+
+/// Those of which nothing was learned.
 fn unlearned_checks(tracked: &Tracked) -> impl Iterator<Item = Check> {
     let id = tracked.id.as_ref().map_or("", |id| id.short());
     let unlearned = Domain::ALL

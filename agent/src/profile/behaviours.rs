@@ -11,7 +11,7 @@ use agent_common::domain::Domain;
 use agent_common::file::{FileOperation, Layer};
 use agent_common::syscall::{SyscallAbi, SyscallPhase};
 
-use super::model::{Evidence, ExecInEntry};
+use super::model::{Evidence, ExecInEntry, WINDOWS_MAX};
 use super::packed::{Packed, PackedMap, add_number, take_number};
 use crate::behaviour::{
     Behaviour, CapBehaviour, Capability, ExecBehaviour, FileBehaviour, FilePattern, SyscallBehaviour,
@@ -141,13 +141,19 @@ impl<T: Packed + std::fmt::Debug> std::fmt::Debug for Behaviours<T> {
 
 impl Packed for Evidence {
     fn pack(self, bytes: &mut Vec<u8>) {
-        add_number(self.windows, bytes);
+        // Of windows the highest bit is free.
+        add_number(
+            self.windows.min(WINDOWS_MAX) << 1 | u64::from(self.inherited),
+            bytes,
+        );
         add_number(self.first_window, bytes);
     }
 
     fn unpack(bytes: &mut &[u8]) -> Self {
+        let windows = take_number(bytes);
         Self {
-            windows: take_number(bytes),
+            windows: windows >> 1,
+            inherited: windows & 1 != 0,
             first_window: take_number(bytes),
         }
     }

@@ -1,7 +1,8 @@
 //! What differs between two profile documents in what they permit.
 //!
 //! Input: two documents. Output: [`ProfileDiff`], by role, section and behaviour, in the documents' order. Failure: none. How often something was
-//! seen is evidence, not permission, and is not compared; nor are the images' references. Pure.
+//! seen is evidence, not permission, and is not compared; nor are the images' references. Where the second document's image follows the
+//! first's, it is told too which rules were inherited and which were seen anew, because what they name changed. Pure.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -21,7 +22,7 @@ pub struct ProfileDiff {
     pub from: DiffSide,
     /// The second document.
     pub to: DiffSide,
-    /// Roles that differ.
+    /// Roles that differ, or of which one is the other's heir.
     pub roles: Vec<RoleDiff>,
 }
 
@@ -45,6 +46,28 @@ pub struct RoleDiff {
     pub settings: Vec<SettingDiff>,
     /// What differs in behaviours.
     pub behaviours: Vec<BehaviourDiff>,
+    /// What became of the rules that both hold; null unless the second image follows the first.
+    pub descent: Option<Descent>,
+}
+
+/// What became of rules of the image before that the one after holds too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Descent {
+    /// How many were inherited: what they name is the same in both images.
+    pub inherited: u64,
+    /// Those that were not, and came in anew: what they name changed, or could not be compared.
+    pub anew: Vec<RuleParts>,
+}
+
+/// A rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct RuleParts {
+    /// For whom.
+    #[serde(with = "crate::tag")]
+    pub section: Section,
+    /// What it consists of.
+    #[serde(flatten)]
+    pub parts: BehaviourParts,
 }
 
 /// How something differs.
@@ -115,10 +138,11 @@ impl ProfileDiff {
             digest: document.digest.clone(),
         };
         let (before, after) = (&from.1.roles, &to.1.roles);
+        let follows = to.1.image.descends_from.as_ref() == Some(&from.1.digest);
         let roles: BTreeSet<_> = before.keys().chain(after.keys()).collect();
-        let diffs = roles
-            .into_iter()
-            .filter_map(|role| RoleDiff::new(role.as_text().clone(), before.get(role), after.get(role)));
+        let diffs = roles.into_iter().filter_map(|role| {
+            RoleDiff::new(role.as_text().clone(), before.get(role), after.get(role), follows)
+        });
         Self {
             from: side(from),
             to: side(to),
@@ -129,15 +153,20 @@ impl ProfileDiff {
     /// Whether both permit the same.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.roles.is_empty()
+        self.roles.iter().all(RoleDiff::permits_the_same)
     }
 }
 
 // === impl RoleDiff ===
 
 impl RoleDiff {
-    /// `None` if nothing differs.
-    fn new(role: ByteText, from: Option<&RoleProfile>, to: Option<&RoleProfile>) -> Option<Self> {
+    /// `None` if nothing differs, and nothing was inherited.
+    fn new(
+        role: ByteText,
+        from: Option<&RoleProfile>,
+        to: Option<&RoleProfile>,
+        follows: bool,
+    ) -> Option<Self> {
         let setting = |name, of: fn(&RoleProfile) -> bool| {
             let (from, to) = (from.map(of), to.map(of));
             (from != to).then_some(SettingDiff { name, from, to })
@@ -166,10 +195,40 @@ impl RoleDiff {
             change: Change::of(from.is_some(), to.is_some()),
             settings: settings.into_iter().flatten().collect(),
             behaviours: behaviours.collect(),
+            descent: from
+                .zip(to)
+                .filter(|_| follows)
+                .map(|(from, to)| Descent::new(from, to)),
         };
-        let is_same =
-            diff.change == Change::Changed && diff.settings.is_empty() && diff.behaviours.is_empty();
-        (!is_same).then_some(diff)
+        (!diff.permits_the_same() || diff.descent.is_some()).then_some(diff)
+    }
+
+    /// Whether nothing differs in what is permitted.
+    #[must_use]
+    pub fn permits_the_same(&self) -> bool {
+        self.change == Change::Changed && self.settings.is_empty() && self.behaviours.is_empty()
+    }
+}
+
+// === impl Descent ===
+
+impl Descent {
+    fn new(before: &RoleProfile, after: &RoleProfile) -> Self {
+        let main = after.main.iter().filter(|(one, _)| before.main.contains_key(one));
+        let main = main.map(|(one, evidence)| (Section::Main, one, evidence.inherited));
+        let was_permitted = |one| before.exec_in.get(one).is_some_and(|entry| entry.accepted);
+        let exec_in = after.exec_in.iter().filter(|(one, _)| was_permitted(one));
+        let exec_in = exec_in.map(|(one, entry)| (Section::ExecIn, one, entry.evidence.inherited));
+        let (mut inherited, mut anew) = (0, Vec::new());
+        for (section, behaviour, is_inherited) in main.chain(exec_in) {
+            if is_inherited {
+                inherited += 1;
+            } else {
+                let parts = BehaviourParts::from(behaviour);
+                anew.push(RuleParts { section, parts });
+            }
+        }
+        Self { inherited, anew }
     }
 }
 
@@ -240,6 +299,52 @@ mod tests {
 
     use super::*;
     use crate::profile::document::tests::document;
+    use crate::profile::model::{Evidence, ImageRecord, Role};
+
+    #[test]
+    fn an_heir_tells_what_it_inherited_and_what_came_in_anew() {
+        let program = |path: &str| {
+            Behaviour::Exec(ExecBehaviour {
+                layer: agent_common::file::Layer::Image,
+                path: path.into(),
+                applet: None,
+            })
+        };
+        let document = |number: u8, programs: &[(&str, Evidence)]| {
+            let mut profile = RoleProfile::default();
+            let programs = programs.iter().map(|(path, evidence)| (program(path), *evidence));
+            profile.main.extend(programs);
+            ProfileDocument {
+                digest: format!("sha256:{number:064x}").parse().expect("a digest"),
+                image: ImageRecord::default(),
+                roles: [(Role::new("/init".into()).expect("a role"), profile)].into(),
+            }
+        };
+        let seen = Evidence::of_windows(3);
+        let before = document(1, &[("/a", seen), ("/b", seen), ("/gone", seen)]);
+        let mut after = document(2, &[("/a", Evidence::INHERITED), ("/b", seen), ("/new", seen)]);
+        let stranger = ProfileDiff::new(("before", &before), ("after", &after));
+        assert_eq!(stranger.roles[0].descent, None);
+        after.image.descends_from = Some(before.digest.clone());
+        let diff = ProfileDiff::new(("before", &before), ("after", &after));
+        assert_eq!(diff.roles[0].behaviours, stranger.roles[0].behaviours);
+        assert_eq!(diff.roles[0].behaviours.len(), 2, "one gone, one new");
+        let anew = RuleParts {
+            section: Section::Main,
+            parts: BehaviourParts::from(&program("/b")),
+        };
+        let expected = Descent {
+            inherited: 1,
+            anew: vec![anew],
+        };
+        assert_eq!(diff.roles[0].descent, Some(expected));
+        // The same is permitted, and what was inherited is told all the same.
+        let mut same = before.clone();
+        same.digest = after.digest.clone();
+        same.image.descends_from = Some(before.digest.clone());
+        let diff = ProfileDiff::new(("before", &before), ("same", &same));
+        assert!(diff.is_empty() && diff.roles.len() == 1, "{diff:?}");
+    }
 
     proptest! {
         #[test]

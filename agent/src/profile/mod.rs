@@ -12,6 +12,7 @@ pub mod coverage;
 pub mod diff;
 pub mod document;
 pub mod generalise;
+pub mod inherit;
 pub mod mode;
 pub mod model;
 mod packed;
@@ -26,8 +27,8 @@ pub use behaviours::Behaviours;
 pub use document::{DocumentError, ProfileDocument, RoleProfile};
 pub use mode::{ExecInto, ModeSource, PolicyTable, Scope};
 pub use model::{
-    AcceptedDrift, BehaviourError, ContentHash, Evidence, ExecInEntry, Holding, ImageRecord,
-    ObservationCounts, Profile, ProfileKey, Role, WindowCounts,
+    AcceptedDrift, BehaviourError, ContentHash, Evidence, ExecInEntry, Holding, ImageLayer, ImageOnNode,
+    ImageRecord, ObservationCounts, Profile, ProfileKey, Role, Succession, WindowCounts,
 };
 pub use pattern::{PathPattern, PatternProblem, PatternTextError};
 pub use selector::{SelectError, Selector};

@@ -38,6 +38,8 @@ pub enum ModeSource {
     Image,
     /// It was set for a reference of the image.
     Reference,
+    /// It was set for an image before, whose profile this one's succeeds.
+    Inherited,
     /// It was set as the default, or nothing was set at all.
     Default,
 }

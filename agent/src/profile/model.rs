@@ -37,6 +37,8 @@ pub const BEHAVIOURS_MAX: usize = 8192;
 pub const FILE_BEHAVIOURS_MAX: usize = 16_384;
 /// Most contents that one profile accepts as drift. At the bound a new one is refused.
 pub const DRIFT_MAX: usize = 1024;
+/// Most windows that are counted: there are no more minutes.
+pub const WINDOWS_MAX: u64 = (1 << 63) - 1;
 /// Most references, and most manifests, that are kept for one image. Further ones are not recorded.
 pub const REFERENCES_MAX: usize = 64;
 
@@ -80,17 +82,32 @@ pub struct Evidence {
     /// Of a use of a file: how many windows the profile had when it was seen first, which tells those apart that came up at
     /// different times. Zero in other domains.
     pub first_window: u64,
+    /// It came from the profile of the image before: what it names is the same in both. Whether it was seen since is told by
+    /// `windows`.
+    pub inherited: bool,
 }
 
 impl Evidence {
-    /// Seen in that many windows.
+    /// Seen in that many windows, [`WINDOWS_MAX`] at most.
     #[must_use]
     pub const fn of_windows(windows: u64) -> Self {
         Self {
-            windows,
+            windows: if windows > WINDOWS_MAX {
+                WINDOWS_MAX
+            } else {
+                windows
+            },
             first_window: 0,
+            inherited: false,
         }
     }
+
+    /// What a rule begins with that came from the profile of the image before: what was seen of that image counts for it alone.
+    pub const INHERITED: Self = Self {
+        windows: 0,
+        first_window: 0,
+        inherited: true,
+    };
 }
 
 /// What came from outside into a running container.
@@ -125,6 +142,38 @@ pub struct ImageRecord {
     pub provisional_of: Option<String>,
 }
 
+/// Whether a profile was begun with what that of the image before held.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Succession {
+    /// It was begun empty, or imported.
+    #[default]
+    None,
+    /// It was, and what did not change is judged as it was there, while what did is learned.
+    Open,
+    /// It was, and an operator has approved what it became.
+    Closed,
+}
+
+/// What this node noted of an image, and no document says.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageOnNode {
+    /// The higher, the later a container of it was seen, compared with other images; zero if none was.
+    pub seen: u64,
+    /// The directories that its layers were in, topmost first; empty if they were not found out.
+    #[serde(default)]
+    pub layers: Vec<ImageLayer>,
+}
+
+/// A layer of an image on this node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageLayer {
+    /// Its directory, as the agent saw it.
+    pub directory: ByteText,
+    /// The directory's inode number: another directory may have the name by now.
+    pub inode: u64,
+}
+
 /// The profile of one role of one image.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Profile {
@@ -137,6 +186,8 @@ pub struct Profile {
     /// It tells of scripts: it was begun where a script's own file is seen, not only its interpreter. Otherwise scripts are
     /// judged by their layer alone.
     pub scripts: bool,
+    /// Whether it was begun on this node with what the profile of the image before held.
+    pub succession: Succession,
     /// What it was learned from.
     pub counts: ObservationCounts,
     /// What the container's own processes did.
@@ -254,6 +305,7 @@ impl Profile {
             key,
             approved: false,
             scripts: false,
+            succession: Succession::None,
             counts: ObservationCounts::default(),
             main: Behaviours::default(),
             exec_in: Behaviours::default(),
@@ -362,6 +414,20 @@ impl Profile {
     #[must_use]
     pub fn tells_of(&self, domain: Domain) -> bool {
         self.counts.of(domain).instances > 0 || self.main.values_of(domain).next().is_some()
+    }
+
+    /// Whether it follows the profile of an image before, and what changed since is still learned.
+    #[must_use]
+    pub fn learns_changes(&self) -> bool {
+        self.succession == Succession::Open
+    }
+
+    /// Number of its rules that came from the profile of the image before.
+    #[must_use]
+    pub fn inherited(&self) -> usize {
+        let main = self.main.iter().filter(|(_, evidence)| evidence.inherited);
+        let exec_in = self.exec_in.iter().filter(|(_, entry)| entry.evidence.inherited);
+        main.count() + exec_in.count()
     }
 
     /// Whether any of its rules is for more than one path.

@@ -1,6 +1,6 @@
 //! Image references as people and runtimes write them: `nginx`, `nginx:latest` and `docker.io/library/nginx:latest` name one image.
 //!
-//! Input: references as text. Output: whether two name the same. Failure: none; a text that is no reference equals
+//! Input: references as text. Output: whether two name the same image, or images of the same repository. Failure: none; a text that is no reference equals
 //! only itself.
 
 /// Whether two references name the same image.
@@ -11,6 +11,14 @@
 #[must_use]
 pub fn same_image(left: &str, right: &str) -> bool {
     left == right || Parts::of(left) == Parts::of(right)
+}
+
+/// Whether two references are of one repository: host and name are the same, whatever the tag or digest. A bare digest is of none.
+#[must_use]
+pub fn same_repository(left: &str, right: &str) -> bool {
+    let (left, right) = (Parts::of(left), Parts::of(right));
+    let is_digest = left.host == "docker.io" && left.name == "sha256";
+    !is_digest && !left.name.is_empty() && (left.host, left.name) == (right.host, right.name)
 }
 
 #[derive(PartialEq, Eq)]
@@ -57,7 +65,7 @@ impl<'a> Parts<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::same_image;
+    use super::{same_image, same_repository};
 
     #[test]
     fn familiar_and_full_names_are_one() {
@@ -70,6 +78,21 @@ mod tests {
             ("app:1@sha256:00", "app@sha256:00"),
         ] {
             assert!(same_image(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn a_repository_has_many_tags() {
+        for (left, right, is_same) in [
+            ("nginx:1.26", "docker.io/library/nginx:1.27", true),
+            ("host:5000/app:1", "host:5000/app@sha256:00", true),
+            ("nginx:1", "team/nginx:1", false),
+            ("host:5000/app", "host:5001/app", false),
+            ("localhost/app:1", "app:1", false),
+            ("sha256:00", "sha256:01", false),
+            ("", "", false),
+        ] {
+            assert_eq!(same_repository(left, right), is_same, "{left} {right}");
         }
     }
 

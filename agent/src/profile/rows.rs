@@ -21,7 +21,8 @@ use crate::image::ImageDigest;
 use crate::profile::document::ProfileDocument;
 use crate::profile::mode::{ExecInto, PolicyTable, Scope};
 use crate::profile::model::{
-    AcceptedDrift, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey, Role,
+    AcceptedDrift, Evidence, ExecInEntry, ImageOnNode, ImageRecord, ObservationCounts, Profile, ProfileKey,
+    Role, Succession, WINDOWS_MAX,
 };
 use crate::profile::pattern::PathPattern;
 use crate::profile::signed::SignedDocument;
@@ -29,8 +30,8 @@ use crate::signature::Signature;
 use crate::text::ByteText;
 
 /// Version of everything in this file. The first had neither [`FILES`] nor [`CAPABILITIES`], the second neither [`SIGNED`] nor
-/// [`SYSCALLS`]; they are else the same.
-pub(super) const FORMAT: u64 = 3;
+/// [`SYSCALLS`], the third neither [`IMAGES_ON_NODE`] nor [`INHERITED`]; they are else the same.
+pub(super) const FORMAT: u64 = 4;
 
 /// Key of a program: profile number, section, layer, path, applet.
 type ExecRow = (u32, u8, u8, &'static [u8], Option<&'static [u8]>);
@@ -40,7 +41,7 @@ type FileRow = (u32, u8, u8, u8, &'static [u8], u8);
 type CapRow = (u32, u8, u8, u8, u8);
 /// Key of a system call: profile number, section, interface, number, phase.
 type SyscallRow = (u32, u8, u8, u16, u8);
-/// Number of windows, and whether it is accepted (always in the main section).
+/// Number of windows with [`INHERITED`], and whether it is accepted (always in the main section).
 type SupportRow = (u64, bool);
 /// The same for a use of files, and in which window it was seen first.
 type FileSupportRow = (u64, bool, u64);
@@ -49,6 +50,8 @@ type FileSupportRow = (u64, bool, u64);
 pub(super) const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Image digest to [`ImageRecord`] as JSON.
 const IMAGES: TableDefinition<&str, &[u8]> = TableDefinition::new("images");
+/// Image digest to [`ImageOnNode`] as JSON.
+const IMAGES_ON_NODE: TableDefinition<&str, &[u8]> = TableDefinition::new("images_on_node");
 /// Profile number to [`Header`] as JSON.
 const PROFILES: TableDefinition<u32, &[u8]> = TableDefinition::new("profiles");
 /// Programs.
@@ -74,6 +77,8 @@ pub(super) const FORMAT_KEY: &str = "format";
 const NEXT_ID: &str = "next_profile_id";
 /// Stands for "no particular domain" in [`MODES`].
 const ALL_DOMAINS: u8 = u8::MAX;
+/// Bit of a number of windows: the behaviour came from the profile of the image before. No number of minutes has it.
+const INHERITED: u64 = WINDOWS_MAX + 1;
 /// Kind of pattern: one path.
 const EXACT: u8 = 0;
 /// Kind of pattern: a rule for several paths, as its text.
@@ -105,6 +110,9 @@ pub(super) struct Header {
     /// Not in rows of the first version, which saw no scripts.
     #[serde(default)]
     pub(super) scripts: bool,
+    /// Not in rows that were written before profiles inherited.
+    #[serde(default)]
+    pub(super) succession: Succession,
     pub(super) counts: ObservationCounts,
 }
 
@@ -113,6 +121,7 @@ pub(super) struct Header {
 pub(super) enum Change {
     NextId(u32),
     Image(ImageDigest, Option<ImageRecord>),
+    OnNode(ImageDigest, Option<ImageOnNode>),
     /// Creates the profile if it does not exist; `None` removes it with all its rows.
     Profile(u32, Option<Header>),
     Main(u32, Behaviour, Option<Evidence>),
@@ -136,6 +145,7 @@ pub(super) struct SignedRow {
 pub(super) struct State {
     pub(super) next_id: u32,
     pub(super) images: BTreeMap<ImageDigest, ImageRecord>,
+    pub(super) on_node: BTreeMap<ImageDigest, ImageOnNode>,
     pub(super) profiles: BTreeMap<ProfileKey, Profile>,
     pub(super) keys: BTreeMap<u32, ProfileKey>,
     pub(super) signed: BTreeMap<ImageDigest, SignedDocument>,
@@ -147,6 +157,7 @@ impl Default for State {
         Self {
             next_id: 1,
             images: BTreeMap::new(),
+            on_node: BTreeMap::new(),
             profiles: BTreeMap::new(),
             keys: BTreeMap::new(),
             signed: BTreeMap::new(),
@@ -162,6 +173,7 @@ impl Header {
             role: profile.key.role.clone(),
             approved: profile.approved,
             scripts: profile.scripts,
+            succession: profile.succession,
             counts: profile.counts,
         }
     }
@@ -178,6 +190,7 @@ impl State {
         match change {
             Change::NextId(next) => self.next_id = next,
             Change::Image(digest, record) => put(&mut self.images, digest, record),
+            Change::OnNode(digest, found) => put(&mut self.on_node, digest, found),
             Change::Profile(id, Some(header)) => {
                 let key = ProfileKey {
                     digest: header.digest,
@@ -189,6 +202,7 @@ impl State {
                     .or_insert_with(|| Profile::new(id, key.clone()));
                 profile.approved = header.approved;
                 profile.scripts = header.scripts;
+                profile.succession = header.succession;
                 profile.counts = header.counts;
                 self.keys.insert(id, key);
             }
@@ -236,6 +250,15 @@ impl State {
                 .parse()
                 .map_err(|error| row_error("images", error))?;
             state.apply(Change::Image(digest, Some(from_json("images", record.value())?)));
+        }
+        for row in open(transaction, IMAGES_ON_NODE)?.iter().map_err(storage)? {
+            let (digest, found) = row.map_err(storage)?;
+            let digest = digest
+                .value()
+                .parse()
+                .map_err(|error| row_error("images_on_node", error))?;
+            let found = from_json("images_on_node", found.value())?;
+            state.apply(Change::OnNode(digest, Some(found)));
         }
         for row in open(transaction, PROFILES)?.iter().map_err(storage)? {
             let (id, header) = row.map_err(storage)?;
@@ -323,8 +346,8 @@ impl State {
             };
             let (windows, accepted, first_window) = support.value();
             let evidence = Evidence {
-                windows,
                 first_window,
+                ..evidence_of(windows)
             };
             self.load_behaviour("files", (id, section), behaviour.into(), (evidence, accepted))?;
         }
@@ -387,6 +410,7 @@ impl State {
 pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::Error> {
     transaction.open_table(META)?;
     transaction.open_table(IMAGES)?;
+    transaction.open_table(IMAGES_ON_NODE)?;
     transaction.open_table(PROFILES)?;
     transaction.open_table(BEHAVIOURS)?;
     transaction.open_table(FILES)?;
@@ -403,6 +427,7 @@ pub(super) fn create_tables(transaction: &WriteTransaction) -> Result<(), redb::
 pub(super) struct Writer<'txn> {
     meta: redb::Table<'txn, &'static str, u64>,
     images: redb::Table<'txn, &'static str, &'static [u8]>,
+    images_on_node: redb::Table<'txn, &'static str, &'static [u8]>,
     profiles: redb::Table<'txn, u32, &'static [u8]>,
     behaviours: redb::Table<'txn, ExecRow, SupportRow>,
     files: redb::Table<'txn, FileRow, FileSupportRow>,
@@ -419,6 +444,7 @@ impl<'txn> Writer<'txn> {
         Ok(Self {
             meta: transaction.open_table(META)?,
             images: transaction.open_table(IMAGES)?,
+            images_on_node: transaction.open_table(IMAGES_ON_NODE)?,
             profiles: transaction.open_table(PROFILES)?,
             behaviours: transaction.open_table(BEHAVIOURS)?,
             files: transaction.open_table(FILES)?,
@@ -439,6 +465,11 @@ impl<'txn> Writer<'txn> {
                 self.images.insert(digest.as_str(), to_json(record).as_slice())?;
             }
             Change::Image(digest, None) => drop(self.images.remove(digest.as_str())?),
+            Change::OnNode(digest, Some(found)) => {
+                self.images_on_node
+                    .insert(digest.as_str(), to_json(found).as_slice())?;
+            }
+            Change::OnNode(digest, None) => drop(self.images_on_node.remove(digest.as_str())?),
             Change::Profile(id, Some(header)) => drop(self.profiles.insert(id, to_json(header).as_slice())?),
             Change::Profile(id, None) => self.remove_profile(*id)?,
             Change::Main(id, behaviour, evidence) => {
@@ -497,7 +528,7 @@ impl<'txn> Writer<'txn> {
         row: Option<(Evidence, bool)>,
     ) -> Result<(), redb::Error> {
         let section = section as u8;
-        let short = row.map(|(evidence, accepted)| (evidence.windows, accepted));
+        let short = row.map(|(evidence, accepted)| (windows_of(evidence), accepted));
         match behaviour {
             Behaviour::Exec(exec) => {
                 let applet = exec.applet.as_ref().map(ByteText::as_bytes);
@@ -516,7 +547,7 @@ impl<'txn> Writer<'txn> {
                 let key = (id, section, layer, kind, &text[..], file.operation as u8);
                 match row {
                     Some((evidence, accepted)) => {
-                        let row = (evidence.windows, accepted, evidence.first_window);
+                        let row = (windows_of(evidence), accepted, evidence.first_window);
                         drop(self.files.insert(key, row)?);
                     }
                     None => drop(self.files.remove(key)?),
@@ -563,7 +594,21 @@ impl<'txn> Writer<'txn> {
 
 /// What a row says that tells nothing of the first window.
 fn of_row((windows, accepted): SupportRow) -> (Evidence, bool) {
-    (Evidence::of_windows(windows), accepted)
+    (evidence_of(windows), accepted)
+}
+
+/// What stands in the column of windows.
+fn windows_of(evidence: Evidence) -> u64 {
+    let mark = if evidence.inherited { INHERITED } else { 0 };
+    evidence.windows.min(WINDOWS_MAX) | mark
+}
+
+/// What the column of windows says.
+fn evidence_of(windows: u64) -> Evidence {
+    Evidence {
+        inherited: windows & INHERITED != 0,
+        ..Evidence::of_windows(windows & !INHERITED)
+    }
 }
 
 fn signed_of(document: &[u8], signature: &[u8]) -> Result<SignedDocument, RowError> {

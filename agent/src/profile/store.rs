@@ -20,6 +20,7 @@ mod accept;
 mod error;
 mod exchange;
 mod file;
+mod inherit;
 mod learn;
 mod provisional;
 mod settings;

@@ -254,6 +254,7 @@ pub fn summary() -> ProfileSummary {
             comment: "reviewed by ops".into(),
             changed: vec!["file".to_owned()],
         }),
+        follows: None,
         changed: Some("2026-03-01T12:00:00Z".parse().expect("a date")),
     }
 }

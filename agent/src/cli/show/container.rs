@@ -130,6 +130,8 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
         ModeSource::Protected => " (protected)",
         ModeSource::Unlearned => " (nothing learned)",
         ModeSource::Unsigned => " (not signed)",
+        ModeSource::Inherited => " (as the image before)",
+        ModeSource::Changed => " (changed, not approved)",
     };
     let provisional = (container.state == ContainerState::Provisional).then(|| ", provisional".to_owned());
     let text = std::iter::once(format!("{}{source}", first.mode))

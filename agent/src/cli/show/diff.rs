@@ -15,7 +15,7 @@ pub fn text(diff: &ProfileDiff, screen: Screen) -> String {
     };
     let mut text = side("---", &diff.from) + &side("+++", &diff.to);
     if diff.is_empty() {
-        return text + "both permit the same\n";
+        text += "both permit the same\n";
     }
     for role in &diff.roles {
         text += "\n";
@@ -38,6 +38,12 @@ fn role(role: &RoleDiff, screen: Screen) -> String {
         number(Change::Removed),
         number(Change::Changed)
     );
+    if let Some(descent) = &role.descent {
+        let inherited = count(descent.inherited, "rule");
+        let anew = descent.anew.len();
+        text += &inherited;
+        text += &format_args!(" inherited, {anew} seen anew because what they name changed\n").to_string();
+    }
     for setting in role.settings.iter().filter(|_| role.change == Change::Changed) {
         let (from, to) = (or_dash(setting.from), or_dash(setting.to));
         text += &screen.paint(&format!("~ {}: {from} -> {to}\n", setting.name), Tone::Notable);
@@ -60,7 +66,19 @@ fn role(role: &RoleDiff, screen: Screen) -> String {
             screen.cell(how(one), tone),
         ]);
     }
-    if !role.behaviours.is_empty() {
+    for rule in role.descent.iter().flat_map(|descent| &descent.anew) {
+        let tone = Tone::Notable;
+        table.add_row([
+            screen.cell("*", tone),
+            screen.cell(rule.parts.domain, tone),
+            screen.cell(rule.section.as_str(), tone),
+            screen.cell(or_dash(rule.parts.layer), tone),
+            screen.cell(rule.parts.subject(), tone),
+            screen.cell(or_dash(rule.parts.manner()), tone),
+            screen.cell("seen anew: it changed", tone),
+        ]);
+    }
+    if !table.is_empty() {
         text += &lines(&table);
     }
     text

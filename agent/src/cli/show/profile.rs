@@ -101,6 +101,21 @@ pub fn show(profile: &ProfileView, screen: Screen) -> String {
         row("signature", signature_text(signature));
     }
     row("approved", if summary.approved { "yes" } else { "no" }.to_owned());
+    if let Some(before) = &summary.follows {
+        let and_now = if before.learns_changes {
+            "; what changed is learned until `profile approve`"
+        } else {
+            ""
+        };
+        row(
+            "follows",
+            format!(
+                "{}, from which it has {}{and_now}",
+                before.digest.short(),
+                count(before.inherited, "rule")
+            ),
+        );
+    }
     if let Some(changed) = summary.changed {
         row("changed", changed.to_string());
     }
@@ -184,6 +199,7 @@ fn behaviours(behaviours: &[BehaviourView], screen: Screen) -> String {
     for behaviour in behaviours {
         let (state, tone) = match behaviour.state {
             BehaviourState::Learned => ("learned", Tone::Plain),
+            BehaviourState::Inherited => ("inherited", Tone::Plain),
             BehaviourState::Accepted => ("accepted", Tone::Good),
             BehaviourState::Proposed => ("proposed", Tone::Notable),
         };

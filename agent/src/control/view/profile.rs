@@ -52,6 +52,9 @@ pub struct ProfileSummary {
     /// Who signed the document that it was imported from.
     #[serde(default)]
     pub signature: Option<SignatureView>,
+    /// The image before, if it is known.
+    #[serde(default)]
+    pub follows: Option<FollowsView>,
     /// When it last changed.
     pub changed: Option<Time>,
 }
@@ -69,6 +72,17 @@ pub struct SignatureView {
     pub comment: ByteText,
     /// The domains in which the profile permits what was not signed, or not all of it.
     pub changed: Vec<String>,
+}
+
+/// What a profile has from that of the image before.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FollowsView {
+    /// Digest of the image before.
+    pub digest: ImageDigest,
+    /// Behaviours in the rules that came from there.
+    pub inherited: u64,
+    /// What changed since is learned, whatever the mode, until the profile is approved.
+    pub learns_changes: bool,
 }
 
 /// What a profile holds of one domain, and what it was learned from.
@@ -174,6 +188,8 @@ pub struct RuleSupportView {
 pub enum BehaviourState {
     /// Seen while learning; part of the rules.
     Learned,
+    /// Taken over from the profile of the image before; part of the rules.
+    Inherited,
     /// Accepted or approved by an operator; part of the rules.
     Accepted,
     /// Seen, and no part of the rules until an operator says so.

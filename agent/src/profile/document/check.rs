@@ -94,7 +94,12 @@ impl RoleProfile {
         } in entry.exec
         {
             let behaviour = program(value.layer, value.path, value.applet);
-            own.insert("exec", referenced, behaviour, seen_in(value.windows))?;
+            own.insert(
+                "exec",
+                referenced,
+                behaviour,
+                seen_in(value.windows, value.inherited),
+            )?;
         }
         for Spanned {
             value, referenced, ..
@@ -103,8 +108,8 @@ impl RoleProfile {
             let pattern = pattern("files", referenced, value.path, value.pattern)?;
             let behaviour = file(value.layer, pattern, value.operation);
             let evidence = Evidence {
-                windows: value.windows,
                 first_window: value.first_window,
+                ..seen_in(value.windows, value.inherited)
             };
             own.insert("files", referenced, behaviour, evidence)?;
         }
@@ -113,18 +118,20 @@ impl RoleProfile {
         } in entry.capabilities
         {
             let behaviour = cap(value.capability, value.namespace, value.outcome);
-            own.insert("capabilities", referenced, behaviour, seen_in(value.windows))?;
+            let evidence = seen_in(value.windows, value.inherited);
+            own.insert("capabilities", referenced, behaviour, evidence)?;
         }
         for Spanned {
             value, referenced, ..
         } in entry.system_calls
         {
             let behaviour = system_call("systemCalls", referenced, &value.name, value.abi, value.phase)?;
-            own.insert("systemCalls", referenced, behaviour, seen_in(value.windows))?;
+            let evidence = seen_in(value.windows, value.inherited);
+            own.insert("systemCalls", referenced, behaviour, evidence)?;
         }
         let mut entered = Section::new(&mut profile.exec_in);
-        let proposal = |windows, accepted| ExecInEntry {
-            evidence: seen_in(windows),
+        let proposal = |windows, inherited, accepted| ExecInEntry {
+            evidence: seen_in(windows, inherited),
             accepted,
         };
         for Spanned {
@@ -132,7 +139,7 @@ impl RoleProfile {
         } in entry.exec_in
         {
             let behaviour = program(value.layer, value.path, value.applet);
-            let entry = proposal(value.windows, value.accepted);
+            let entry = proposal(value.windows, value.inherited, value.accepted);
             entered.insert("execIn", referenced, behaviour, entry)?;
         }
         for Spanned {
@@ -141,7 +148,7 @@ impl RoleProfile {
         {
             let pattern = pattern("filesIn", referenced, value.path, value.pattern)?;
             let behaviour = file(value.layer, pattern, value.operation);
-            let mut entry = proposal(value.windows, value.accepted);
+            let mut entry = proposal(value.windows, value.inherited, value.accepted);
             entry.evidence.first_window = value.first_window;
             entered.insert("filesIn", referenced, behaviour, entry)?;
         }
@@ -150,7 +157,7 @@ impl RoleProfile {
         } in entry.capabilities_in
         {
             let behaviour = cap(value.capability, value.namespace, value.outcome);
-            let entry = proposal(value.windows, value.accepted);
+            let entry = proposal(value.windows, value.inherited, value.accepted);
             entered.insert("capabilitiesIn", referenced, behaviour, entry)?;
         }
         for Spanned {
@@ -158,7 +165,7 @@ impl RoleProfile {
         } in entry.system_calls_in
         {
             let behaviour = system_call("systemCallsIn", referenced, &value.name, value.abi, value.phase)?;
-            let entry = proposal(value.windows, value.accepted);
+            let entry = proposal(value.windows, value.inherited, value.accepted);
             entered.insert("systemCallsIn", referenced, behaviour, entry)?;
         }
         profile.drift = drift(entry.accepted_drift)?;
@@ -182,13 +189,14 @@ impl RoleProfile {
             observation: self.counts.into(),
         };
         for (behaviour, evidence) in &self.main {
-            let windows = evidence.windows;
+            let (windows, inherited) = (evidence.windows, evidence.inherited);
             match behaviour {
                 Behaviour::Exec(exec) => entry.exec.push(wire::unplaced(wire::ExecEntry {
                     layer: wire::LearnedLayer::of(exec.layer)?,
                     path: exec.path.clone(),
                     applet: exec.applet.clone(),
                     windows,
+                    inherited,
                 })),
                 Behaviour::File(file) => {
                     let (path, pattern) = path_and_pattern(&file.pattern);
@@ -198,6 +206,7 @@ impl RoleProfile {
                         pattern,
                         operation: file.operation,
                         windows,
+                        inherited,
                         first_window: evidence.first_window,
                     }));
                 }
@@ -206,23 +215,27 @@ impl RoleProfile {
                     namespace: cap.namespace,
                     outcome: cap.outcome,
                     windows,
+                    inherited,
                 })),
                 Behaviour::Syscall(call) => entry.system_calls.push(wire::unplaced(wire::SyscallEntry {
                     name: call.name().into_owned(),
                     abi: call.abi,
                     phase: call.phase,
                     windows,
+                    inherited,
                 })),
             }
         }
         for (behaviour, held) in &self.exec_in {
             let (windows, accepted) = (held.evidence.windows, held.accepted);
+            let inherited = held.evidence.inherited;
             match behaviour {
                 Behaviour::Exec(exec) => entry.exec_in.push(wire::unplaced(wire::ExecInEntry {
                     layer: wire::LearnedLayer::of(exec.layer)?,
                     path: exec.path.clone(),
                     applet: exec.applet.clone(),
                     windows,
+                    inherited,
                     accepted,
                 })),
                 Behaviour::File(file) => {
@@ -233,6 +246,7 @@ impl RoleProfile {
                         pattern,
                         operation: file.operation,
                         windows,
+                        inherited,
                         first_window: held.evidence.first_window,
                         accepted,
                     }));
@@ -242,6 +256,7 @@ impl RoleProfile {
                     namespace: cap.namespace,
                     outcome: cap.outcome,
                     windows,
+                    inherited,
                     accepted,
                 })),
                 Behaviour::Syscall(call) => {
@@ -250,12 +265,18 @@ impl RoleProfile {
                         abi: call.abi,
                         phase: call.phase,
                         windows,
+                        inherited,
                         accepted,
                     }));
                 }
             }
         }
-        let accepted_drift = self.drift.iter().map(|((layer, path), accepted)| {
+        entry.accepted_drift = self.wire_drift()?;
+        Some(entry)
+    }
+
+    fn wire_drift(&self) -> Option<Vec<Spanned<wire::DriftEntry>>> {
+        let entries = self.drift.iter().map(|((layer, path), accepted)| {
             Some(wire::unplaced(wire::DriftEntry {
                 layer: wire::DriftLayer::of(*layer)?,
                 path: path.clone(),
@@ -263,8 +284,7 @@ impl RoleProfile {
                 note: accepted.note.clone(),
             }))
         });
-        entry.accepted_drift = accepted_drift.collect::<Option<_>>()?;
-        Some(entry)
+        entries.collect()
     }
 }
 
@@ -347,8 +367,11 @@ fn drift(
     Ok(accepted)
 }
 
-fn seen_in(windows: u64) -> Evidence {
-    Evidence::of_windows(windows)
+fn seen_in(windows: u64, inherited: bool) -> Evidence {
+    Evidence {
+        inherited,
+        ..Evidence::of_windows(windows)
+    }
 }
 
 fn program(layer: wire::LearnedLayer, path: ByteText, applet: Option<ByteText>) -> Behaviour {

@@ -152,6 +152,9 @@ pub(super) struct ExecEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
 }
 
 /// A program that a process from outside executed.
@@ -176,6 +179,9 @@ pub(super) struct ExecInEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
     /// It is permitted; otherwise it is a proposal.
     pub(super) accepted: bool,
 }
@@ -213,6 +219,9 @@ pub(super) struct FileEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
     /// How many observation windows the profile had when it was seen first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) first_window: u64,
@@ -251,6 +260,9 @@ pub(super) struct FileInEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
     /// How many observation windows the profile had when it was seen first.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) first_window: u64,
@@ -278,6 +290,9 @@ pub(super) struct CapEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
 }
 
 /// A use of a capability by a process from outside.
@@ -300,6 +315,9 @@ pub(super) struct CapInEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
     /// It is permitted; otherwise it is a proposal.
     pub(super) accepted: bool,
 }
@@ -324,6 +342,9 @@ pub(super) struct SyscallEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
 }
 
 /// A system call of a process from outside.
@@ -346,6 +367,9 @@ pub(super) struct SyscallInEntry {
     /// Number of observation windows in which it was seen.
     #[serde(default)]
     pub(super) windows: u64,
+    /// It came from the profile of the image before, where what it names is the same.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) inherited: bool,
     /// It is permitted; otherwise it is a proposal.
     pub(super) accepted: bool,
 }

@@ -9,7 +9,7 @@ use agent_common::file::Layer;
 use super::{ProfileStore, Result, StoreError, full};
 use crate::behaviour::Behaviour;
 use crate::profile::model::{
-    self, BehaviourError, ContentHash, DRIFT_MAX, Evidence, ExecInEntry, Profile, ProfileKey,
+    self, BehaviourError, ContentHash, DRIFT_MAX, Evidence, ExecInEntry, Profile, ProfileKey, Succession,
 };
 use crate::profile::rows::{Change, Header};
 use crate::text::ByteText;
@@ -118,15 +118,21 @@ impl ProfileStore {
         Ok(true)
     }
 
-    /// Says that an operator has, or no longer has, approved what a profile permits. Says whether that changed anything.
+    /// Says that an operator has, or no longer has, approved what a profile permits. From the first approval on the profile is
+    /// one like others, even if it began with that of the image before. Says whether that changed anything.
     pub fn approve(&mut self, key: &ProfileKey, approved: bool) -> Result<bool> {
         self.recover()?;
         let profile = self.existing(key)?;
         if profile.approved == approved {
             return Ok(false);
         }
+        let succession = match profile.succession {
+            Succession::Open if approved => Succession::Closed,
+            succession => succession,
+        };
         let header = Header {
             approved,
+            succession,
             ..Header::of(profile)
         };
         let change = Change::Profile(profile.id, Some(header));
@@ -142,7 +148,8 @@ impl ProfileStore {
         Ok(id)
     }
 
-    fn existing(&self, key: &ProfileKey) -> Result<&Profile> {
+    /// The profile of `key`, which must exist.
+    pub(super) fn existing(&self, key: &ProfileKey) -> Result<&Profile> {
         self.profile(key)
             .ok_or_else(|| StoreError::NoProfile { key: key.clone() })
     }

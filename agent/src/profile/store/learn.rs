@@ -12,7 +12,7 @@ use crate::behaviour::Behaviour;
 use crate::image::ImageDigest;
 use crate::profile::model::{
     self, BehaviourError, Evidence, ExecInEntry, ImageRecord, ObservationCounts, Profile, ProfileKey,
-    REFERENCES_MAX,
+    REFERENCES_MAX, WINDOWS_MAX,
 };
 use crate::profile::rows::{Change, Header, State};
 
@@ -260,11 +260,11 @@ impl<'a> Plan<'a> {
         let is_first = added.behaviours.is_empty();
         added.behaviours.insert(behaviour.clone());
         let evidence = Evidence {
-            windows: 0,
             first_window: match domain {
                 Domain::File => held.map_or(0, |profile| profile.counts.file.windows),
                 _ => 0,
             },
+            ..Evidence::default()
         };
         self.changes.push(match section {
             Section::Main => Change::Main(id, behaviour.clone(), Some(evidence)),
@@ -295,7 +295,7 @@ impl<'a> Plan<'a> {
 impl Evidence {
     fn plus(self, windows: u64) -> Self {
         Self {
-            windows: self.windows.saturating_add(windows),
+            windows: self.windows.saturating_add(windows).min(WINDOWS_MAX),
             ..self
         }
     }

@@ -14,6 +14,7 @@ mod accept;
 mod exchange;
 mod file;
 mod full_disk;
+mod inherit;
 mod invariants;
 mod kill;
 mod learn;

@@ -231,15 +231,18 @@ fn role() -> impl Strategy<Value = RoleProfile> {
     let accepted = (prop::collection::btree_set(hash, 1..3), text())
         .prop_map(|(sha256, note)| AcceptedDrift { sha256, note });
     let drift_layer = prop_oneof![Just(Layer::Upper), Just(Layer::Volume)];
-    let evidence = any::<u64>().prop_map(Evidence::of_windows);
-    let entry = (any::<u64>(), any::<bool>()).prop_map(|(windows, accepted)| ExecInEntry {
-        evidence: Evidence::of_windows(windows),
-        accepted,
-    });
+    let evidence = || {
+        (any::<u64>(), any::<bool>()).prop_map(|(windows, inherited)| Evidence {
+            inherited,
+            ..Evidence::of_windows(windows)
+        })
+    };
+    let entry =
+        (evidence(), any::<bool>()).prop_map(|(evidence, accepted)| ExecInEntry { evidence, accepted });
     (
         any::<[bool; 2]>(),
         counts,
-        prop::collection::btree_map(behaviour(), evidence, 0..6),
+        prop::collection::btree_map(behaviour(), evidence(), 0..6),
         prop::collection::btree_map(behaviour(), entry, 0..4),
         prop::collection::btree_map((drift_layer, path()), accepted, 0..3),
     )

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
+use crate::profile::model::WINDOWS_MAX;
 use crate::profile::{EvidenceGain, Holding};
 
 /// Something that is said to a store.
@@ -113,7 +114,7 @@ fn say(store: &mut ProfileStore, model: &mut BTreeMap<u8, Model>, word: &Word) {
                 .get_mut(number)
                 .and_then(|profile| profile.held.get_mut(&(*section, *path)));
             if let Some((held, _)) = held {
-                *held = held.saturating_add(*windows);
+                *held = held.saturating_add(*windows).min(WINDOWS_MAX);
             }
         }
         Word::Approve(number, approved) => {
