@@ -8,7 +8,7 @@ use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -55,13 +55,80 @@ pub enum Manner {
 
 /// Builds the image `name`. Returns its config digest.
 pub fn build(runtime: &dyn Runtime, name: &str) -> anyhow::Result<String> {
-    let directory = tempfile::Builder::new()
+    let directory = directory(runtime)?;
+    let root = root(directory.path())?;
+    runtime.import(&root, name)
+}
+
+/// Builds the image `name`, and `next`, in which one package, that of the server's program, has a later version: built of the
+/// same sources with other bytes in the program, and installed by dpkg's own tools.
+pub fn build_upgraded(runtime: &dyn Runtime, name: &str, next: &str) -> anyhow::Result<()> {
+    let directory = directory(runtime)?;
+    let root = root(directory.path())?;
+    runtime.import(&root, name)?;
+    upgrade(directory.path(), &root).context("cannot upgrade the package")?;
+    runtime.import(&root, next)?;
+    Ok(())
+}
+
+fn directory(runtime: &dyn Runtime) -> anyhow::Result<tempfile::TempDir> {
+    Ok(tempfile::Builder::new()
         .prefix("nginx-")
-        .tempdir_in(runtime.place().directory())?;
-    let root = directory.path().join("root");
+        .tempdir_in(runtime.place().directory())?)
+}
+
+/// The root filesystem of the image, in `directory`.
+fn root(directory: &Path) -> anyhow::Result<PathBuf> {
+    let root = directory.join("root");
     packages(&root)?;
     fill(Environment::get(), &root).context("cannot lay out the image's files")?;
-    runtime.import(&root, name)
+    Ok(root)
+}
+
+/// Unpacks a later version of the package `nginx` into `root`.
+fn upgrade(directory: &Path, root: &Path) -> anyhow::Result<()> {
+    let work = directory.join("package");
+    fs::create_dir(&work)?;
+    // As root, apt gives up its rights for a download, and could not write here.
+    run(Command::new("apt-get")
+        .args(["--option=APT::Sandbox::User=root", "--quiet", "download", "nginx"])
+        .current_dir(&work))?;
+    let package = fs::read_dir(&work)?
+        .next()
+        .context("nothing was downloaded")??
+        .path();
+    let files = work.join("files");
+    run(Command::new("dpkg-deb")
+        .arg("--raw-extract")
+        .args([&package, &files]))?;
+    let control = files.join("DEBIAN/control");
+    let text = fs::read_to_string(&control)?;
+    let version = text
+        .lines()
+        .find(|line| line.starts_with("Version: "))
+        .context("the package has no version")?;
+    fs::write(&control, text.replace(version, &format!("{version}+local1")))?;
+    fs::OpenOptions::new()
+        .append(true)
+        .open(files.join(&NGINX[1..]))?
+        .write_all(b"\nlocal1\n")?;
+    let upgraded = work.join("upgraded.deb");
+    run(Command::new("dpkg-deb")
+        .args(["--root-owner-group", "--build"])
+        .args([&files, &upgraded]))?;
+    run(Command::new("dpkg-deb").arg("--extract").arg(&upgraded).arg(root))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<()> {
+    let output = command
+        .output()
+        .with_context(|| format!("cannot run {command:?}"))?;
+    ensure!(
+        output.status.success(),
+        "{command:?} failed: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    Ok(())
 }
 
 /// Unpacks nginx and what it depends on.
