@@ -111,6 +111,10 @@ fn what_changed_is_learned_and_the_rest_is_judged_as_before(kind: Kind) -> anyho
         service.start(&["/tmp/dropped"])?.all(stage.stop_at_root),
         "drift is refused as before"
     );
+    assert!(
+        alert_about(&stage, mark, &service, "/tmp/dropped").is_some(),
+        "drift is told"
+    );
     let told: Vec<Value> = agent.alerts().into_iter().skip(mark).collect();
     let programs_told = told
         .iter()
