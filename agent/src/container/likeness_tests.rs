@@ -53,6 +53,17 @@ fn each_path_is_compared_with_what_the_other_image_has_there() {
     layers.write("new", "bin/upgraded", b"v2");
     layers.write("old", "bin/longer", b"1");
     layers.write("new", "bin/longer", b"12");
+    let long = vec![7; 3 * CHUNK_BYTES + 1];
+    let mut other = long.clone();
+    other[3 * CHUNK_BYTES] = 8;
+    for (layer, path, content) in [
+        ("old", "bin/long", &long),
+        ("new", "bin/long", &long),
+        ("old", "bin/last-byte", &long),
+        ("new", "bin/last-byte", &other),
+    ] {
+        layers.write(layer, path, content);
+    }
     layers.write("new", "bin/replaced", b"2");
     layers.write("new", "bin/added", b"1");
     layers.write("old", "etc/kind", b"");
@@ -73,6 +84,8 @@ fn each_path_is_compared_with_what_the_other_image_has_there() {
         ("/bin/rebuilt", Likeness::Same),
         ("/bin/upgraded", Likeness::Changed),
         ("/bin/longer", Likeness::Changed),
+        ("/bin/long", Likeness::Same),
+        ("/bin/last-byte", Likeness::Changed),
         ("/bin/replaced", Likeness::Changed),
         ("/bin/removed", Likeness::Absent),
         ("/bin/added", Likeness::New),

@@ -15,8 +15,8 @@ use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
-    DomainModeView, FollowsView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView, PoliciesView, ProfileSummary,
-    ProfileView, RuleSupportView, StatusView, TargetModeView,
+    DomainModeView, FollowsView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView, PoliciesView,
+    ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;

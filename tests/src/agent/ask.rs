@@ -228,7 +228,7 @@ impl Agent {
             .with_context(|| format!("{container} has no counter {name}: {found:#}"))
     }
 
-    /// Waits until the agent knows which image a container is of, and gives its description.
+    /// Waits until the agent knows which image a container is of and has its policy in force, and gives its description.
     pub fn wait_until_resolved(&self, container: &str) -> anyhow::Result<Value> {
         let deadline = Instant::now() + patience(PATIENCE);
         loop {
@@ -237,7 +237,10 @@ impl Agent {
                 .as_array()
                 .context("no list of containers")?
                 .iter()
-                .find(|entry| entry["id"] == container && entry["state"] == "resolved");
+                .find(|entry| {
+                    let is_in_force = entry["modes"][0]["mode"] != "pending";
+                    entry["id"] == container && entry["state"] == "resolved" && is_in_force
+                });
             if let Some(found) = found {
                 return Ok(found.clone());
             }
