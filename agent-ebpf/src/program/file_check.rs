@@ -11,14 +11,14 @@ use agent_common::domain::{Domain, Mode};
 use agent_common::file::FileOperation;
 use agent_common::rule::is_enforced;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::bpf_get_current_task;
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use super::exec_check::answer;
 use crate::emit;
 use crate::file::{self, Means};
-use crate::kernel::{Dentry, File, Inode, Path, TaskStruct, Typed, VfsMount};
+use crate::kernel::{Access, Dentry, File, Inode, Path, Probed, TaskStruct, Typed, VfsMount, setting};
 use crate::scratch::{FILE_CHECK_EMPTY, FILE_CHECKS, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::store;
@@ -31,17 +31,25 @@ const REGULAR: u64 = 0o100_000;
 #[lsm(hook = "file_open")]
 pub fn file_open_use(ctx: LsmContext) -> i32 {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: the helper takes no argument.
-    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
-    answer(check_opened(task, pid, File::at(ctx.arg(0))))
+    let file = File::at(ctx.arg(0));
+    answer(if setting!(has_typed_task) != 0 {
+        // SAFETY: the helper takes no argument.
+        let task = TaskStruct::<Typed>::at(unsafe { bpf_get_current_task_btf() } as u64);
+        check_opened(task, pid, file)
+    } else {
+        // SAFETY: as above.
+        let task = TaskStruct::<Probed>::at(unsafe { bpf_get_current_task() });
+        check_opened(task, pid, file)
+    })
 }
 
 /// Whether it is refused; `None` if nothing is to be said about it.
 #[inline(always)]
-fn check_opened(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
-    let (mut member, state) = state::acting(task, pid)?;
+fn check_opened<A: Access>(task: TaskStruct<A>, pid: u32, file: File<Typed>) -> Option<bool> {
+    // First: what overlayfs opens below a file, and what an execution opens, is nobody's use of it.
     let opened = file.opened();
     let operation = file::operation(&opened)?;
+    let (mut member, state) = state::acting(task, pid)?;
     let name = opened.path.dentry.name_identity();
     let asked = file::asked(&member, &opened, operation, state::section(state), name);
     if file::is_known(&member, &asked, opened.inode) {
@@ -51,7 +59,7 @@ fn check_opened(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
         return Some(without_work_space(&mut member));
     };
     store(&mut scratch.record.process.state, state);
-    let refused = file::judge_opened(&mut member, scratch, task, &opened, asked, Means::Deny);
+    let refused = file::judge_opened(&mut member, scratch, task.probed(), &opened, asked, Means::Deny);
     give_back(&FILE_CHECKS);
     Some(refused)
 }
