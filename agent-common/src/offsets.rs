@@ -46,6 +46,9 @@ offsets! {
     task_thread_pid: "task_struct.thread_pid";
     task_exit_code: "task_struct.exit_code";
     task_files: "task_struct.files";
+    task_stack: "task_struct.stack";
+    /// Size of the registers that are kept at the end of a task's stack.
+    registers_bytes: "sizeof.pt_regs";
     task_seccomp_mode: "task_struct.seccomp.mode";
     /// On x86: whether the system call is a 32-bit one.
     task_thread_status: "task_struct.thread_info.status" | "task_struct.thread_info.flags";

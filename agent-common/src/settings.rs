@@ -18,8 +18,9 @@ pub struct Settings {
     pub cgroup_subsystem: u32,
     /// `CONTAINER_*` bits that a new container starts with, before the daemon has seen it.
     pub pending_flags: u32,
-    /// 1: the kernel has `bpf_task_pt_regs` (5.15 and later), by which arguments are read before an exec.
-    pub has_task_registers: u32,
+    /// How the registers are found with which the current process entered the kernel: [`REGISTERS_UNKNOWN`], [`REGISTERS_BY_HELPER`]
+    /// or [`REGISTERS_ON_STACK`].
+    pub registers: u32,
     /// 1: the first read of a container's generation is taken as one before it, as if a flip had come between read
     /// and lookup. For the test of that race.
     pub stale_generation: u32,
@@ -39,3 +40,10 @@ pub const CGROUP_V1: u32 = 1;
 
 plain_old_data!(Settings);
 const _: () = assert!(size_of::<Settings>() == 64);
+
+/// Not at all: on this architecture.
+pub const REGISTERS_UNKNOWN: u32 = 0;
+/// By `bpf_task_pt_regs` (Linux 5.15 and later).
+pub const REGISTERS_BY_HELPER: u32 = 1;
+/// At the end of the task's stack, where x86-64 keeps them (`task_pt_regs`, arch/x86/include/asm/processor.h).
+pub const REGISTERS_ON_STACK: u32 = 2;

@@ -4,6 +4,7 @@
 //! used.
 
 use agent_common::record::exec::{ARGS_BYTES, NAME_BYTES};
+use agent_common::settings::REGISTERS_BY_HELPER;
 use aya_ebpf::helpers::bpf_get_current_task_btf;
 use aya_ebpf::helpers::generated::{bpf_probe_read_user, bpf_probe_read_user_str, bpf_task_pt_regs};
 
@@ -74,7 +75,7 @@ pub fn of_process(mut args: Args<'_>, task: TaskStruct) -> bool {
 pub fn of_caller(mut args: Args<'_>) -> bool {
     *args.bytes = [0; ARGS_BYTES];
     args.set(0, 0);
-    if setting!(has_task_registers) == 0 {
+    if setting!(registers) != REGISTERS_BY_HELPER {
         return false;
     }
     // SAFETY: the helpers take the current task, which the first of them gives.
@@ -132,7 +133,7 @@ pub fn of_caller(mut args: Args<'_>) -> bool {
 #[inline(always)]
 pub fn filename_of_caller(name: &mut [u8; NAME_BYTES]) {
     *name = [0; NAME_BYTES];
-    if setting!(has_task_registers) == 0 {
+    if setting!(registers) != REGISTERS_BY_HELPER {
         return;
     }
     // SAFETY: the helpers take the current task, which the first of them gives.

@@ -9,13 +9,12 @@ use agent_common::domain::{Domain, Mode};
 use agent_common::record::RecordKind;
 use agent_common::record::cap::{CAP_ARGS_UNREADABLE, CapRecord};
 use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, Verdict, is_enforced};
-use aya_ebpf::helpers::bpf_get_current_task_btf;
-use aya_ebpf::helpers::generated::bpf_task_pt_regs;
+use aya_ebpf::helpers::generated::bpf_get_current_task;
 
 use crate::args::{self, Args};
 use crate::emit::{self, Weight};
 use crate::file::Means;
-use crate::kernel::{Access, Probed, TaskStruct, UserNamespace, setting};
+use crate::kernel::{Access, Probed, TaskStruct, UserNamespace};
 use crate::kill;
 use crate::path;
 use crate::scratch::CapScratch;
@@ -205,10 +204,7 @@ pub fn first_argument() -> Option<u64> {
 
 #[inline(always)]
 fn register(offset: u32) -> Option<u64> {
-    if setting!(has_task_registers) == 0 {
-        return None;
-    }
-    // SAFETY: the helpers take the current task, which the first of them gives.
-    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
-    Some(Probed::read(registers, offset))
+    // SAFETY: the helper takes no argument.
+    let task = TaskStruct::<Probed>::at(unsafe { bpf_get_current_task() });
+    Some(Probed::read(task.current_registers()?, offset))
 }

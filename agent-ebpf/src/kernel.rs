@@ -7,8 +7,16 @@ use core::marker::PhantomData;
 use core::mem::MaybeUninit;
 
 use agent_common::offsets::Offsets;
-use agent_common::settings::{CGROUP_V1, Settings};
-use aya_ebpf::helpers::{bpf_get_current_cgroup_id, generated::bpf_probe_read_kernel};
+use agent_common::settings::{CGROUP_V1, REGISTERS_BY_HELPER, REGISTERS_ON_STACK, Settings};
+use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs};
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
+
+/// Size of a task's stack on x86-64 (`THREAD_SIZE`, arch/x86/include/asm/page_64_types.h; without KASAN).
+const STACK_BYTES: u64 = 16 << 10;
+/// Offset of `cs` in `struct pt_regs` on x86-64 (arch/x86/include/asm/ptrace.h).
+const REGISTER_CS: u32 = 136;
+/// `__USER_CS` (arch/x86/include/asm/segment.h).
+const USER_CS: u16 = 0x33;
 
 /// Set by the daemon before load; the verifier then knows every offset as a constant.
 #[unsafe(no_mangle)]
@@ -188,6 +196,23 @@ impl<A: Access> TaskStruct<A> {
     #[inline(always)]
     pub fn started_ns(self) -> u64 {
         A::read(self.0, offset!(task_started))
+    }
+
+    /// Of the current task: the registers with which it entered the kernel, by a 64-bit system call. `None` if they cannot be found.
+    #[inline(always)]
+    pub fn current_registers(self) -> Option<u64> {
+        match setting!(registers) {
+            // SAFETY: the helpers take the current task, which the first of them gives.
+            REGISTERS_BY_HELPER => Some(unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64),
+            REGISTERS_ON_STACK => {
+                let stack: u64 = A::read(self.0, offset!(task_stack));
+                let registers = stack + STACK_BYTES - u64::from(offset!(registers_bytes));
+                // Proof that it is they: the code segment of 64-bit programs.
+                let segment: u64 = Probed::read(registers, REGISTER_CS);
+                (segment as u16 == USER_CS).then_some(registers)
+            }
+            _ => None,
+        }
     }
 
     /// `SECCOMP_MODE_*`: whether a filter of system calls is on it.

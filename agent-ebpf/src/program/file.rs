@@ -11,9 +11,7 @@ use agent_common::file::FileOperation;
 use agent_common::record::exec::NAME_BYTES;
 use aya_ebpf::EbpfContext as _;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{
-    bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user_str, bpf_task_pt_regs,
-};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf, bpf_probe_read_user_str};
 use aya_ebpf::macros::tracepoint;
 use aya_ebpf::programs::TracePointContext;
 
@@ -103,15 +101,14 @@ fn renamed(ctx: &TracePointContext) -> Option<()> {
         return None;
     }
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) || setting!(has_task_registers) == 0 {
+    if !state::is_tracked(pid) {
         return None;
     }
     // SAFETY: the helper takes no argument.
     let task: TaskStruct = TaskStruct::at(unsafe { bpf_get_current_task() });
     let entry = state::task_entry(task, pid)?;
     let mut member = state::member_of(&entry)?;
-    // SAFETY: the helpers take the current task, which the first of them gives.
-    let registers = unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) } as u64;
+    let registers = task.current_registers()?;
     let call: i32 = word(ctx, CALL_AT);
     let (directory, name, operation) = target(registers, call as u64)?;
     let scratch = element(&FILE_SCRATCH, 1)?;

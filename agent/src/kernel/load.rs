@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use agent_common::domain::Domain;
 use agent_common::hash::HashKey;
-use agent_common::settings::Settings;
+use agent_common::settings::{REGISTERS_BY_HELPER, REGISTERS_ON_STACK, REGISTERS_UNKNOWN, Settings};
 use agent_common::task::{TRACKED_MAX, TRACKED_PROCESSES};
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::{FdLink, LinkError};
@@ -650,7 +650,11 @@ fn settings(
         cgroup_hierarchy,
         cgroup_subsystem,
         pending_flags: options.pending_flags,
-        has_task_registers: u32::from(cfg!(target_arch = "x86_64") && types.has_function("bpf_task_pt_regs")),
+        registers: match types.has_function("bpf_task_pt_regs") {
+            _ if cfg!(not(target_arch = "x86_64")) => REGISTERS_UNKNOWN,
+            true => REGISTERS_BY_HELPER,
+            false => REGISTERS_ON_STACK,
+        },
         stale_generation: u32::from(options.stale_generation),
         no_reread: u32::from(options.no_reread),
         has_typed_task: u32::from(types.has_function("bpf_get_current_task_btf")),

@@ -10,6 +10,7 @@
 use std::path::Path;
 
 use agent_common::domain::Domain;
+use aya::programs::kprobe::KProbeLink;
 use aya::programs::links::FdLink;
 use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, KProbe, ProgramError, TracePoint};
@@ -76,6 +77,9 @@ pub enum Link {
     /// Cannot: before Linux 5.15.
     #[expect(dead_code, reason = "it is held, never looked at")]
     Event(TracePointLink),
+    /// The same, of a probe.
+    #[expect(dead_code, reason = "as above")]
+    Probe(KProbeLink),
 }
 
 /// Loads the programs that need the kernel's types, which are not kept: those of domains cap and syscall.
@@ -137,15 +141,19 @@ fn probed(ebpf: &mut Ebpf) -> Result<Attached, LoadError> {
         .attach(function, 0)
         .and_then(|link| program.take_link(link))
         .map_err(failed("attach", name))?;
-    let link = FdLink::try_from(link).map_err(|source| LoadError::Link {
-        hook: name,
-        source: Box::new(source),
-    })?;
+    let link = if has_pinnable_events() {
+        Link::Fd(FdLink::try_from(link).map_err(|source| LoadError::Link {
+            hook: name,
+            source: Box::new(source),
+        })?)
+    } else {
+        Link::Probe(link)
+    };
     Ok(Attached {
         hook: name,
         program: name,
         kind: HookKind::Probe,
-        link: Link::Fd(link),
+        link,
     })
 }
 
