@@ -79,6 +79,8 @@ fn windows_starts_and_ends_are_counted() -> anyhow::Result<()> {
     let ends = stage.service("ends", &[])?;
     for service in [&before, &stays, &ends] {
         assert!(service.start(&["/bin/fetch"])?.all_succeeded());
+        // The next one is to find the rule in the kernel: what is still on its way is told by a record of its own.
+        stage.agent.wait_until_learned(IMAGE, &["/bin/fetch"])?;
     }
     stage.runtime.remove(&ends.detach())?;
     let found = conditions(&stage)?;
