@@ -1,7 +1,7 @@
 //! Records, in batches: decode, resolve, compare, decide; then what was decided is carried out for the whole batch.
 
 use agent_common::container::SELF_TEST;
-use agent_common::domain::Section;
+use agent_common::domain::{Mode, Section};
 use aya::maps::{MapData, RingBuf};
 
 use super::alert::event_key;
@@ -114,6 +114,13 @@ impl Engine {
                 // The rule may have come with a profile that was published later.
                 if let Some(number) = number {
                     self.permit(number, event, &behaviour);
+                }
+                if mode_now == Mode::Learn {
+                    // The kernel counts what its own rules held; what it had to ask about was seen all the same.
+                    let key = self.kernel.hash_key;
+                    let container = event.origin.container;
+                    self.learned_now
+                        .insert(behaviour.key(key, container, event.section));
                 }
                 return;
             }

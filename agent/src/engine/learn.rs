@@ -65,7 +65,7 @@ impl Engine {
             if matches!(learned, Learned::New) && observation.section == Section::Main {
                 grown.insert(profile);
             }
-            if matches!(learned, Learned::New) {
+            if matches!(learned, Learned::New | Learned::Known) {
                 let key = self.kernel.hash_key;
                 let container = event.origin.container;
                 self.learned_now
