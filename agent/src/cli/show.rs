@@ -16,7 +16,7 @@ pub mod status;
 use agent_common::domain::Mode;
 
 use super::screen::Tone;
-use crate::control::view::{Tier, TierView};
+use crate::control::view::Tier;
 use crate::image::ImageDigest;
 use crate::text::ByteText;
 
@@ -73,19 +73,5 @@ pub(super) fn tier_tone(tier: Tier) -> Tone {
         Tier::Deny | Tier::Kill => Tone::Good,
         Tier::Observe => Tone::Notable,
         Tier::None => Tone::Bad,
-    }
-}
-
-/// `exec: can kill`, for each domain that can do anything at all; what cannot is `status`'s and `doctor`'s to say.
-fn tiers_in_short(tiers: &[TierView]) -> String {
-    let able: Vec<_> = tiers
-        .iter()
-        .filter(|tier| tier.can > Tier::None)
-        .map(|tier| format!("{} {}", tier.domain, tier_word(tier.can)))
-        .collect();
-    if able.is_empty() {
-        "nothing".to_owned()
-    } else {
-        able.join(", ")
     }
 }

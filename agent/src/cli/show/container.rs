@@ -1,19 +1,23 @@
 //! `driftlock containers`.
 
+use agent_common::domain::Mode;
+
 use super::attention::lost;
 use super::status::lost_tone;
-use super::{image, mode_tone, or_dash, short_id, tiers_in_short};
+use super::{image, mode_tone, or_dash, short_id};
 use crate::cli::screen::{Screen, Tone, keep_whole, lines, shorten};
 use crate::control::view::{ContainerState, ContainerView, DomainModeView, ModeSource, Tier};
 
 /// Columns of the terminal below which what is also told elsewhere gives way.
 const NARROW: u16 = 130;
-/// Columns that the parts take that are short by nature, in a narrow terminal and in another one.
-const TAKEN_NARROW: u16 = 46;
-/// See [`TAKEN_NARROW`].
-const TAKEN: u16 = 84;
+/// Blanks beside the content of a column.
+const BLANKS: usize = 2;
+/// Digits that a count has as a rule.
+const DIGITS: usize = 6;
 /// Columns that a name has at least.
 const ROOM_LEAST: usize = 8;
+/// Columns that modes have at most in a narrow terminal; longer ones are continued below.
+const ROOM_OF_MODES: usize = 24;
 
 /// A row per container, and below them what stands against watching some of them fully.
 #[must_use]
@@ -28,21 +32,22 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
     if is_narrow {
         heads.extend(["STOPPED", "LOST"]);
     } else {
-        heads.extend(["CAN", "KILLED", "DENIED", "LOST", "RULES", "ROLE"]);
+        heads.extend(["KILLED", "DENIED", "LOST", "RULES", "ROLE"]);
     }
     let mut table = screen.table(&heads);
     let chosen = ["NAME", "IMAGE", "POD", "ROLE"];
     let is_chosen = |head: &str| chosen.contains(&head);
     let short: Vec<usize> = (0..heads.len())
-        .filter(|index| !is_chosen(heads[*index]))
+        .filter(|index| !is_chosen(heads[*index]) && !(is_narrow && heads[*index] == "MODE"))
         .collect();
     keep_whole(&mut table, &short);
     // What containers and their owners chose shares the room that the other columns leave.
-    let taken = if is_narrow { TAKEN_NARROW } else { TAKEN };
+    let taken = heads.iter().filter(|head| !is_chosen(head));
+    let taken: usize = taken.map(|head| columns_of(head, containers, is_narrow)).sum();
     let parts = heads.iter().filter(|head| is_chosen(head)).count();
     let room = screen.width.map_or(usize::MAX, |width| {
-        (usize::from(width.saturating_sub(taken)) / parts)
-            .saturating_sub(2)
+        (usize::from(width).saturating_sub(taken) / parts)
+            .saturating_sub(BLANKS)
             .max(ROOM_LEAST)
     });
     let chosen = |text: &str| screen.cell(shorten(text, room), Tone::Plain);
@@ -62,7 +67,6 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
             cells.extend([screen.cell(kills.saturating_add(denied), Tone::Plain), lost]);
         } else {
             cells.extend([
-                screen.cell(tiers_in_short(&container.tiers), Tone::Plain),
                 screen.cell(kills, Tone::Plain),
                 screen.cell(denied, Tone::Plain),
                 lost,
@@ -92,6 +96,23 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
     std::iter::once(lines(&table)).chain(notes.flatten()).collect()
 }
 
+/// Columns that the longest content of a column takes that is short by nature, with the blanks beside it.
+fn columns_of(head: &str, containers: &[ContainerView], is_narrow: bool) -> usize {
+    let contents = containers.iter().map(|container| match head {
+        "ID" => short_id(&container.id).len(),
+        "MODE" => {
+            let whole = mode(container).0.len();
+            if is_narrow {
+                whole.min(ROOM_OF_MODES)
+            } else {
+                whole
+            }
+        }
+        _ => DIGITS,
+    });
+    contents.max().unwrap_or_default().max(head.len()) + BLANKS
+}
+
 /// Namespace and name of a container's pod.
 #[must_use]
 pub fn pod(container: &ContainerView) -> Option<String> {
@@ -102,7 +123,8 @@ pub fn pod(container: &ContainerView) -> Option<String> {
     })
 }
 
-/// The modes of a container in short: that of exec, or another one where it differs, for the domains that are watched.
+/// The modes of a container in short: that of exec, and which of the other domains that are watched have another one, as in
+/// `enforce, learn file cap`. A domain that is off because nobody asked for it is left out.
 #[must_use]
 pub fn mode(container: &ContainerView) -> (String, Tone) {
     match container.state {
@@ -118,10 +140,19 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
     let Some(first) = container.modes.first() else {
         return ("pending".to_owned(), Tone::Notable);
     };
-    let others = container.modes.iter().skip(1).filter(is_watched);
-    let others = others
+    let mut others: Vec<_> = container
+        .modes
+        .iter()
+        .skip(1)
+        .filter(is_watched)
         .filter(|other| other.mode != first.mode)
-        .map(|other| format!(", {} {}", other.domain, other.mode));
+        .filter(|other| (other.mode, other.source) != (Mode::Off, ModeSource::Default))
+        .collect();
+    others.sort_by_key(|other| other.mode);
+    let groups = others.chunk_by(|one, next| one.mode == next.mode).map(|group| {
+        let domains: Vec<_> = group.iter().map(|other| other.domain.as_str()).collect();
+        format!(", {} {}", group[0].mode, domains.join(" "))
+    });
     let source = match first.source {
         ModeSource::Default => " (default)",
         ModeSource::Image | ModeSource::Reference => "",
@@ -135,7 +166,7 @@ pub fn mode(container: &ContainerView) -> (String, Tone) {
     };
     let provisional = (container.state == ContainerState::Provisional).then(|| ", provisional".to_owned());
     let text = std::iter::once(format!("{}{source}", first.mode))
-        .chain(others)
+        .chain(groups)
         .chain(provisional);
     (text.collect(), mode_tone(first.mode))
 }

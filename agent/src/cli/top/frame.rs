@@ -24,6 +24,8 @@ use crate::control::view::{ContainerState, ContainerView, StatusView, Tier};
 const POINTS_MAX: usize = 3;
 /// Columns from which on a container's image is shown, and its pod.
 const WITH_IMAGE: u16 = 90;
+/// Columns for the modes of a container.
+const MODES: u16 = 24;
 
 /// Draws what is known.
 pub fn draw(state: &State, frame: &mut Frame<'_>) {
@@ -159,7 +161,7 @@ fn draw_containers(state: &State, frame: &mut Frame<'_>, area: Rect) {
     let mut heads = vec!["NAME", "MODE", "COVERAGE", "REC/S", "STOPPED", "LOST"];
     let mut widths = vec![
         Constraint::Fill(3),
-        Constraint::Length(20),
+        Constraint::Length(MODES),
         Constraint::Length(8),
         Constraint::Length(7),
         Constraint::Length(7),
@@ -174,7 +176,7 @@ fn draw_containers(state: &State, frame: &mut Frame<'_>, area: Rect) {
         widths.insert(2, Constraint::Fill(2));
     }
     // What the other columns and the blanks between all of them leave, in the shares given above.
-    let free = usize::from(area.width.saturating_sub(54));
+    let free = usize::from(area.width.saturating_sub(34 + MODES));
     let shares = 3 + if with_image { 3 } else { 0 } + if with_pods { 2 } else { 0 };
     let (room, pod_room) = ((free * 3 / shares).max(8), (free * 2 / shares).max(8));
     let rows = containers.iter().map(|one| {
@@ -195,7 +197,7 @@ fn draw_containers(state: &State, frame: &mut Frame<'_>, area: Rect) {
         let lost = lost(&one.counters);
         let lost_tone = if lost > 0 { Tone::Bad } else { Tone::Plain };
         cells.extend([
-            Cell::from(Span::styled(shorten(&mode, 20), state.style(tone))),
+            Cell::from(Span::styled(shorten(&mode, usize::from(MODES)), state.style(tone))),
             Cell::from(or_dash(coverage)),
             Cell::from(number(state.rate(one))),
             Cell::from(one.counters.kills.saturating_add(one.counters.denied).to_string()),
