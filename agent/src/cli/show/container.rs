@@ -38,7 +38,8 @@ pub fn text(containers: &[ContainerView], screen: Screen) -> String {
     let chosen = ["NAME", "IMAGE", "POD", "ROLE"];
     let is_chosen = |head: &str| chosen.contains(&head);
     let short: Vec<usize> = (0..heads.len())
-        .filter(|index| !is_chosen(heads[*index]) && !(is_narrow && heads[*index] == "MODE"))
+        .filter(|index| !is_chosen(heads[*index]))
+        .filter(|index| !is_narrow || heads[*index] != "MODE")
         .collect();
     keep_whole(&mut table, &short);
     // What containers and their owners chose shares the room that the other columns leave.

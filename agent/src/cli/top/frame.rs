@@ -197,7 +197,10 @@ fn draw_containers(state: &State, frame: &mut Frame<'_>, area: Rect) {
         let lost = lost(&one.counters);
         let lost_tone = if lost > 0 { Tone::Bad } else { Tone::Plain };
         cells.extend([
-            Cell::from(Span::styled(shorten(&mode, usize::from(MODES)), state.style(tone))),
+            Cell::from(Span::styled(
+                shorten(&mode, usize::from(MODES)),
+                state.style(tone),
+            )),
             Cell::from(or_dash(coverage)),
             Cell::from(number(state.rate(one))),
             Cell::from(one.counters.kills.saturating_add(one.counters.denied).to_string()),
