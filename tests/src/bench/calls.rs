@@ -344,7 +344,7 @@ fn sample(load: &mut Load, calls: &[Call], times: u32) -> anyhow::Result<Vec<Cos
     let mut samples = Vec::new();
     for call in calls {
         load.measure(WARM_UP, &call.request)?;
-        samples.push(load.measure(times.saturating_mul(call.factor), &call.request)?);
+        samples.push(load.sample(times.saturating_mul(call.factor), &call.request)?);
     }
     Ok(samples)
 }

@@ -143,12 +143,12 @@ impl Bench {
 
     fn sample_inside(&mut self) -> anyhow::Result<Cost> {
         self.inside.measure(WARM_UP, PROGRAM)?;
-        self.inside.measure(self.options.sample, PROGRAM)
+        self.inside.sample(self.options.sample, PROGRAM)
     }
 
     fn sample_outside(&mut self) -> anyhow::Result<Cost> {
         self.outside.measure(WARM_UP, &self.outside_program)?;
-        self.outside.measure(self.options.sample, &self.outside_program)
+        self.outside.sample(self.options.sample, &self.outside_program)
     }
 
     fn without_agent(&mut self) -> anyhow::Result<Vec<Cost>> {

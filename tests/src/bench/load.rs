@@ -9,8 +9,12 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 
+use super::statistics::Spread;
 use crate::environment::Environment;
 use crate::runtime::{Container, Docker};
+
+/// Parts of a sample.
+const BURSTS: u32 = 40;
 
 /// A running load program.
 #[derive(Debug)]
@@ -20,7 +24,7 @@ pub struct Load {
     answers: BufReader<ChildStdout>,
 }
 
-/// What one time took, in the mean of a sample.
+/// What one time took.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
     /// CPU time of the load program and its children, ns.
@@ -84,6 +88,22 @@ impl Load {
         Ok(Cost {
             cpu_ns: each("cpu_ns")?,
             wall_ns: each("wall_ns")?,
+        })
+    }
+
+    /// As [`Self::measure`], in [`BURSTS`] parts, of which the median counts: what the rest of the machine does for a moment, or another
+    /// machine on the same processor, then is in some of them and not in the sample.
+    pub fn sample(&mut self, times: u32, what: &str) -> anyhow::Result<Cost> {
+        let times = times.div_ceil(BURSTS);
+        let bursts = (0..BURSTS).map(|_| self.measure(times, what));
+        let bursts: Vec<Cost> = bursts.collect::<anyhow::Result<_>>()?;
+        let median = |of: fn(&Cost) -> f64| -> anyhow::Result<f64> {
+            let values: Vec<f64> = bursts.iter().map(of).collect();
+            Ok(Spread::of(&values).context("nothing was measured")?.median)
+        };
+        Ok(Cost {
+            cpu_ns: median(|cost| cost.cpu_ns)?,
+            wall_ns: median(|cost| cost.wall_ns)?,
         })
     }
 
