@@ -15,8 +15,6 @@ pub const INSTANCES_MAX: u32 = 4_096;
 pub struct Instance {
     /// Cgroup id of the container that owns the slot.
     pub cgroup: u64,
-    /// Tasks that `TASKS` holds for this container.
-    pub tasks: u64,
     /// Nested cgroups that `CONTAINERS` holds for this container.
     pub nested_cgroups: u64,
     /// Nested cgroups that were left out, because it has as many as one container may have.
@@ -83,7 +81,8 @@ pub struct Counters {
     pub denied: u64,
     /// Executions that could not be looked at before they happened, for lack of work space. The program is judged after.
     pub unchecked: u64,
-    /// Tasks whose state could not be kept because a table was full; they are judged by their cgroup alone.
+    /// Processes of a state that could not be kept, because their ids are beyond `TASKS`; they are judged by their cgroup and their parent
+    /// at each exec.
     pub untracked_tasks: u64,
 }
 
@@ -102,4 +101,4 @@ pub const QUOTA_DRIFT_PER_SECOND: u64 = 1_000;
 
 plain_old_data!(Instance, Counters, Node);
 const _: () = assert!(size_of::<Counters>() == 80);
-const _: () = assert!(size_of::<Instance>() == 72 + DOMAIN_SLOTS * 80);
+const _: () = assert!(size_of::<Instance>() == 64 + DOMAIN_SLOTS * 80);

@@ -15,8 +15,9 @@ use aya_ebpf::bindings::BPF_RB_AVAIL_DATA;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 
 use crate::kernel::TaskStruct;
-use crate::maps::{EVENTS, TASKS};
-use crate::volatile::store;
+use crate::maps::EVENTS;
+use crate::state;
+use crate::volatile::{load, store};
 
 /// How much a record matters when there is little room.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -144,9 +145,8 @@ pub fn fill_process(part: &mut ProcessPart, task: u64, container: u64, state: u8
     store(&mut part.ancestors_truncated, 1);
     for index in 0..ANCESTORS_MAX {
         let pid = ancestor.pid();
-        // SAFETY: a copy of one word.
-        let of_container = match TASKS.get_ptr(pid) {
-            Some(entry) => unsafe { core::ptr::read_volatile(&raw const (*entry).container) },
+        let of_container = match state::task(pid).and_then(state::instance_of) {
+            Some(instance) => load(&instance.cgroup),
             None => 0,
         };
         if of_container != container || state == TaskState::Runtime as u8 {

@@ -4,7 +4,7 @@
 //! file whose identity cannot be read is `foreign`, what is not found in the rules is a deviation.
 
 use agent_common::container::CONTAINER_SCRIPTS_JUDGED;
-use agent_common::domain::{Domain, Section};
+use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::Layer;
 use agent_common::path::PATH_TOO_LONG;
 use agent_common::record::RecordKind;
@@ -12,16 +12,17 @@ use agent_common::record::exec::{
     EXEC_APPLET_JUDGED, EXEC_ARGS_UNREADABLE, EXEC_BEFORE, EXEC_IS_LOADER, EXEC_IS_SCRIPT, EXEC_SCRIPT,
     EXEC_VERIFIED_AS_IMAGE, ExecRecord, NAME_BYTES,
 };
-use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, RULE_APPLET, Verdict};
+use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, RULE_APPLET, Verdict, WINDOW_NS};
 use agent_common::task::TaskState;
 use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 
 use crate::args::{self, Args};
 use crate::emit::{self, Weight};
-use crate::kernel::{Access, BinPrm, File, TaskStruct};
+use crate::kernel::{Access, BinPrm, File, Inode, TaskStruct, Typed};
+use crate::known::{self, Known};
 use crate::path;
 use crate::scratch::ExecScratch;
-use crate::state::Member;
+use crate::state::{self, Member};
 use crate::verdict::{self, Question, Verification};
 use crate::volatile::{load, set, store};
 use crate::{applet, identity};
@@ -72,6 +73,52 @@ pub fn key(member: &Member, record: &ExecRecord) -> BehaviourKey {
         operation: 0,
         reserved: [0; 4],
     }
+}
+
+/// What would be known of the execution of a file by a process in a state.
+#[inline(always)]
+pub fn asked(member: &Member, file: File<Typed>, state: TaskState) -> Known {
+    let dentry = file.path().dentry;
+    // By way of memory: the verifier would follow the rest apart for each state.
+    let mut number = 0;
+    store(&mut number, state as u8);
+    let section = state::section(load(&number));
+    Known::of(
+        &member.container,
+        dentry.0,
+        file.inode().0,
+        dentry.name_identity(),
+        known::EXECUTION,
+        section,
+    )
+}
+
+/// Whether the program is known to conform. While the image learns, only the hook after the execution counts windows: for it a program is not
+/// known in a new window.
+#[inline(always)]
+pub fn is_known<const BEFORE: bool>(member: &Member, asked: &Known, inode: Inode<Typed>) -> bool {
+    let Some(place) = known::find(asked, inode) else {
+        return false;
+    };
+    let is_counted = BEFORE
+        || member.container.modes[Domain::Exec as usize] != Mode::Learn as u8
+        || load(&place.window) == (emit::now_ns() / WINDOW_NS) as u32;
+    is_counted && inode.links() != 0
+}
+
+/// Remembers that the program in the record conforms, if that is a matter of its path alone: a file of the image, not by its applet or its content.
+#[inline(always)]
+pub fn remember(member: &Member, record: &ExecRecord, mut asked: Known, now_ns: u64) {
+    const BY_MORE: u8 = EXEC_APPLET_JUDGED | EXEC_VERIFIED_AS_IMAGE;
+    if load(&record.layer) != Layer::Image as u8 || load(&record.flags) & BY_MORE != 0 {
+        return;
+    }
+    // Once it is copied up it is another one.
+    asked.is_overlay = 1;
+    asked.profile = member.container.profile;
+    asked.generation = member.container.generation;
+    asked.window = (now_ns / WINDOW_NS) as u32;
+    known::remember(&asked);
 }
 
 /// The verdict on a file, with layer, path and hashes left in the record; and unless it conforms, the file's identity.

@@ -61,21 +61,8 @@ pub fn asked<A: Access>(
     section: u8,
     name: (u64, u64),
 ) -> Known {
-    Known {
-        dentry: opened.path.dentry.0,
-        parent: name.0,
-        name: name.1,
-        inode: opened.inode.0,
-        upper: 0,
-        container: member.container.cgroup,
-        profile: member.container.profile,
-        generation: member.container.generation,
-        window: 0,
-        operation,
-        section,
-        is_overlay: 0,
-        reserved: 0,
-    }
+    let (dentry, inode) = (opened.path.dentry.0, opened.inode.0);
+    Known::of(&member.container, dentry, inode, name, operation, section)
 }
 
 /// Whether the domain is switched off for a container.
@@ -90,12 +77,9 @@ pub fn is_known<A: Access>(member: &Member, asked: &Known, inode: Inode<A>) -> b
     if is_off(member) {
         return true;
     }
-    let Some(place) = known::place(asked) else {
+    let Some(place) = known::find(asked, inode) else {
         return false;
     };
-    if !place.is(asked, inode) {
-        return false;
-    }
     // While it learns, the windows are counted in which it is used.
     member.container.modes[Domain::File as usize] != Mode::Learn as u8
         || load(&place.window) == (emit::now_ns() / WINDOW_NS) as u32
@@ -146,9 +130,7 @@ pub fn judge_opened<A: Access>(
         asked.profile = member.container.profile;
         asked.generation = member.container.generation;
         asked.window = (now_ns / WINDOW_NS) as u32;
-        if let Some(place) = known::place(&asked) {
-            place.become_known(&asked);
-        }
+        known::remember(&asked);
         return false;
     }
     conclude(member, scratch, task, Some(opened.inode.probed()), verdict, means)

@@ -6,10 +6,11 @@
 use agent_common::domain::Domain;
 use agent_common::instance::Instance;
 use agent_common::task::TASK_KILLED;
+use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_send_signal;
 
-use crate::emit;
-use crate::maps::TASKS;
+use crate::maps::KILLED;
+use crate::{emit, state};
 
 const SIGKILL: u32 = 9;
 
@@ -17,12 +18,9 @@ const SIGKILL: u32 = 9;
 #[inline(always)]
 pub fn current(instance: &mut Instance, domain: Domain, pid: u32) -> i32 {
     // Before the signal: the exit hook must find the mark.
-    if let Some(entry) = TASKS.get_ptr_mut(pid) {
-        // SAFETY: the entry of the running process, which is removed only at its exit.
-        unsafe {
-            (*entry).killed_for = domain as u8;
-            (*entry).flags |= TASK_KILLED;
-        }
+    if state::task(pid).is_some() {
+        let _ = KILLED.insert(pid, domain as u32, u64::from(BPF_ANY));
+        state::change_flags(pid, TASK_KILLED, 0);
     }
     // SAFETY: the helper takes a number.
     let error = unsafe { bpf_send_signal(SIGKILL) } as i32;

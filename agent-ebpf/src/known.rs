@@ -1,29 +1,35 @@
-//! Files that were opened before and conformed: opening one again costs no walk and no hash.
+//! Files that were opened or executed before and conformed: doing so again costs no walk and no hash.
 //!
 //! Input: what tells a file, a name and a container's rules apart ([`Known`]). Output: whether the same was found to conform
 //! before. Failure: none; what is not known is judged.
 //!
 //! A place is told by its dentry, which the kernel may use for another name later: so parent, hash and length of the name
 //! belong to it. The parent may be renamed: that is a rename, which is judged itself. The inode belongs to it because a file can be replaced at
-//! its place, and the upper dentry because overlayfs copies a file up without another inode. Rules are told by profile and
+//! its place, and the upper dentry because overlayfs copies a file up without another inode. Of executions
+//! only those of files of the image are known, whose directories overlayfs does not rename (`redirect_dir` is off unless somebody asks for
+//! it). Rules are told by profile and
 //! generation, so that nothing that was withdrawn is known any longer. Of what was once conforming nothing else can change: a
 //! profile that grows only permits more.
 //!
-//! A table per CPU, in which each file has one place: no lock, and no line that CPUs share. Where a hook is preempted by
-//! another that writes the same place, what it compares is no longer one entry; it is then known only if each part is what was
+//! A table per CPU, in which each file has two places side by side: no lock, and no line that CPUs share. Where a hook is preempted
+//! by another that writes the same place, what it compares is no longer one entry; it is then known only if each part is what was
 //! asked for, in which case it conforms.
 
+use agent_common::container::Container;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::PerCpuArray;
 
 use crate::kernel::{Access, Inode};
 use crate::volatile::{load, store};
 
-/// Places per CPU. At the bound one file takes the place of another, which is judged anew.
+/// Places per CPU. At the bound one file takes the place of the one that came before the last, which is judged anew.
 const KNOWN_MAX: u32 = 2_048;
 
 #[map]
 static KNOWN_FILES: PerCpuArray<Known> = PerCpuArray::with_max_entries(KNOWN_MAX, 0);
+
+/// Stands for an execution where a use of a file has its [`agent_common::file::FileOperation`].
+pub const EXECUTION: u8 = 0xff;
 
 /// A use of a file that conforms.
 #[derive(Clone, Copy)]
@@ -49,20 +55,79 @@ pub struct Known {
     pub reserved: u8,
 }
 
-/// The place where a file would be known.
+/// What is known of a file, if it is what was asked. `asked`'s `upper`, `is_overlay` and `window` are not looked at.
 #[inline(always)]
-pub fn place(asked: &Known) -> Option<&'static mut Known> {
+pub fn find<A: Access>(asked: &Known, inode: Inode<A>) -> Option<&'static mut Known> {
+    let first = first_place(asked);
+    let place = at(first)?;
+    if place.is(asked, inode) {
+        return Some(place);
+    }
+    let place = at(first ^ 1)?;
+    place.is(asked, inode).then_some(place)
+}
+
+/// Remembers a use of a file. The one that has its first place moves to the second.
+#[inline(always)]
+pub fn remember(known: &Known) {
+    let first = first_place(known);
+    let (Some(place), Some(second)) = (at(first), at(first ^ 1)) else {
+        return;
+    };
+    // Of the same file only the window or the rules are new.
+    if load(&place.dentry) != known.dentry || load(&place.operation) != known.operation {
+        let before = load(place);
+        second.become_known(&before);
+    }
+    place.become_known(known);
+}
+
+/// The first of the two places that a file has; the other one is its neighbour.
+#[inline(always)]
+fn first_place(asked: &Known) -> u32 {
     // The hash of the name, which the kernel has mixed with the address of the parent (`d_name.hash`, fs/namei.c).
     let mixed = (asked.name as u32).wrapping_add(u32::from(asked.operation) * 0x9e37_79b9);
-    let place = KNOWN_FILES.get_ptr_mut((mixed ^ mixed >> 16) % KNOWN_MAX)?;
+    (mixed ^ mixed >> 16) % KNOWN_MAX
+}
+
+#[inline(always)]
+fn at(place: u32) -> Option<&'static mut Known> {
+    let place = KNOWN_FILES.get_ptr_mut(place)?;
     // SAFETY: the element lives as long as the map; see the module's head for who else writes it.
     Some(unsafe { &mut *place })
 }
 
 impl Known {
+    /// What would be known of a use of a file by a container, whose rules it has. `name`: what its dentry says of its name.
+    #[inline(always)]
+    pub fn of(
+        container: &Container,
+        dentry: u64,
+        inode: u64,
+        name: (u64, u64),
+        operation: u8,
+        section: u8,
+    ) -> Self {
+        Self {
+            dentry,
+            parent: name.0,
+            name: name.1,
+            inode,
+            upper: 0,
+            container: container.cgroup,
+            profile: container.profile,
+            generation: container.generation,
+            window: 0,
+            operation,
+            section,
+            is_overlay: 0,
+            reserved: 0,
+        }
+    }
+
     /// Whether it is the same as `asked`, whose `upper`, `is_overlay` and `window` are not looked at.
     #[inline(always)]
-    pub fn is<A: Access>(&self, asked: &Self, inode: Inode<A>) -> bool {
+    fn is<A: Access>(&self, asked: &Self, inode: Inode<A>) -> bool {
         load(&self.dentry) == asked.dentry
             && load(&self.parent) == asked.parent
             && load(&self.name) == asked.name
@@ -77,7 +142,7 @@ impl Known {
 
     /// Takes the place. Without the dentry first, and with it last: who comes in between finds another file here.
     #[inline(always)]
-    pub fn become_known(&mut self, known: &Self) {
+    fn become_known(&mut self, known: &Self) {
         store(&mut self.dentry, 0);
         store(&mut self.parent, known.parent);
         store(&mut self.name, known.name);

@@ -6,7 +6,7 @@ use agent_common::instance::{INSTANCES_MAX, Instance, Node};
 use agent_common::record::EVENTS_BYTES;
 use agent_common::rule::{BehaviourKey, Evidence, LEARN_MAX, RULES_MAX, RuleKey, SEEN_MAX, Seen};
 use agent_common::syscall::{CALLS_MAX, Calls};
-use agent_common::task::{TASKS_MAX, TRACKED_MAX, Task, Tracked};
+use agent_common::task::{KILLED_MAX, TASKS_MAX, Tasks};
 use aya_ebpf::bindings::BPF_F_NO_PREALLOC;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, LruHashMap, Queue, RingBuf};
@@ -25,11 +25,11 @@ pub static FREE_SLOTS: Queue<u32> = Queue::with_max_entries(INSTANCES_MAX, 0);
 
 /// Thread group id to whose process it is.
 #[map]
-pub static TASKS: HashMap<u32, Task> = HashMap::with_max_entries(TASKS_MAX, 0);
+pub static TASKS: Array<Tasks> = Array::with_max_entries(TASKS_MAX, 0);
 
-/// A byte per process id: whether `TASKS` may hold it.
+/// Thread group id to the domain for which it was killed. Who removes an entry tells of the death: that can only one.
 #[map]
-pub static TRACKED: Array<Tracked> = Array::with_max_entries(TRACKED_MAX, 0);
+pub static KILLED: HashMap<u32, u32> = HashMap::with_max_entries(KILLED_MAX, BPF_F_NO_PREALLOC);
 
 /// What the profiles hold. Only the daemon writes it; grows on demand.
 #[map]

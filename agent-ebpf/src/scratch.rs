@@ -3,7 +3,7 @@
 //! Every program at a tracepoint has a space of its own per CPU. The kernel does not run such a program again on a CPU on
 //! which it is running (it counts that as a miss instead), so a space is never shared, whether or not the tracepoint disables
 //! preemption. That does not hold for LSM programs: one that is preempted may run again on the same CPU for another task.
-//! They borrow a space that belongs to the thread ([`borrow`]).
+//! They take a space that nobody else has, and give it back ([`borrow`]).
 
 use agent_common::record::cap::CapRecord;
 use agent_common::record::cgroup::{CgroupRecord, LeaveRecord};
@@ -11,8 +11,8 @@ use agent_common::record::exec::ExecRecord;
 use agent_common::record::file::FileRecord;
 use agent_common::record::library::LibraryRecord;
 use agent_common::record::syscall::SyscallRecord;
-use aya_ebpf::bindings::BPF_ANY;
-use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::bindings::BPF_NOEXIST;
+use aya_ebpf::helpers::bpf_get_smp_processor_id;
 use aya_ebpf::macros::map;
 use aya_ebpf::maps::{Array, HashMap, PerCpuArray};
 
@@ -20,6 +20,7 @@ use crate::applet::AppletScratch;
 use crate::kernel::Block;
 use crate::normal_form::FormScratch;
 use crate::path::PathScratch;
+use crate::volatile::{load, store};
 
 /// Work space of `sched_process_exec`.
 #[repr(C)]
@@ -95,46 +96,91 @@ pub static CAP_SCRATCH: PerCpuArray<CapScratch> = PerCpuArray::with_max_entries(
 #[map]
 pub static SYSCALL_SCRATCH: PerCpuArray<SyscallRecord> = PerCpuArray::with_max_entries(1, 0);
 
-/// Threads that can be in the hook before an execution at once, that is, be preempted in it. Beyond it the hook finds no
-/// work space: see where it borrows.
-const EXEC_CHECKS_MAX: u32 = 256;
-/// As above, in the hooks of domain library when they have found something to report.
-const LIBRARY_CHECKS_MAX: u32 = 64;
-
-/// Work spaces of threads, by thread id.
-#[map]
-pub static EXEC_CHECKS: HashMap<u64, ExecScratch> = HashMap::with_max_entries(EXEC_CHECKS_MAX, 0);
-#[map]
-pub static LIBRARY_CHECKS: HashMap<u64, LibraryScratch> = HashMap::with_max_entries(LIBRARY_CHECKS_MAX, 0);
+/// Threads that can be in the hooks of domain exec, and in those of domain file, at once: be preempted there. Beyond it a hook
+/// finds no work space: see where it borrows.
+const CHECKS_MAX: u32 = 256;
+/// As above, in the hooks of domains library and cap, which need one only when they have found something to report.
+const REPORTS_MAX: u32 = 64;
+/// No work space.
+const NONE: u32 = u32::MAX;
+/// Places that are tried before all count as taken.
+const TRIES: u32 = 4;
 
 #[map]
-pub static FILE_CHECKS: HashMap<u64, FileScratch> = HashMap::with_max_entries(EXEC_CHECKS_MAX, 0);
+static EXEC_CHECK_SPACES: Array<ExecScratch> = Array::with_max_entries(CHECKS_MAX, 0);
 #[map]
-pub static CAP_CHECKS: HashMap<u64, CapScratch> = HashMap::with_max_entries(LIBRARY_CHECKS_MAX, 0);
+static FILE_CHECK_SPACES: Array<FileScratch> = Array::with_max_entries(CHECKS_MAX, 0);
+#[map]
+static LIBRARY_CHECK_SPACES: Array<LibraryScratch> = Array::with_max_entries(REPORTS_MAX, 0);
+#[map]
+static CAP_CHECK_SPACES: Array<CapScratch> = Array::with_max_entries(REPORTS_MAX, 0);
 
-/// What a work space begins as: zeros.
+/// Which work spaces are taken, by their numbers. That only one can make an entry is what makes a space one thread's.
 #[map]
-pub static EXEC_CHECK_EMPTY: Array<ExecScratch> = Array::with_max_entries(1, 0);
-#[map]
-pub static FILE_CHECK_EMPTY: Array<FileScratch> = Array::with_max_entries(1, 0);
-#[map]
-pub static CAP_CHECK_EMPTY: Array<CapScratch> = Array::with_max_entries(1, 0);
-#[map]
-pub static LIBRARY_CHECK_EMPTY: Array<LibraryScratch> = Array::with_max_entries(1, 0);
+static TAKEN_SPACES: HashMap<u32, u8> = HashMap::with_max_entries(2 * (CHECKS_MAX + REPORTS_MAX), 0);
 
-/// Borrows a work space for the current thread; `None` if all are taken. To be given back with [`give_back`]. A thread that has
-/// one already (it cannot, but for an error of ours) gets the same again, emptied.
-#[inline(always)]
-pub fn borrow<T>(spaces: &HashMap<u64, T>, empty: &Array<T>) -> Option<&'static mut T> {
-    let thread = bpf_get_current_pid_tgid();
-    spaces.insert(thread, empty.get(0)?, u64::from(BPF_ANY)).ok()?;
-    // SAFETY: the entry is this thread's until it gives it back, and nobody else has its key.
-    spaces.get_ptr_mut(thread).map(|space| unsafe { &mut *space })
+/// Work spaces of one kind.
+pub struct Spaces<T: 'static> {
+    map: &'static Array<T>,
+    count: u32,
+    /// Number of the first in `TAKEN_SPACES`.
+    first: u32,
 }
 
-/// Gives the current thread's work space back.
+pub const EXEC_CHECKS: Spaces<ExecScratch> = Spaces {
+    map: &EXEC_CHECK_SPACES,
+    count: CHECKS_MAX,
+    first: 0,
+};
+pub const FILE_CHECKS: Spaces<FileScratch> = Spaces {
+    map: &FILE_CHECK_SPACES,
+    count: CHECKS_MAX,
+    first: CHECKS_MAX,
+};
+pub const LIBRARY_CHECKS: Spaces<LibraryScratch> = Spaces {
+    map: &LIBRARY_CHECK_SPACES,
+    count: REPORTS_MAX,
+    first: 2 * CHECKS_MAX,
+};
+pub const CAP_CHECKS: Spaces<CapScratch> = Spaces {
+    map: &CAP_CHECK_SPACES,
+    count: REPORTS_MAX,
+    first: 2 * CHECKS_MAX + REPORTS_MAX,
+};
+
+/// A work space that was taken: which one, to be given back with [`give_back`].
+pub struct Borrowed(u32);
+
+/// Takes a work space; `None` if all that are tried are taken. It holds what was left in it, as those of tracepoints do.
 #[inline(always)]
-pub fn give_back<T>(spaces: &HashMap<u64, T>) {
-    // There is nothing to be done if it was not there.
-    let _ = spaces.remove(bpf_get_current_pid_tgid());
+pub fn borrow<T>(spaces: &Spaces<T>) -> Option<(&'static mut T, Borrowed)> {
+    // SAFETY: the helper takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let mut taken = NONE;
+    for turn in 0..TRIES {
+        // Those of different processors meet only where these are many.
+        let index = (processor + turn * (spaces.count / TRIES)) % spaces.count;
+        if TAKEN_SPACES
+            .insert(spaces.first + index, 1, u64::from(BPF_NOEXIST))
+            .is_ok()
+        {
+            store(&mut taken, index);
+            break;
+        }
+    }
+    // Read back: the verifier then does not follow what comes after this once for each turn.
+    let index = load(&taken);
+    if index == NONE {
+        return None;
+    }
+    let space = spaces.map.get_ptr_mut(index)?;
+    // SAFETY: the entry that was just made is this thread's, and with it the space, until it is given back.
+    Some((unsafe { &mut *space }, Borrowed(spaces.first + index)))
+}
+
+/// Gives a work space back.
+#[inline(always)]
+pub fn give_back(borrowed: Borrowed) {
+    // It is there: whoever took it made it.
+    let _ = TAKEN_SPACES.remove(borrowed.0);
 }

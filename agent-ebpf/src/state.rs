@@ -1,71 +1,69 @@
 //! Whose process it is: the container that a task belongs to, and its state.
 //!
-//! Failure: without an entry in `TASKS` (it was full, or the task is older than the agent) both are derived from the
-//! task's cgroup, root and parent. A task in no container leaves after one look-up that misses, besides a byte of `TRACKED`.
+//! Failure: without an entry in `TASKS` (the task is older than the agent, or its id is beyond the table) both are derived from the
+//! task's cgroup, root and parent. A task in no container leaves by its word in `TASKS`, and where it executes, after one look-up that
+//! misses.
 
 use agent_common::container::{CONTAINER_PARENT, Container};
 use agent_common::domain::Section;
 use agent_common::instance::Instance;
-use agent_common::task::{TASKS_PER_CONTAINER_MAX, TRACKED_PROCESSES, Task, TaskState};
-use aya_ebpf::bindings::{BPF_ANY, BPF_NOEXIST};
+use agent_common::task::{TASKS_PER_ELEMENT, Task, TaskState};
 
 use crate::emit;
 use crate::kernel::{Access, TaskStruct};
-use crate::maps::{CONTAINERS, INSTANCES, NODE, TASKS, TRACKED};
-use crate::volatile::load;
+use crate::maps::{CONTAINERS, INSTANCES, NODE, TASKS};
+use crate::volatile::{load, store};
 
 /// A task's container, as one hook sees it.
 pub struct Member {
     pub container: Container,
     pub instance: &'static mut Instance,
     /// What `TASKS` holds; `None` where the state must be derived.
-    pub state: Option<TaskState>,
-    /// `TASK_*` bits that `TASKS` holds.
-    pub task_flags: u8,
+    pub task: Option<Task>,
+}
+
+impl Member {
+    /// Whether `TASKS` holds one of these `TASK_*` bits of it.
+    #[inline(always)]
+    pub fn has(&self, bits: u32) -> bool {
+        self.task.is_some_and(|task| task.has(bits))
+    }
 }
 
 /// The container whose process executes, and its state; `None` if it is in none or still is the runtime. A state that had to
 /// be derived is remembered.
 #[inline(always)]
 pub fn executing<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, TaskState)> {
-    let mut member = member(task, pid, || task.current_cgroup_id())?;
-    if let Some(state) = member.state {
-        return Some((member, state));
+    let mut member = member(pid, || task.current_cgroup_id())?;
+    if let Some(entry) = member.task {
+        return Some((member, TaskState::from_raw(entry.state())?));
     }
     let state = derive(task, pid, &mut member, true);
     if state as u8 == TaskState::Runtime as u8 {
         return None;
     }
-    let entry = Task {
-        container: member.container.cgroup,
-        started_ns: task.leader().started_ns(),
-        slot: member.container.slot,
-        state: state as u8,
-        flags: 0,
-        killed_for: 0,
-        reserved: 0,
-    };
-    remember(member.instance, pid, &entry);
+    remember(&mut member, pid, state);
     Some((member, state))
 }
 
 /// Sets and clears bits of a process's entry, if it has one. Only for the running process.
 #[inline(always)]
-pub fn change_flags(pid: u32, set: u8, clear: u8) {
-    if let Some(entry) = TASKS.get_ptr_mut(pid) {
-        // SAFETY: the entry of the running process, which is removed only at its exit.
-        unsafe { (*entry).flags = ((*entry).flags & !clear) | set };
+pub fn change_flags(pid: u32, set: u32, clear: u32) {
+    if let Some(entry) = entry(pid) {
+        let before = load(entry);
+        if before.is_held() {
+            store(entry, before.without(clear).with(set));
+        }
     }
 }
 
-/// The container of `task`; `None` if it is in none. `cgroup_id` is asked only where `TASKS` does not know the task.
+/// The container of a task; `None` if it is in none. `cgroup_id` is asked only where `TASKS` does not know the task.
 #[inline(always)]
-pub fn member<A: Access>(task: TaskStruct<A>, pid: u32, cgroup_id: impl FnOnce() -> u64) -> Option<Member> {
-    let (id, state, task_flags) = match task_entry(task, pid) {
-        Some(entry) => (entry.container, TaskState::from_raw(entry.state), entry.flags),
-        None => (container(cgroup_id())?.container, None, 0),
-    };
-    let container = container(id)?;
+pub fn member(pid: u32, cgroup_id: impl FnOnce() -> u64) -> Option<Member> {
+    if let Some(task) = task(pid) {
+        return member_of(task);
+    }
+    let container = container(container(cgroup_id())?.container)?;
     if container.flags & CONTAINER_PARENT != 0 {
         return None;
     }
@@ -73,22 +71,29 @@ pub fn member<A: Access>(task: TaskStruct<A>, pid: u32, cgroup_id: impl FnOnce()
     Some(Member {
         container,
         instance,
-        state,
-        task_flags,
+        task: None,
     })
 }
 
-/// The container of a process that `TASKS` holds as `entry`.
+/// The container of a process that `TASKS` holds as `task`.
 #[inline(always)]
-pub fn member_of(entry: &Task) -> Option<Member> {
-    let container = container(entry.container)?;
-    let instance = instance(&container)?;
+pub fn member_of(task: Task) -> Option<Member> {
+    let instance = instance_of(task)?;
+    let container = container(load(&instance.cgroup))?;
     Some(Member {
         container,
         instance,
-        state: TaskState::from_raw(entry.state),
-        task_flags: entry.flags,
+        task: Some(task),
     })
+}
+
+/// The slot of a process's container, if it still is that container's.
+#[inline(always)]
+pub fn instance_of(task: Task) -> Option<&'static mut Instance> {
+    let instance = INSTANCES.get_ptr_mut(task.slot())?;
+    // SAFETY: as in `instance`.
+    let instance = unsafe { &mut *instance };
+    task.can_be_of(load(&instance.cgroup)).then_some(instance)
 }
 
 /// A process of `container` that `TASKS` does not hold, because it still is the runtime; `None` for what is no container.
@@ -101,21 +106,29 @@ pub fn member_of_container(container: Container) -> Option<Member> {
     Some(Member {
         container,
         instance,
-        state: Some(TaskState::Runtime),
-        task_flags: 0,
+        task: None,
     })
 }
 
-/// The container of the current process and its state, whether or not `TASKS` had room for it; `None` if it is in none, or still is the
+/// Whether a process is in no container for certain, or still is the runtime: `TASKS` has a place for it, and does not hold it.
+#[inline(always)]
+pub fn is_outside(pid: u32) -> bool {
+    entry(pid).is_some_and(|task| !load(task).is_held())
+}
+
+/// The container of the current process and its state, whether or not `TASKS` has a place for it; `None` if it is in none, or still is the
 /// runtime.
 #[inline(always)]
 pub fn acting<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, u8)> {
-    let member = member(task, pid, || task.current_cgroup_id())?;
+    if is_outside(pid) {
+        return None;
+    }
+    let member = member(pid, || task.current_cgroup_id())?;
     if member.instance.first_exec == 0 {
         return None;
     }
-    let state = match member.state {
-        Some(state) => state as u8,
+    let state = match member.task {
+        Some(entry) => entry.state(),
         None if is_host_root(task) => return None,
         None => TaskState::Unclassified as u8,
     };
@@ -150,37 +163,25 @@ pub fn instance(container: &Container) -> Option<&'static mut Instance> {
     (instance.cgroup == container.cgroup).then_some(instance)
 }
 
-/// The entry of a process, unless it is left from an earlier process with the same id.
+/// What `TASKS` holds of a process; `None` if it is in no container, still the runtime, or beyond the table.
 #[inline(always)]
-pub fn task_entry<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<Task> {
-    if !is_tracked(pid) {
-        return None;
-    }
-    // SAFETY: as in `container`: a copy, checked by the start time.
-    let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
-    (entry.started_ns == task.leader().started_ns()).then_some(entry)
+pub fn task(pid: u32) -> Option<Task> {
+    let task = load(entry(pid)?);
+    task.is_held().then_some(task)
 }
 
-/// Whether `TASKS` may hold a process.
+/// The place of a process in `TASKS`; `None` if its id is beyond it.
 #[inline(always)]
-pub fn is_tracked(pid: u32) -> bool {
-    match TRACKED.get(pid / TRACKED_PROCESSES as u32) {
-        Some(tracked) => load(&tracked.processes[pid as usize % TRACKED_PROCESSES]) != 0,
-        None => true,
-    }
+pub fn entry(pid: u32) -> Option<&'static mut Task> {
+    let tasks = TASKS.get_ptr_mut(pid / TASKS_PER_ELEMENT as u32)?;
+    // SAFETY: array elements live as long as the map. A word that is written by its process, or for it before it runs.
+    Some(unsafe { &mut (*tasks).0[pid as usize % TASKS_PER_ELEMENT] })
 }
 
-/// Notes whether `TASKS` holds a process: before it is entered, and after it is removed in its last moments, in which no other
-/// process has its id yet.
+/// Whether it is a process of this container.
 #[inline(always)]
-pub fn set_tracked(pid: u32, is_tracked: bool) {
-    if let Some(tracked) = TRACKED.get_ptr_mut(pid / TRACKED_PROCESSES as u32) {
-        // SAFETY: an element of an array, of which each process has a byte of its own.
-        unsafe {
-            (&raw mut (*tracked).processes[pid as usize % TRACKED_PROCESSES])
-                .write_volatile(u8::from(is_tracked))
-        };
-    }
+fn is_of(task: Task, container: &Container) -> bool {
+    task.slot() == container.slot && task.can_be_of(container.container)
 }
 
 /// The state of a task that has none yet and executes, or is found by the iterator.
@@ -204,12 +205,12 @@ pub fn derive<A: Access>(task: TaskStruct<A>, pid: u32, member: &mut Member, exe
     }
     let parent = task.leader().real_parent();
     let parent_pid = parent.pid();
-    match task_entry(parent, parent_pid) {
+    match self::task(parent_pid) {
         // Its parent may be so only because it adopted an orphan.
-        Some(entry) if entry.container == member.container.cgroup && parent_pid != instance.init_pid => {
-            TaskState::from_raw(entry.state).unwrap_or(TaskState::Unclassified)
+        Some(entry) if is_of(entry, &member.container) && parent_pid != instance.init_pid => {
+            TaskState::from_raw(entry.state()).unwrap_or(TaskState::Unclassified)
         }
-        Some(entry) if entry.container == member.container.cgroup => TaskState::Unclassified,
+        Some(entry) if is_of(entry, &member.container) => TaskState::Unclassified,
         _ => match container(parent.cgroup_id()) {
             Some(other) if other.container == member.container.cgroup && !is_host_root(parent) => {
                 TaskState::Unclassified
@@ -227,32 +228,21 @@ pub fn is_host_root<A: Access>(task: TaskStruct<A>) -> bool {
     root.dentry.0 == node.root_dentry && root.mount.superblock().0 == node.root_superblock
 }
 
-/// Remembers the state of a process. At a bound it is counted and the process goes without: see the module's head.
-///
-/// While one agent takes over from another both agents' programs run for a moment: what is remembered already is not
-/// counted again.
+/// Remembers the state of a process of a container. One beyond the table is counted and goes without: see the module's head.
 #[inline(always)]
-pub fn remember(instance: &mut Instance, pid: u32, entry: &Task) {
-    if instance.tasks >= TASKS_PER_CONTAINER_MAX {
-        emit::add(&mut instance.counters[0].untracked_tasks, 1);
-        return;
+pub fn remember(member: &mut Member, pid: u32, state: TaskState) {
+    enter(
+        pid,
+        Task::new(member.container.slot, state, member.container.cgroup),
+        member.instance,
+    );
+}
+
+/// Writes what `TASKS` holds of a process of a container's.
+#[inline(always)]
+pub fn enter(pid: u32, task: Task, instance: &mut Instance) {
+    match entry(pid) {
+        Some(entry) => store(entry, task),
+        None => emit::add(&mut instance.counters[0].untracked_tasks, 1),
     }
-    set_tracked(pid, true);
-    if TASKS.insert(pid, entry, u64::from(BPF_NOEXIST)).is_ok() {
-        emit::add(&mut instance.tasks, 1);
-        return;
-    }
-    if let Some(there) = TASKS.get_ptr(pid) {
-        // SAFETY: a copy of one word.
-        let started_ns = unsafe { core::ptr::read_volatile(&raw const (*there).started_ns) };
-        if started_ns == entry.started_ns {
-            return;
-        }
-    }
-    // Left from an earlier process, or there is no room.
-    if TASKS.insert(pid, entry, u64::from(BPF_ANY)).is_err() {
-        emit::add(&mut instance.counters[0].untracked_tasks, 1);
-        return;
-    }
-    emit::add(&mut instance.tasks, 1);
 }

@@ -9,7 +9,7 @@
 //! told so. The tracepoint is not; there it is left out for `CAP_SYS_ADMIN` when memory is accounted, which happens with each fork and
 //! mapping.
 //!
-//! Fails open: a process that `TASKS` had no room for is not seen (counted).
+//! Fails open: a process whose id is beyond `TASKS` is not seen (counted).
 
 use agent_common::domain::Domain;
 use aya_ebpf::EbpfContext as _;
@@ -23,7 +23,7 @@ use crate::file::Means;
 use crate::kernel::{Cred, Probed, TaskStruct, Typed, UserNamespace, setting};
 use crate::maps::NODE;
 use crate::scratch::{CAP_SCRATCH, CapScratch, STACK_FRAMES, element};
-use crate::state::{self, Member};
+use crate::state;
 use crate::volatile::load;
 
 /// Numbers of system calls on x86-64 (arch/x86/entry/syscalls/syscall_64.tbl): those that account memory, and for which no
@@ -56,9 +56,7 @@ pub fn cap_capable(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn asked(ctx: &BtfTracePointContext) -> Option<()> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) {
-        return None;
-    }
+    let entry = state::task(pid)?;
     let capability: u64 = ctx.arg(3);
     let capability = capability as u32;
     let may_be_silent = capability == SYS_ADMIN;
@@ -70,7 +68,7 @@ fn asked(ctx: &BtfTracePointContext) -> Option<()> {
         return None;
     }
     let result: u64 = ctx.arg(4);
-    let (mut member, state) = member(pid)?;
+    let (mut member, state) = (state::member_of(entry)?, entry.state());
     let asked = Asked::new(
         capability,
         UserNamespace::<Typed>::at(ctx.arg(1)),
@@ -97,9 +95,7 @@ pub fn cap_capable_entered(ctx: ProbeContext) -> u32 {
 #[inline(always)]
 fn entered(ctx: &ProbeContext) -> Option<()> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) {
-        return None;
-    }
+    let entry = state::task(pid)?;
     let options: u64 = ctx.arg(3)?;
     if options & NO_AUDIT != 0 {
         return None;
@@ -110,7 +106,7 @@ fn entered(ctx: &ProbeContext) -> Option<()> {
     if !cap::is_own(current(), cred.0) {
         return None;
     }
-    let (mut member, state) = member(pid)?;
+    let (mut member, state) = (state::member_of(entry)?, entry.state());
     let is_granted = has(cred, namespace, capability as u32);
     let asked = Asked::new(capability as u32, namespace, is_granted);
     if is_left_to_lsm(is_granted) || cap::conforms(&mut member, &asked, state) {
@@ -148,12 +144,6 @@ fn has(cred: Cred, target: UserNamespace, capability: u32) -> bool {
 fn current() -> TaskStruct<Probed> {
     // SAFETY: the helper takes no argument.
     TaskStruct::at(unsafe { bpf_get_current_task() })
-}
-
-#[inline(always)]
-fn member(pid: u32) -> Option<(Member, u8)> {
-    let entry = state::task_entry(current(), pid)?;
-    Some((state::member_of(&entry)?, entry.state))
 }
 
 /// Whether the full tier's hook decides about it, and tells.

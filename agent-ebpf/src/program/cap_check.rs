@@ -17,7 +17,7 @@ use crate::cap::{self, Asked, NO_AUDIT};
 use crate::emit;
 use crate::file::Means;
 use crate::kernel::{TaskStruct, Typed, UserNamespace};
-use crate::scratch::{CAP_CHECK_EMPTY, CAP_CHECKS, borrow, give_back};
+use crate::scratch::{CAP_CHECKS, borrow, give_back};
 use crate::state;
 
 /// `LSM_HOOK(int, 0, capable, const struct cred *cred, struct user_namespace *ns, int cap, unsigned int opts)`
@@ -45,11 +45,11 @@ fn check(ctx: &LsmContext) -> Option<bool> {
     if cap::conforms(&mut member, &asked, state) {
         return None;
     }
-    let Some(scratch) = borrow(&CAP_CHECKS, &CAP_CHECK_EMPTY) else {
+    let Some((scratch, borrowed)) = borrow(&CAP_CHECKS) else {
         emit::add(&mut emit::counters(member.instance, Domain::Cap).unchecked, 1);
         return Some(member.container.modes[Domain::Cap as usize] == Mode::Enforce as u8);
     };
     let refused = cap::conclude(&mut member, scratch, task, &asked, state, Means::Deny);
-    give_back(&CAP_CHECKS);
+    give_back(borrowed);
     Some(refused)
 }

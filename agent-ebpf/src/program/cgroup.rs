@@ -13,14 +13,14 @@ use agent_common::record::cgroup::{CGROUP_NAME_BYTES, CgroupChange, CgroupRecord
 use agent_common::record::{RecordHeader, RecordKind};
 use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel_str};
+use aya_ebpf::helpers::generated::bpf_probe_read_kernel_str;
 use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::debug;
 
 use crate::emit::{self, Weight};
 use crate::kernel::{Cgroup, KernfsNode, TaskStruct, setting};
-use crate::maps::{CONTAINERS, FREE_SLOTS, INSTANCES, NODE, TASKS};
+use crate::maps::{CONTAINERS, FREE_SLOTS, INSTANCES, NODE};
 use crate::scratch::{CGROUP_SCRATCH, CgroupScratch, LEAVE_SCRATCH, element};
 use crate::state;
 use crate::volatile::{load, store};
@@ -101,9 +101,7 @@ fn nested(id: u64, parent: &Container) -> Option<()> {
 #[inline(always)]
 fn container_of_current() -> Option<Container> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: the helper takes no argument.
-    let task: TaskStruct = TaskStruct::at(unsafe { bpf_get_current_task() });
-    state::container(state::task_entry(task, pid)?.container)
+    Some(state::member_of(state::task(pid)?)?.container)
 }
 
 /// Enters a new container as pending; `None` if there is no room.
@@ -186,36 +184,28 @@ pub fn cgroup_attach_task(ctx: RawTracePointContext) -> i32 {
 fn attached(ctx: &RawTracePointContext) -> Option<()> {
     let task: TaskStruct = TaskStruct::at(ctx.arg(2));
     let pid = task.pid();
-    if !state::is_tracked(pid) {
-        return None;
-    }
-    // SAFETY: a copy; `member` below checks the start time.
-    let entry = unsafe { core::ptr::read_volatile(TASKS.get_ptr(pid)?) };
+    let entry = state::task(pid)?;
     let destination = Cgroup::at(ctx.arg(0));
     if !destination.is_of_our_hierarchy() {
         return None;
     }
     let node = destination.node();
     let id = node.id();
+    let member = state::member_of(entry)?;
+    let container = member.container.cgroup;
     if let Some(into) = state::container(id)
-        && into.container == entry.container
+        && into.container == container
     {
         return None;
     }
-    let member = state::member(task, pid, || 0)?;
     let record = element(&LEAVE_SCRATCH, 0)?;
     let now_ns = emit::now_ns();
-    let header: RecordHeader = emit::header::<LeaveRecord>(
-        RecordKind::Leave,
-        Domain::Exec,
-        entry.container,
-        entry.slot,
-        now_ns,
-    );
+    let header: RecordHeader =
+        emit::header::<LeaveRecord>(RecordKind::Leave, Domain::Exec, container, entry.slot(), now_ns);
     record.header = header;
     record.destination = id;
     read_name(&mut record.name, node);
-    emit::fill_process(&mut record.process, task.0, entry.container, entry.state);
+    emit::fill_process(&mut record.process, task.0, container, entry.state());
     emit::send(record, member.instance, Domain::Exec, Weight::Drift, now_ns);
     Some(())
 }

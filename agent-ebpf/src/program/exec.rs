@@ -39,20 +39,29 @@ fn judge(
     program: BinPrm<Typed>,
 ) -> Option<()> {
     let (mut member, state) = state::executing(task, pid)?;
-    loaded(pid, member.task_flags);
+    if member.has(TASK_LOADING) {
+        loaded(pid);
+    }
+    let file = program.file();
+    let asked = exec::asked(&member, file, state);
+    if exec::is_known::<false>(&member, &asked, file.inode()) {
+        return None;
+    }
     let scratch = element(&EXEC_SCRATCH, 0)?;
     exec::begin::<false>(&mut scratch.record, state, 0);
 
-    let verdict = exec::compare::<false, _>(&mut member, scratch, task.probed(), program.file());
+    let verdict = exec::compare::<false, _>(&mut member, scratch, task.probed(), file);
     store(&mut scratch.record.verdict, verdict as u8);
     let verdict = load(&scratch.record.verdict);
     let section = exec::section(&scratch.record);
     let mode = member.container.modes[Domain::Exec as usize];
     let key = exec::key(&member, &scratch.record);
     if verdict == Verdict::Conforms as u8 {
+        let now_ns = emit::now_ns();
         if mode == Mode::Learn as u8 {
-            verdict::count_window(&key, emit::now_ns());
+            verdict::count_window(&key, now_ns);
         }
+        exec::remember(&member, &scratch.record, asked, now_ns);
         return None;
     }
     let mut action = Action::None;
@@ -82,9 +91,7 @@ fn judge(
 
 /// What was being loaded runs now. A function of its own: the verifier then follows what comes after it once.
 #[inline(never)]
-fn loaded(pid: u32, task_flags: u8) -> i32 {
-    if task_flags & TASK_LOADING != 0 {
-        state::change_flags(pid, 0, TASK_LOADING);
-    }
+fn loaded(pid: u32) -> i32 {
+    state::change_flags(pid, 0, TASK_LOADING);
     0
 }

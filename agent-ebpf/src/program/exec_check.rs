@@ -19,7 +19,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use crate::kernel::{BinPrm, File, TaskStruct, Typed, is_opened_for_execution};
-use crate::scratch::{EXEC_CHECK_EMPTY, EXEC_CHECKS, ExecScratch, borrow, give_back};
+use crate::scratch::{EXEC_CHECKS, ExecScratch, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::{load, store};
 use crate::{emit, exec, identity, verdict};
@@ -53,17 +53,31 @@ pub fn answer(refused: Option<bool>) -> i32 {
 #[inline(always)]
 fn check(task: TaskStruct, pid: u32, program: BinPrm<Typed>) -> Option<bool> {
     let (mut member, state) = state::executing(task, pid)?;
-    let is_binary = program.first_bytes() == ELF;
-    let what = if is_binary { 0 } else { EXEC_IS_SCRIPT };
-    let Some(scratch) = borrow(&EXEC_CHECKS, &EXEC_CHECK_EMPTY) else {
-        return Some(without_work_space(&mut member, is_binary));
+    let mut what = 0;
+    store(
+        &mut what,
+        if program.first_bytes() == ELF {
+            0
+        } else {
+            EXEC_IS_SCRIPT
+        },
+    );
+    // Read back, each time: the verifier would follow the rest apart for a binary and a script.
+    let is_binary = |what: &u8| load(what) == 0;
+    let file = program.file();
+    if is_binary(&what) && exec::is_known::<true>(&member, &exec::asked(&member, file, state), file.inode()) {
+        state::change_flags(pid, TASK_LOADING, 0);
+        return Some(false);
+    }
+    let Some((scratch, borrowed)) = borrow(&EXEC_CHECKS) else {
+        return Some(without_work_space(&mut member, is_binary(&what)));
     };
-    exec::begin::<true>(&mut scratch.record, state, what);
-    let verdict = exec::compare::<true, _>(&mut member, scratch, task, program.file());
+    exec::begin::<true>(&mut scratch.record, state, load(&what));
+    let verdict = exec::compare::<true, _>(&mut member, scratch, task, file);
     store(&mut scratch.record.verdict, verdict as u8);
-    let refused = conclude(&mut member, scratch, task, program.probed(), is_binary);
-    give_back(&EXEC_CHECKS);
-    if is_binary && !refused {
+    let refused = conclude(&mut member, scratch, task, program.probed(), is_binary(&what));
+    give_back(borrowed);
+    if is_binary(&what) && !refused {
         state::change_flags(pid, TASK_LOADING, 0);
     }
     Some(refused)
@@ -125,15 +139,16 @@ pub fn file_open(ctx: LsmContext) -> i32 {
 /// Whether the interpreter that a binary names is refused; `None` if nothing is to be said about the file.
 #[inline(always)]
 fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
-    let mut member = state::member(task, pid, || 0)?;
-    let state = member.state?;
-    if member.task_flags & TASK_LOADING == 0 || state as u8 == TaskState::Runtime as u8 {
+    let entry = state::task(pid)?;
+    if !entry.has(TASK_LOADING) {
         return None;
     }
+    let mut member = state::member_of(entry)?;
+    let state = TaskState::from_raw(entry.state())?;
     if (identity::layer(file.path(), file.inode(), member.instance) as u8) < exec::FIRST_DRIFT_LAYER {
         return None;
     }
-    let Some(scratch) = borrow(&EXEC_CHECKS, &EXEC_CHECK_EMPTY) else {
+    let Some((scratch, borrowed)) = borrow(&EXEC_CHECKS) else {
         return Some(without_work_space(&mut member, false));
     };
     exec::begin::<true>(&mut scratch.record, state, EXEC_IS_LOADER);
@@ -141,6 +156,6 @@ fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
     store(&mut scratch.record.verdict, verdict as u8);
     // The binary that names it is not at hand: its name is what the caller gave.
     let refused = conclude(&mut member, scratch, task, BinPrm::at(0), false);
-    give_back(&EXEC_CHECKS);
+    give_back(borrowed);
     Some(refused)
 }

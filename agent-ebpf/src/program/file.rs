@@ -55,27 +55,25 @@ fn opened(ctx: &TracePointContext) -> Option<()> {
         return None;
     }
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) {
-        return None;
-    }
+    let entry = state::task(pid)?;
     // SAFETY: the helpers take no argument.
-    let (entry, files, task) = if setting!(has_typed_task) != 0 {
+    let (files, task) = if setting!(has_typed_task) != 0 {
         let task = TaskStruct::<Typed>::at(unsafe { bpf_get_current_task_btf() } as u64);
-        (state::task_entry(task, pid)?, task.open_files(), task.probed())
+        (task.open_files(), task.probed())
     } else {
         let task = TaskStruct::<Probed>::at(unsafe { bpf_get_current_task() });
-        (state::task_entry(task, pid)?, task.open_files(), task)
+        (task.open_files(), task)
     };
-    let mut member = state::member_of(&entry)?;
+    let mut member = state::member_of(entry)?;
     let scratch = element(&FILE_SCRATCH, 0)?;
     let opened = File::pointed_to(files, descriptor as u64 * 8).opened(&mut scratch.file);
     let operation = file::operation(&opened)?;
     let name = opened.path.dentry.name_identity_at_once();
-    let asked = file::asked(&member, &opened, operation, state::section(entry.state), name);
+    let asked = file::asked(&member, &opened, operation, state::section(entry.state()), name);
     if file::is_known(&member, &asked, opened.inode) {
         return None;
     }
-    store(&mut scratch.record.process.state, entry.state);
+    store(&mut scratch.record.process.state, entry.state());
     file::judge_opened(&mut member, scratch, task, &opened, asked, Means::Kill);
     None
 }
@@ -101,13 +99,10 @@ fn renamed(ctx: &TracePointContext) -> Option<()> {
         return None;
     }
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) {
-        return None;
-    }
+    let entry = state::task(pid)?;
     // SAFETY: the helper takes no argument.
     let task: TaskStruct = TaskStruct::at(unsafe { bpf_get_current_task() });
-    let entry = state::task_entry(task, pid)?;
-    let mut member = state::member_of(&entry)?;
+    let mut member = state::member_of(entry)?;
     let registers = task.current_registers()?;
     let call: i32 = word(ctx, CALL_AT);
     let (directory, name, operation) = target(registers, call as u64)?;
@@ -133,8 +128,8 @@ fn renamed(ctx: &TracePointContext) -> Option<()> {
     };
     path::walk(&mut record.path, from.dentry.0, from.mount.0);
     store(&mut record.operation, operation);
-    store(&mut record.section, state::section(entry.state));
-    store(&mut record.process.state, entry.state);
+    store(&mut record.section, state::section(entry.state()));
+    store(&mut record.process.state, entry.state());
     file::judge_typed(&mut member, scratch, task, is_whole);
     Some(())
 }

@@ -19,7 +19,7 @@ use super::exec_check::answer;
 use crate::emit;
 use crate::file::{self, Means};
 use crate::kernel::{Access, Dentry, File, Inode, Path, Probed, TaskStruct, Typed, VfsMount, setting};
-use crate::scratch::{FILE_CHECK_EMPTY, FILE_CHECKS, borrow, give_back};
+use crate::scratch::{FILE_CHECKS, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::store;
 
@@ -46,7 +46,10 @@ pub fn file_open_use(ctx: LsmContext) -> i32 {
 /// Whether it is refused; `None` if nothing is to be said about it.
 #[inline(always)]
 fn check_opened<A: Access>(task: TaskStruct<A>, pid: u32, file: File<Typed>) -> Option<bool> {
-    // First: what overlayfs opens below a file, and what an execution opens, is nobody's use of it.
+    if state::is_outside(pid) {
+        return None;
+    }
+    // Before whose it is: what overlayfs opens below a file, and what an execution opens, is nobody's use of it.
     let opened = file.opened();
     let operation = file::operation(&opened)?;
     let (mut member, state) = state::acting(task, pid)?;
@@ -55,12 +58,12 @@ fn check_opened<A: Access>(task: TaskStruct<A>, pid: u32, file: File<Typed>) -> 
     if file::is_known(&member, &asked, opened.inode) {
         return None;
     }
-    let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {
+    let Some((scratch, borrowed)) = borrow(&FILE_CHECKS) else {
         return Some(without_work_space(&mut member));
     };
     store(&mut scratch.record.process.state, state);
     let refused = file::judge_opened(&mut member, scratch, task.probed(), &opened, asked, Means::Deny);
-    give_back(&FILE_CHECKS);
+    give_back(borrowed);
     Some(refused)
 }
 
@@ -124,11 +127,11 @@ fn check_place(place: Path<Typed>, inode: Option<Inode>, operation: FileOperatio
     // SAFETY: the helper takes no argument.
     let task = TaskStruct::at(unsafe { bpf_get_current_task() });
     let (mut member, state) = state::acting(task, pid)?;
-    let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {
+    let Some((scratch, borrowed)) = borrow(&FILE_CHECKS) else {
         return Some(without_work_space(&mut member));
     };
     let refused = file::judge_place(&mut member, scratch, task, place, inode, operation, state);
-    give_back(&FILE_CHECKS);
+    give_back(borrowed);
     Some(refused)
 }
 
@@ -149,7 +152,7 @@ fn check_creation(place: Path<Typed>) -> Option<bool> {
     if !is_acted_on {
         return None;
     }
-    let Some(scratch) = borrow(&FILE_CHECKS, &FILE_CHECK_EMPTY) else {
+    let Some((scratch, borrowed)) = borrow(&FILE_CHECKS) else {
         return Some(without_work_space(&mut member));
     };
     let refused = file::judge_place(
@@ -161,6 +164,6 @@ fn check_creation(place: Path<Typed>) -> Option<bool> {
         FileOperation::Create,
         state,
     );
-    give_back(&FILE_CHECKS);
+    give_back(borrowed);
     Some(refused)
 }

@@ -30,7 +30,7 @@ use crate::exec::FIRST_DRIFT_LAYER;
 use crate::identity;
 use crate::kernel::{Access, File, Inode, MemoryArea, Path, TaskStruct, Typed};
 use crate::path;
-use crate::scratch::{LIBRARY_CHECK_EMPTY, LIBRARY_CHECKS, LibraryScratch, borrow, give_back};
+use crate::scratch::{LIBRARY_CHECKS, LibraryScratch, borrow, give_back};
 use crate::state::{self, Member};
 use crate::verdict::{self, Verification};
 use crate::volatile::{load, set, store};
@@ -94,16 +94,16 @@ fn check<A: Access>(at: Path<A>, inode: Inode<A>, is_private: bool, flags: u8) -
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct::at(unsafe { bpf_get_current_task() });
-    let mut member = state::member(task, pid, || task.current_cgroup_id())?;
-    let is_execution = member.task_flags & TASK_LOADING != 0 && task.memory().is_being_built();
+    let mut member = state::member(pid, || task.current_cgroup_id())?;
+    let is_execution = member.has(TASK_LOADING) && task.memory().is_being_built();
     if is_execution || member.instance.first_exec == 0 {
         return None;
     }
-    let state = match member.state {
-        Some(state) => state,
-        // The runtime, or a process that there was no room to remember.
+    let state = match member.task {
+        Some(entry) => entry.state(),
+        // The runtime, or a process beyond the table.
         None if state::is_host_root(task) => return None,
-        None => TaskState::Unclassified,
+        None => TaskState::Unclassified as u8,
     };
     let layer = identity::layer(at, inode, member.instance);
     if (layer as u8) < FIRST_DRIFT_LAYER {
@@ -112,15 +112,15 @@ fn check<A: Access>(at: Path<A>, inode: Inode<A>, is_private: bool, flags: u8) -
     if layer as u8 == Layer::Anonymous as u8 && (!is_private || inode.superblock().is_huge_pages()) {
         return None;
     }
-    let Some(scratch) = borrow(&LIBRARY_CHECKS, &LIBRARY_CHECK_EMPTY) else {
+    let Some((scratch, borrowed)) = borrow(&LIBRARY_CHECKS) else {
         emit::add(&mut emit::counters(member.instance, Domain::Library).unchecked, 1);
         return Some(member.container.modes[Domain::Library as usize] == Mode::Enforce as u8);
     };
     store(&mut scratch.record.layer, layer as u8);
     store(&mut scratch.record.flags, flags);
-    store(&mut scratch.record.process.state, state as u8);
+    store(&mut scratch.record.process.state, state);
     let refused = judge(&mut member, scratch, task, at, inode);
-    give_back(&LIBRARY_CHECKS);
+    give_back(borrowed);
     Some(refused)
 }
 

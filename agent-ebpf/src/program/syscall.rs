@@ -10,7 +10,7 @@
 //!
 //! A call of a container that was found in order leaves after three look-ups: the byte, `TASKS`, `CALLS`.
 //!
-//! Fails open: a process that `TASKS` had no room for is not seen (counted), and from then on nothing is taken for its container's
+//! Fails open: a process whose id is beyond `TASKS` is not seen (counted), and from then on nothing is taken for its container's
 //! runtime's.
 
 use agent_common::domain::{Domain, Mode};
@@ -30,7 +30,7 @@ use aya_ebpf::programs::BtfTracePointContext;
 use crate::args::{self, Args};
 use crate::emit::{self, Weight};
 use crate::kernel::{Access, Probed, TaskStruct, Typed, setting};
-use crate::maps::{CALLS, TASKS};
+use crate::maps::CALLS;
 use crate::path;
 use crate::scratch::{SYSCALL_SCRATCH, element};
 use crate::state::{self, Member};
@@ -70,21 +70,14 @@ pub fn sys_enter(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn entered<A: Access>(ctx: &BtfTracePointContext, task: TaskStruct<A>) -> Option<()> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) {
-        return if task.seccomp_mode() == FILTERED {
+    let Some(entry) = state::task(pid) else {
+        return if task.seccomp_mode() == FILTERED && state::is_outside(pid) {
             by_runtime(ctx, task)
         } else {
             None
         };
-    }
-    let entry = TASKS.get_ptr(pid)?;
-    // SAFETY: a copy of words; that it still is this process's is checked before anything follows from it.
-    let (slot, state) = unsafe {
-        (
-            core::ptr::read_volatile(&raw const (*entry).slot),
-            core::ptr::read_volatile(&raw const (*entry).state),
-        )
     };
+    let (slot, state) = (entry.slot(), entry.state());
     let call = call(ctx, task, SyscallPhase::Program as u8)?;
     let section = state::section(state);
     let place = place(call, section);
@@ -97,8 +90,7 @@ fn entered<A: Access>(ctx: &BtfTracePointContext, task: TaskStruct<A>) -> Option
     {
         return None;
     }
-    let entry = state::task_entry(task, pid)?;
-    let mut member = state::member_of(&entry)?;
+    let mut member = state::member_of(entry)?;
     if conforms(&mut member, call, section)
         && let (Some(quiet), Some(place)) = (quiet, place)
     {
@@ -113,7 +105,7 @@ fn entered<A: Access>(ctx: &BtfTracePointContext, task: TaskStruct<A>) -> Option
 fn by_runtime<A: Access>(ctx: &BtfTracePointContext, task: TaskStruct<A>) -> Option<()> {
     let container = state::container(task.current_cgroup_id())?;
     let mut member = state::member_of_container(state::container(container.container)?)?;
-    // Where `TASKS` once had no room for a process of the container's, one that it does not hold may be a program: whoever fills it must
+    // Where `TASKS` once had no place for a process of the container's, one that it does not hold may be a program: whoever gets there must
     // not have what that does taken for the runtime's.
     if load(&member.instance.counters[0].untracked_tasks) != 0 {
         return None;

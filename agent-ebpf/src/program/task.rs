@@ -1,27 +1,28 @@
 //! Life cycle of tasks: raw tracepoints `sched_process_fork` and `sched_process_exit`, and the iterator over tasks that
 //! exist already.
 //!
-//! A process in no container leaves both tracepoints at the first look-up. They deny nothing; where `TASKS` is full a
-//! child's state is derived later (see `state`).
+//! A process in no container leaves both tracepoints by its word in `TASKS`. They deny nothing; the state of a child whose id is beyond
+//! `TASKS` is derived later (see `state`).
 
 use agent_common::container::SELF_TEST;
 use agent_common::domain::Domain;
-use agent_common::instance::Instance;
 use agent_common::record::RecordKind;
 use agent_common::record::exit::ExitRecord;
-use agent_common::task::{TASK_KILLED, Task, TaskState};
+use agent_common::task::{TASK_KILLED, TASK_LOADING, Task, TaskState};
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
+use aya_ebpf::helpers::generated::bpf_seq_write;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
 use crate::emit::{self, Weight};
 use crate::kernel::{Access, TaskStruct, Typed};
-use crate::maps::{INSTANCES, NODE, TASKS};
+use crate::maps::{KILLED, NODE};
 use crate::state;
+use crate::volatile::{load, store};
 
-/// What `Task::killed_for` says; as numbers: the verifier would follow each value of an enumeration apart.
-const FILE: u8 = Domain::File as u8;
-const CAP: u8 = Domain::Cap as u8;
+/// What `KILLED` says; as numbers: the verifier would follow each value of an enumeration apart.
+const FILE: u32 = Domain::File as u32;
+const CAP: u32 = Domain::Cap as u32;
 
 /// `TP_PROTO(struct task_struct *parent, struct task_struct *child)`: the child inherits whose process it is.
 #[btf_tracepoint(function = "sched_process_fork")]
@@ -33,21 +34,26 @@ pub fn sched_process_fork(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn inherit(ctx: &BtfTracePointContext) -> Option<()> {
     let parent_pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(parent_pid) {
-        return None;
-    }
-    let parent = state::task_entry(TaskStruct::<Typed>::at(ctx.arg(0)), parent_pid)?;
-    let child = TaskStruct::<Typed>::at(ctx.arg(1));
-    let pid = child.pid();
+    let pid = TaskStruct::<Typed>::at(ctx.arg(1)).pid();
     if pid == parent_pid {
         return None;
     }
-    let entry = Task {
-        started_ns: child.started_ns(),
-        flags: 0,
-        ..parent
+    let inherited = match state::task(parent_pid) {
+        Some(parent) => parent.without(TASK_KILLED | TASK_LOADING),
+        None => Task::default(),
     };
-    state::remember(slot(&parent)?, pid, &entry);
+    match state::entry(pid) {
+        Some(entry) => {
+            // Also where both are in no container: what an earlier process with this id may have left ends here.
+            if load(entry) != inherited {
+                store(entry, inherited);
+            }
+        }
+        None if inherited.is_held() => {
+            emit::add(&mut state::instance_of(inherited)?.counters[0].untracked_tasks, 1);
+        }
+        None => {}
+    }
     Some(())
 }
 
@@ -61,26 +67,26 @@ pub fn sched_process_exit(ctx: BtfTracePointContext) -> i32 {
 #[inline(always)]
 fn forget(ctx: &BtfTracePointContext) -> Option<()> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    if !state::is_tracked(pid) {
+    let entry = state::entry(pid)?;
+    let was = load(entry);
+    if !was.is_held() {
         return None;
     }
-    let entry = TASKS.get_ptr(pid)?;
-    // SAFETY: the entry of the running process; it is removed only below.
-    let entry = unsafe { core::ptr::read_volatile(entry) };
     let task = TaskStruct::<Typed>::at(ctx.arg(0));
     if !task.is_process_dead() {
         return None;
     }
-    let _ = TASKS.remove(pid);
-    state::set_tracked(pid, false);
-    let instance = slot(&entry)?;
-    emit::add(&mut instance.tasks, 1_u64.wrapping_neg());
-    if entry.flags & TASK_KILLED == 0 {
+    store(entry, Task::default());
+    if !was.has(TASK_KILLED) {
         return None;
     }
+    // SAFETY: a copy of a word. The last threads of a process may come here at once; one of them removes the entry.
+    let killed_for = unsafe { *KILLED.get(pid)? };
+    KILLED.remove(pid).ok()?;
+    let instance = state::instance_of(was)?;
     let exit_code = task.exit_code();
     if exit_code & 0x7f == 9 {
-        let domain = match entry.killed_for {
+        let domain = match killed_for {
             FILE => Domain::File,
             CAP => Domain::Cap,
             _ => Domain::Exec,
@@ -92,25 +98,16 @@ fn forget(ctx: &BtfTracePointContext) -> Option<()> {
         header: emit::header::<ExitRecord>(
             RecordKind::Exit,
             Domain::Exec,
-            entry.container,
-            entry.slot,
+            load(&instance.cgroup),
+            was.slot(),
             now_ns,
         ),
-        started_ns: entry.started_ns,
+        started_ns: task.leader().started_ns(),
         pid,
         exit_code,
     };
     emit::send(&record, instance, Domain::Exec, Weight::Confirmation, now_ns);
     Some(())
-}
-
-/// The slot of a process's container, if that still is its container's.
-#[inline(always)]
-fn slot(entry: &Task) -> Option<&'static mut Instance> {
-    let instance = INSTANCES.get_ptr_mut(entry.slot)?;
-    // SAFETY: as in `state::instance`.
-    let instance = unsafe { &mut *instance };
-    (instance.cgroup == entry.container).then_some(instance)
 }
 
 /// `struct bpf_iter__task`, of which this program needs the second member.
@@ -120,21 +117,33 @@ pub struct TaskIteratorContext {
     task: u64,
 }
 
-/// Iterator over all tasks: notes the host's root, and the state of processes that were in a container
-/// before the agent came. The daemon reads it after it has entered the containers that run; it writes nothing.
+/// Iterator over all tasks: notes the host's root, and the state of processes that were in a container before the agent came. The
+/// daemon reads it after it has entered the containers that run. It writes the slot of each process of a container's, a word each: a slot
+/// that it does not write is no process's any more.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub fn iterate_tasks(ctx: *const TaskIteratorContext) -> i32 {
     // SAFETY: the kernel passes a context of this layout.
-    let task = TaskStruct::<Typed>::at(unsafe { (*ctx).task });
-    if task.0 != 0 {
-        let _ = classify(task);
+    let (meta, task) = unsafe { ((*ctx).meta, TaskStruct::<Typed>::at((*ctx).task)) };
+    if task.0 != 0
+        && let Some(slot) = classify(task)
+    {
+        // SAFETY: `struct bpf_iter_meta` begins with the file that is read (include/linux/bpf.h); the length is that of the word.
+        unsafe {
+            let file: u64 = core::ptr::read_volatile(meta as *const u64);
+            bpf_seq_write(
+                file as *mut _,
+                (&raw const slot).cast_mut().cast(),
+                size_of::<u32>() as u32,
+            );
+        }
     }
     0
 }
 
+/// The slot of the process's container, if it is of one.
 #[inline(always)]
-fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
+fn classify<A: Access>(task: TaskStruct<A>) -> Option<u32> {
     // Threads other than the first belong to a process that is visited by itself.
     if task.leader() != task || task.is_process_dead() {
         return None;
@@ -154,47 +163,37 @@ fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
         }
         return None;
     }
-    if enter_self_test(task, pid).is_some() {
-        return None;
+    if let Some(slot) = enter_self_test(pid) {
+        return Some(slot);
     }
-    let mut member = state::member(task, pid, || task.cgroup_id())?;
-    if member.state.is_some() || member.instance.first_exec == 0 {
+    let mut member = state::member(pid, || task.cgroup_id())?;
+    let slot = member.container.slot;
+    if member.task.is_some() {
+        return Some(slot);
+    }
+    if member.instance.first_exec == 0 {
         return None;
     }
     let state = state::derive(task, pid, &mut member, false);
     if state as u8 == TaskState::Runtime as u8 {
         return None;
     }
-    let entry = Task {
-        container: member.container.cgroup,
-        started_ns: task.started_ns(),
-        slot: member.container.slot,
-        state: state as u8,
-        flags: 0,
-        killed_for: 0,
-        reserved: 0,
-    };
-    state::remember(member.instance, pid, &entry);
-    Some(())
+    state::remember(&mut member, pid, state);
+    Some(slot)
 }
 
 /// Enters the process of the daemon's self-test in its container; `None` if there is no test, or it is another process.
 #[inline(always)]
-fn enter_self_test<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<()> {
+fn enter_self_test(pid: u32) -> Option<u32> {
     let container = state::container(SELF_TEST)?;
     let instance = state::instance(&container)?;
     if instance.init_pid != pid {
         return None;
     }
-    let entry = Task {
-        container: SELF_TEST,
-        started_ns: task.started_ns(),
-        slot: container.slot,
-        state: TaskState::Main as u8,
-        flags: 0,
-        killed_for: 0,
-        reserved: 0,
-    };
-    state::remember(instance, pid, &entry);
-    Some(())
+    state::enter(
+        pid,
+        Task::new(container.slot, TaskState::Main, SELF_TEST),
+        instance,
+    );
+    Some(container.slot)
 }

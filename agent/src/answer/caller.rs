@@ -9,10 +9,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use agent_common::record::{ANCESTORS_MAX, Ancestor, ProcessPart};
-use agent_common::task::{Task, TaskState};
+use agent_common::task::TaskState;
 
 use super::policy::KernelMaps;
-use crate::container::process::{TICK_NS, memberships, stat, status};
+use crate::container::process::{memberships, stat, status};
 
 /// A process of a container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,22 +47,17 @@ pub(super) fn member(thread: u32, maps: &KernelMaps, places: &HashMap<u64, Place
             task = maps.task(process);
         }
     }
-    // An entry may be left from an earlier process with this id.
     let started_ns = stat(process)?.started_ns();
-    match task.filter(|task| task.started_ns / TICK_NS == started_ns / TICK_NS) {
-        Some(task) => of_task(process, &task),
+    match task {
+        Some((container, state)) => Some(Member {
+            container,
+            process,
+            state,
+            started_ns,
+        }),
         None => entering(process, started_ns, maps, places),
     }
     .filter(|member| places.contains_key(&member.container) && member.state != TaskState::Runtime)
-}
-
-fn of_task(process: u32, task: &Task) -> Option<Member> {
-    Some(Member {
-        container: task.container,
-        process,
-        state: TaskState::from_raw(task.state)?,
-        started_ns: task.started_ns,
-    })
 }
 
 /// A process without a state: in a container's cgroup and with the container's root it enters from outside, unless its parent
@@ -85,8 +80,8 @@ fn entering(
     let (&container, _) = places.iter().find(|(_, place)| stands_in(place))?;
     let parent = stat(process)
         .and_then(|stat| maps.task(stat.parent))
-        .filter(|task| task.container == container)
-        .and_then(|task| TaskState::from_raw(task.state));
+        .filter(|(of, _)| *of == container)
+        .map(|(_, state)| state);
     Some(Member {
         container,
         process,
@@ -119,7 +114,7 @@ pub(super) fn describe(thread: u32, member: &Member, maps: &KernelMaps) -> Proce
     let mut next = part.parent_pid;
     while let Some(stat) = maps
         .task(next)
-        .filter(|task| task.container == member.container)
+        .filter(|(container, _)| *container == member.container)
         .and_then(|_| stat(next))
     {
         let count = usize::from(part.ancestor_count);

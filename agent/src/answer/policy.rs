@@ -13,7 +13,7 @@ use agent_common::file::{FileIdentity, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Ver
 use agent_common::hash::HashKey;
 use agent_common::instance::{Instance, Node};
 use agent_common::rule::{BehaviourKey, Seen};
-use agent_common::task::Task;
+use agent_common::task::{TASKS_PER_ELEMENT, TaskState, Tasks};
 use aya::maps::{Array, HashMap, Map, MapData, MapError};
 
 /// `BPF_EXIST` (include/uapi/linux/bpf.h): write only where there is an entry.
@@ -23,7 +23,7 @@ const BPF_EXIST: u64 = 2;
 pub(super) struct KernelMaps {
     containers: HashMap<MapData, u64, Container>,
     instances: Array<MapData, Instance>,
-    tasks: HashMap<MapData, u32, Task>,
+    tasks: Array<MapData, Tasks>,
     verified: HashMap<MapData, VerifiedKey, Verified>,
     seen: HashMap<MapData, BehaviourKey, Seen>,
     /// The secret of the path hash.
@@ -92,9 +92,16 @@ impl KernelMaps {
             && !has_begun()
     }
 
-    /// What the kernel programs know of a process.
-    pub(super) fn task(&self, process: u32) -> Option<Task> {
-        self.tasks.get(&process, 0).ok()
+    /// Whose process it is, as the kernel programs know it: the container's cgroup id, and the process's state. `None` if it is no
+    /// container's, or still the runtime's.
+    pub(super) fn task(&self, process: u32) -> Option<(u64, TaskState)> {
+        let process = usize::try_from(process).ok()?;
+        let element = u32::try_from(process / TASKS_PER_ELEMENT).ok()?;
+        let task = self.tasks.get(&element, 0).ok()?.0[process % TASKS_PER_ELEMENT];
+        let state = TaskState::from_raw(task.state()).filter(|_| task.is_held())?;
+        let instance = self.instances.get(&task.slot(), 0).ok()?;
+        task.can_be_of(instance.cgroup)
+            .then_some((instance.cgroup, state))
     }
 
     /// Whether the daemon has verified the content of this inode for this container, and it is still the same.

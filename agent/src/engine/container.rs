@@ -532,23 +532,42 @@ impl Engine {
             })
             .map(|tracked| tracked.cgroup)
             .collect();
+        if gone.is_empty() {
+            return;
+        }
+        let in_use = match self.kernel.iterate_tasks() {
+            Ok(in_use) => in_use,
+            Err(error) => {
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "it is not known which containers are gone"
+                );
+                return;
+            }
+        };
         for cgroup in gone {
             let mut learning = Learning::default();
             self.end_await(cgroup, &mut learning);
             self.handle_waiting(cgroup, &mut learning);
             self.learn(learning);
-            if let Err(error) = self.remove(cgroup, now) {
+            if let Err(error) = self.remove(cgroup, &in_use, now) {
                 Self::log_map_failure(Err(error));
             }
         }
     }
 
-    fn remove(&mut self, cgroup: u64, now: Duration) -> Result<(), crate::kernel::maps::MapsError> {
+    /// Forgets a container, unless its slot is `in_use`.
+    fn remove(
+        &mut self,
+        cgroup: u64,
+        in_use: &HashSet<u32>,
+        now: Duration,
+    ) -> Result<(), crate::kernel::maps::MapsError> {
         let Some(tracked) = self.containers.get_mut(&cgroup) else {
             return Ok(());
         };
         let instance = self.maps.instance(tracked.slot)?;
-        if instance.cgroup == cgroup && instance.tasks != 0 {
+        if in_use.contains(&tracked.slot) {
             // Processes that left the cgroup live on, and are judged further.
             tracked.removed = Some(now + SWEEP);
             return Ok(());

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use agent_common::domain::Domain;
 use agent_common::hash::HashKey;
 use agent_common::settings::{REGISTERS_BY_HELPER, REGISTERS_ON_STACK, REGISTERS_UNKNOWN, Settings};
-use agent_common::task::{TRACKED_MAX, TRACKED_PROCESSES};
+use agent_common::task::{TASKS_MAX, TASKS_PER_ELEMENT};
 use aya::maps::{MapData, RingBuf};
 use aya::programs::links::{FdLink, LinkError};
 use aya::programs::{BtfTracePoint, Iter, Lsm, Program, ProgramError, RawTracePoint};
@@ -230,7 +230,7 @@ impl Kernel {
             .override_global("OFFSETS", &offsets, true)
             .override_global("SETTINGS", &settings, true)
             .override_global(aya_log::LEVEL, &options.log_level, false)
-            .map_max_entries("TRACKED", tracked_elements());
+            .map_max_entries("TASKS", task_elements());
         if let Some(pins) = &pins {
             for &map in maps::NAMES {
                 loader.map_pin_path(map, pins.map(map));
@@ -459,18 +459,19 @@ impl Kernel {
     }
 
     /// Lets the kernel note the host's root, and the state of processes that are in containers already. To be called
-    /// after the containers that run were entered; calling it again does no harm.
-    pub fn iterate_tasks(&mut self) -> Result<(), LoadError> {
+    /// after the containers that run were entered; calling it again does no harm. Gives the slots of all containers that have a process.
+    pub fn iterate_tasks(&mut self) -> Result<HashSet<u32>, LoadError> {
         let program = iterator(&mut self.ebpf)?;
         let link = program.attach().map_err(failed("attach", ITERATOR))?;
         let link = program.take_link(link).map_err(failed("attach", ITERATOR))?;
         let mut file = link
             .into_file()
             .map_err(|error| LoadError::Iterate(std::io::Error::other(error)))?;
-        // Reading drives the iteration; the program writes nothing.
+        // Reading drives the iteration; the program writes the slot of each process.
         let mut output = Vec::new();
         file.read_to_end(&mut output).map_err(LoadError::Iterate)?;
-        Ok(())
+        let (slots, _) = output.as_chunks();
+        Ok(slots.iter().map(|slot| u32::from_ne_bytes(*slot)).collect())
     }
 
     /// The hooks that are to be attached, and how each is.
@@ -680,15 +681,13 @@ fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, LoadError> {
     program.try_into().map_err(failed("open", ITERATOR))
 }
 
-/// Elements of `TRACKED` for the process ids that this machine gives. If there are more later, those are looked up.
-fn tracked_elements() -> u32 {
-    let per_element = u32::try_from(TRACKED_PROCESSES).unwrap_or(u32::MAX);
+/// Elements of `TASKS` for the process ids that this machine gives. If there are more later, those are beyond it.
+fn task_elements() -> u32 {
+    let per_element = u32::try_from(TASKS_PER_ELEMENT).unwrap_or(u32::MAX);
     std::fs::read_to_string("/proc/sys/kernel/pid_max")
         .ok()
         .and_then(|text| text.trim().parse::<u32>().ok())
-        .map_or(TRACKED_MAX, |most| {
-            most.div_ceil(per_element).clamp(1, TRACKED_MAX)
-        })
+        .map_or(TASKS_MAX, |most| most.div_ceil(per_element).clamp(1, TASKS_MAX))
 }
 
 /// Where the kernel's function is that asks for a capability to account memory: its address and the next function's. Zeros if the kernel

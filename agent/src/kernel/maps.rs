@@ -21,7 +21,7 @@ pub const NAMES: &[&str] = &[
     "INSTANCES",
     "FREE_SLOTS",
     "TASKS",
-    "TRACKED",
+    "KILLED",
     "RULES",
     "SEEN",
     "LEARN",

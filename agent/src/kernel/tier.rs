@@ -93,7 +93,7 @@ const FILE_DENIED: &str =
 const FILE_SEEN: &str = "lite tier, proved by a self-test: an opened file is seen at the end of the system call, a rename or link by the name that \
                          was typed; a process is killed only if `policies.kill` names the domain. Not seen: io_uring, \
                          open_by_handle_at, 32-bit system calls, descriptors that another process sends, a descriptor that another \
-                         thread replaces within the call, processes that there was no room to remember";
+                         thread replaces within the call, processes whose ids are beyond the `kernel.pid_max` that the agent started with";
 const CAP_DENIED: &str = "full tier, proved by a self-test: the use of a capability is refused; what the kernel refuses itself is seen";
 const CAP_SEEN: &str = "lite tier, proved by a self-test: each check is seen with its answer; a process is killed only if `policies.kill` names \
                         the domain";
