@@ -38,13 +38,13 @@ pub enum Means {
 /// What was done with an opened file; `None` if it is not the process's own doing, or gives no access to the file: a name
 /// alone (`O_PATH`), what overlayfs opens below, what an execution opens.
 #[inline(always)]
-pub fn operation<A>(opened: &Opened<A>) -> Option<u8> {
-    if opened.mode & (MODE_PATH | MODE_NO_ACCOUNT) != 0 || opened.flags & FLAG_EXEC != 0 {
+pub fn operation(mode: u32, flags: u32) -> Option<u8> {
+    if mode & (MODE_PATH | MODE_NO_ACCOUNT) != 0 || flags & FLAG_EXEC != 0 {
         return None;
     }
-    let operation = if opened.mode & MODE_CREATED != 0 {
+    let operation = if mode & MODE_CREATED != 0 {
         FileOperation::Create
-    } else if opened.mode & MODE_WRITE != 0 {
+    } else if mode & MODE_WRITE != 0 {
         FileOperation::Write
     } else {
         FileOperation::Read

@@ -459,14 +459,24 @@ impl File<Probed> {
 }
 
 impl File<Typed> {
+    /// `f_mode` and `f_flags`.
+    #[inline(always)]
+    pub fn mode_and_flags(self) -> (u32, u32) {
+        (
+            Typed::read(self.0, offset!(file_mode)),
+            Typed::read(self.0, offset!(file_flags)),
+        )
+    }
+
     /// All that is asked of an opened file.
     #[inline(always)]
     pub fn opened(self) -> Opened<Typed> {
+        let (mode, flags) = self.mode_and_flags();
         Opened {
             path: self.path(),
             inode: self.inode(),
-            mode: Typed::read(self.0, offset!(file_mode)),
-            flags: Typed::read(self.0, offset!(file_flags)),
+            mode,
+            flags,
         }
     }
 }

@@ -120,19 +120,24 @@ pub fn is_outside(pid: u32) -> bool {
 /// runtime.
 #[inline(always)]
 pub fn acting<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, u8)> {
-    if is_outside(pid) {
-        return None;
-    }
-    let member = member(pid, || task.current_cgroup_id())?;
-    if member.instance.first_exec == 0 {
-        return None;
-    }
-    let state = match member.task {
-        Some(entry) => entry.state(),
-        None if is_host_root(task) => return None,
-        None => TaskState::Unclassified as u8,
+    let Some(entry) = entry(pid) else {
+        return beyond(task);
     };
-    Some((member, state))
+    let entry = load(entry);
+    if !entry.is_held() {
+        return None;
+    }
+    Some((member_of(entry)?, entry.state()))
+}
+
+/// [`acting`], for a process beyond the table.
+#[inline(always)]
+fn beyond<A: Access>(task: TaskStruct<A>) -> Option<(Member, u8)> {
+    let member = member_of_container(container(container(task.current_cgroup_id())?.container)?)?;
+    if member.instance.first_exec == 0 || is_host_root(task) {
+        return None;
+    }
+    Some((member, TaskState::Unclassified as u8))
 }
 
 /// The section of the profile that speaks for a process in a [`TaskState`].

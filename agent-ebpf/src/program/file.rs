@@ -67,7 +67,7 @@ fn opened(ctx: &TracePointContext) -> Option<()> {
     let mut member = state::member_of(entry)?;
     let scratch = element(&FILE_SCRATCH, 0)?;
     let opened = File::pointed_to(files, descriptor as u64 * 8).opened(&mut scratch.file);
-    let operation = file::operation(&opened)?;
+    let operation = file::operation(opened.mode, opened.flags)?;
     let name = opened.path.dentry.name_identity_at_once();
     let asked = file::asked(&member, &opened, operation, state::section(entry.state()), name);
     if file::is_known(&member, &asked, opened.inode) {

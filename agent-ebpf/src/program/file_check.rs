@@ -46,13 +46,11 @@ pub fn file_open_use(ctx: LsmContext) -> i32 {
 /// Whether it is refused; `None` if nothing is to be said about it.
 #[inline(always)]
 fn check_opened<A: Access>(task: TaskStruct<A>, pid: u32, file: File<Typed>) -> Option<bool> {
-    if state::is_outside(pid) {
-        return None;
-    }
-    // Before whose it is: what overlayfs opens below a file, and what an execution opens, is nobody's use of it.
-    let opened = file.opened();
-    let operation = file::operation(&opened)?;
+    // First: what overlayfs opens below a file, and what an execution opens, is nobody's use of it.
+    let (mode, flags) = file.mode_and_flags();
+    let operation = file::operation(mode, flags)?;
     let (mut member, state) = state::acting(task, pid)?;
+    let opened = file.opened();
     let name = opened.path.dentry.name_identity();
     let asked = file::asked(&member, &opened, operation, state::section(state), name);
     if file::is_known(&member, &asked, opened.inode) {
