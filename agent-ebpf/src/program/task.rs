@@ -118,37 +118,22 @@ pub struct TaskIteratorContext {
 }
 
 /// Iterator over all tasks: notes the host's root, and the state of processes that were in a container before the agent came. The
-/// daemon reads it after it has entered the containers that run. It writes the slot of each process of a container's, a word each: a slot
-/// that it does not write is no process's any more.
+/// daemon reads it after it has entered the containers that run; it writes nothing. Not later: it would take for a container's what the runtime has
+/// moved there and not executed yet.
 #[unsafe(no_mangle)]
 #[unsafe(link_section = "iter/task")]
 pub fn iterate_tasks(ctx: *const TaskIteratorContext) -> i32 {
     // SAFETY: the kernel passes a context of this layout.
-    let (meta, task) = unsafe { ((*ctx).meta, TaskStruct::<Typed>::at((*ctx).task)) };
-    if task.0 != 0
-        && let Some(slot) = classify(task)
-    {
-        // SAFETY: `struct bpf_iter_meta` begins with the file that is read (include/linux/bpf.h); the length is that of the word.
-        unsafe {
-            let file: u64 = core::ptr::read_volatile(meta as *const u64);
-            bpf_seq_write(
-                file as *mut _,
-                (&raw const slot).cast_mut().cast(),
-                size_of::<u32>() as u32,
-            );
-        }
+    let task = TaskStruct::<Typed>::at(unsafe { (*ctx).task });
+    if task.0 != 0 {
+        let _ = classify(task);
     }
     0
 }
 
-/// The slot of the process's container, if it is of one.
 #[inline(always)]
-fn classify<A: Access>(task: TaskStruct<A>) -> Option<u32> {
-    // Threads other than the first belong to a process that is visited by itself.
-    if task.leader() != task || task.is_process_dead() {
-        return None;
-    }
-    let pid = task.pid();
+fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
+    let pid = process(task)?;
     // Process 1 has the host's root. A hardened kernel may hide it from iterators: then kthreadd (2) tells, which shares
     // its `fs_struct` since boot (`rest_init`, init/main.c).
     if pid == 1 || pid == 2 {
@@ -163,15 +148,11 @@ fn classify<A: Access>(task: TaskStruct<A>) -> Option<u32> {
         }
         return None;
     }
-    if let Some(slot) = enter_self_test(pid) {
-        return Some(slot);
+    if enter_self_test(pid).is_some() {
+        return None;
     }
     let mut member = state::member(pid, || task.cgroup_id())?;
-    let slot = member.container.slot;
-    if member.task.is_some() {
-        return Some(slot);
-    }
-    if member.instance.first_exec == 0 {
+    if member.task.is_some() || member.instance.first_exec == 0 {
         return None;
     }
     let state = state::derive(task, pid, &mut member, false);
@@ -179,12 +160,45 @@ fn classify<A: Access>(task: TaskStruct<A>) -> Option<u32> {
         return None;
     }
     state::remember(&mut member, pid, state);
-    Some(slot)
+    Some(())
+}
+
+/// The process that a task is the first thread of, while any of its threads lives. The others belong to a process that is visited by itself.
+#[inline(always)]
+fn process<A: Access>(task: TaskStruct<A>) -> Option<u32> {
+    if task.leader() != task || task.is_process_dead() {
+        return None;
+    }
+    Some(task.pid())
+}
+
+/// Iterator over all tasks: writes the slot of each process that is a container's, a word each. A slot that it does not write is no
+/// process's any more.
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter/task")]
+pub fn iterate_slots(ctx: *const TaskIteratorContext) -> i32 {
+    // SAFETY: the kernel passes a context of this layout.
+    let (meta, task) = unsafe { ((*ctx).meta, TaskStruct::<Typed>::at((*ctx).task)) };
+    if task.0 != 0
+        && let Some(entry) = process(task).and_then(state::task)
+    {
+        let slot = entry.slot();
+        // SAFETY: `struct bpf_iter_meta` begins with the file that is read (include/linux/bpf.h); the length is that of the word.
+        unsafe {
+            let file: u64 = core::ptr::read_volatile(meta as *const u64);
+            bpf_seq_write(
+                file as *mut _,
+                (&raw const slot).cast_mut().cast(),
+                size_of::<u32>() as u32,
+            );
+        }
+    }
+    0
 }
 
 /// Enters the process of the daemon's self-test in its container; `None` if there is no test, or it is another process.
 #[inline(always)]
-fn enter_self_test(pid: u32) -> Option<u32> {
+fn enter_self_test(pid: u32) -> Option<()> {
     let container = state::container(SELF_TEST)?;
     let instance = state::instance(&container)?;
     if instance.init_pid != pid {
@@ -195,5 +209,5 @@ fn enter_self_test(pid: u32) -> Option<u32> {
         Task::new(container.slot, TaskState::Main, SELF_TEST),
         instance,
     );
-    Some(container.slot)
+    Some(())
 }

@@ -535,7 +535,7 @@ impl Engine {
         if gone.is_empty() {
             return;
         }
-        let in_use = match self.kernel.iterate_tasks() {
+        let in_use = match self.kernel.slots_in_use() {
             Ok(in_use) => in_use,
             Err(error) => {
                 tracing::error!(

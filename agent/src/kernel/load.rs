@@ -58,8 +58,10 @@ pub const LSM_HOOKS: &[(&str, &str)] = &[
     ("file_mprotect", "file_mprotect"),
 ];
 
-/// The iterator over existing tasks.
-const ITERATOR: &str = "iterate_tasks";
+/// The iterator that notes which tasks exist.
+const TASKS_ITERATOR: &str = "iterate_tasks";
+/// The iterator that tells whose slots are in use.
+const SLOTS_ITERATOR: &str = "iterate_slots";
 
 /// The loaded programs. What is not pinned detaches when it is dropped.
 pub struct Kernel {
@@ -246,9 +248,11 @@ impl Kernel {
             }
             .map_err(failed("load", program))?;
         }
-        iterator(&mut ebpf)?
-            .load("task", &btf)
-            .map_err(failed("load", ITERATOR))?;
+        for name in [TASKS_ITERATOR, SLOTS_ITERATOR] {
+            iterator(&mut ebpf, name)?
+                .load("task", &btf)
+                .map_err(failed("load", name))?;
+        }
         let lsm_refused = if options.no_lsm {
             Some("LSM programs are switched off by the agent's environment".to_owned())
         } else {
@@ -459,19 +463,29 @@ impl Kernel {
     }
 
     /// Lets the kernel note the host's root, and the state of processes that are in containers already. To be called
-    /// after the containers that run were entered; calling it again does no harm. Gives the slots of all containers that have a process.
-    pub fn iterate_tasks(&mut self) -> Result<HashSet<u32>, LoadError> {
-        let program = iterator(&mut self.ebpf)?;
-        let link = program.attach().map_err(failed("attach", ITERATOR))?;
-        let link = program.take_link(link).map_err(failed("attach", ITERATOR))?;
+    /// after the containers that run were entered, and before any other is started: see the program.
+    pub fn iterate_tasks(&mut self) -> Result<(), LoadError> {
+        self.iterate(TASKS_ITERATOR).map(drop)
+    }
+
+    /// The slots of all containers that have a process, wherever it is.
+    pub fn slots_in_use(&mut self) -> Result<HashSet<u32>, LoadError> {
+        let output = self.iterate(SLOTS_ITERATOR)?;
+        let (slots, _) = output.as_chunks();
+        Ok(slots.iter().map(|slot| u32::from_ne_bytes(*slot)).collect())
+    }
+
+    /// Runs an iterator, and gives what it wrote: reading drives it.
+    fn iterate(&mut self, name: &'static str) -> Result<Vec<u8>, LoadError> {
+        let program = iterator(&mut self.ebpf, name)?;
+        let link = program.attach().map_err(failed("attach", name))?;
+        let link = program.take_link(link).map_err(failed("attach", name))?;
         let mut file = link
             .into_file()
             .map_err(|error| LoadError::Iterate(std::io::Error::other(error)))?;
-        // Reading drives the iteration; the program writes the slot of each process.
         let mut output = Vec::new();
         file.read_to_end(&mut output).map_err(LoadError::Iterate)?;
-        let (slots, _) = output.as_chunks();
-        Ok(slots.iter().map(|slot| u32::from_ne_bytes(*slot)).collect())
+        Ok(output)
     }
 
     /// The hooks that are to be attached, and how each is.
@@ -506,7 +520,7 @@ impl Kernel {
         TRACEPOINTS
             .iter()
             .map(|(name, _)| name)
-            .chain([&ITERATOR])
+            .chain(&[TASKS_ITERATOR, SLOTS_ITERATOR])
             .chain(LSM_HOOKS.iter().map(|(name, _)| name))
             .chain(observe::SYSTEM_CALLS.iter().map(|(name, _)| name))
             .chain(&observe::CAPABILITY_PROGRAMS)
@@ -674,11 +688,11 @@ fn settings(
     Ok(settings)
 }
 
-fn iterator(ebpf: &mut Ebpf) -> Result<&mut Iter, LoadError> {
+fn iterator<'ebpf>(ebpf: &'ebpf mut Ebpf, name: &'static str) -> Result<&'ebpf mut Iter, LoadError> {
     let program = ebpf
-        .program_mut(ITERATOR)
-        .ok_or(LoadError::MissingProgram { program: ITERATOR })?;
-    program.try_into().map_err(failed("open", ITERATOR))
+        .program_mut(name)
+        .ok_or(LoadError::MissingProgram { program: name })?;
+    program.try_into().map_err(failed("open", name))
 }
 
 /// Elements of `TASKS` for the process ids that this machine gives. If there are more later, those are beyond it.

@@ -121,7 +121,7 @@ fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
     let seen = kernel
         .iterate_tasks()
         .map_err(|error| SelfTestError::Iterate(Box::new(error)))
-        .and_then(|_| watch(&mut process.0, conversation));
+        .and_then(|()| watch(&mut process.0, conversation));
     let counters = maps
         .container(SELF_TEST)?
         .map(|container| maps.instance(container.slot));

@@ -51,7 +51,7 @@ pub fn load_check(options: &LoadOptions) -> (Vec<Check>, Vec<TierView>) {
         }
     };
     let kernel = &mut loaded.kernel;
-    let attached = kernel.iterate_tasks().and_then(|_| kernel.attach());
+    let attached = kernel.iterate_tasks().and_then(|()| kernel.attach());
     let tested = match attached.map_err(|error| chain(&error)) {
         Ok(()) => match self_test::prove(kernel, &mut loaded.maps) {
             Ok(()) => check("self-test", CheckResult::Ok, "made", None),
