@@ -1,13 +1,16 @@
 //! Domain exec: what the start of a program costs.
 //!
 //! A load program starts a program without a C library by `vfork` and `execve` and waits for it, in one and the same container,
-//! and another one does outside of every container. Rounds without the agent (torn down) and with it alternate ([`super::alternate`]);
-//! within a round with the agent the image's mode is `learn`, `monitor` and `enforce` in turn. The goals are about domain exec, so the domains
-//! that can be switched off are; then, with files and capabilities watched as they are by default, the same is measured once more.
+//! and another one does outside of every container. First the domain's kernel programs are detached and attached in turn, hundreds of times,
+//! while the agent runs ([`super::hooks`]): what a start costs by that is told from what the rest of the machine does. Then rounds without the
+//! agent (torn down) and with it alternate ([`super::alternate`]), which leaves nothing of it out, and is as unsteady as the machine is from one
+//! second to the next; within a round with the agent the image's mode is `learn`, `monitor` and `enforce` in turn. The goals are about domain exec, so
+//! the domains that can be switched off are; at last, with files and capabilities watched as they are by default, the same is measured once more.
 
 use anyhow::Context as _;
 
-use super::alternate::{Samples, Situation};
+use super::alternate::{Row, Samples, Situation};
+use super::hooks::Hooks;
 use super::load::{Cost, Load};
 use super::programs;
 use super::ratios::{Place, Ratios, Unit};
@@ -18,9 +21,9 @@ use crate::environment::Environment;
 use crate::runtime::{Container, Docker, Layout};
 use crate::{image, support};
 
-/// How much is measured if nothing else is said: three to four seconds a round.
+/// How much is measured if nothing else is said: six seconds a round.
 pub const USUAL: Options = Options {
-    rounds: 80,
+    rounds: 30,
     sample: 8_000,
 };
 
@@ -41,15 +44,25 @@ const MODES: [&str; 3] = ["learn", "monitor", "enforce"];
 /// The domains that are watched by default and can be switched off.
 const OTHERS: [&str; 2] = ["file", "cap"];
 /// What is measured without the agent.
-const BASES: [&str; 2] = ["in a container", "outside"];
+const BASES: [&str; 2] = ["torn down, in a container", "torn down, outside"];
 /// Starts before a sample that are not measured.
 const WARM_UP: u32 = 500;
+/// The kernel programs of the domain, on the lite tier.
+const HOOKS: [&str; 3] = ["sched_process_exec", "sched_process_fork", "sched_process_exit"];
+/// How often they are attached and detached in turn, for each situation.
+const TURNS: u32 = 400;
+/// Starts in a turn, and those before them that are not measured.
+const IN_TURN: u32 = 200;
+/// See [`IN_TURN`].
+const BEFORE_TURN: u32 = 40;
 
 /// Measures.
 pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Report> {
     progress.say("starting a Docker daemon of its own, building an image and learning it");
     let mut bench = Bench::prepare(options)?;
     let tier = bench.learn()?;
+    progress.say("attaching and detaching the kernel programs in turn");
+    let mut rows = bench.hooks_in_turn()?;
     let mut samples = Samples {
         without: vec![bench.without_agent()?],
         with: Vec::new(),
@@ -61,36 +74,67 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
     }
     progress.say("once more, with the kernel's statistics of its programs");
     let places = bench.statistics()?;
+    rows.extend(samples.rows(&BASES, &situations()));
     let ratios = Ratios {
         part: "exec",
         of: "start",
         unit: Unit::Us,
         tiers: vec![format!("exec `{tier}`")],
         options,
-        rows: samples.rows(&BASES, &situations()),
+        rows,
         places,
     };
     ratios.report()
 }
 
-/// Each mode in the container, and the outside.
+/// Each mode in the container, and the outside, with the agent started and torn down in turn.
 fn situations() -> Vec<Situation> {
     let inside = MODES.map(|mode| Situation {
-        name: format!("in a container, {mode}"),
+        name: format!("agent started and torn down, in a container, {mode}"),
         goal: Some(GOAL_IN_CONTAINER),
         base: 0,
     });
     let outside = Situation {
-        name: "outside".to_owned(),
+        name: "agent started and torn down, outside".to_owned(),
         goal: Some(GOAL_OUTSIDE),
         base: 1,
     };
     let with_others = [("in a container, monitor", 0), ("outside", 1)].map(|(name, base)| Situation {
-        name: format!("{name}; files and capabilities watched, too"),
+        name: format!("agent started and torn down, {name}; files and capabilities watched, too"),
         goal: None,
         base,
     });
     inside.into_iter().chain([outside]).chain(with_others).collect()
+}
+
+/// The row of one situation and its noise.
+fn in_turn(
+    hooks: &mut Hooks,
+    load: &mut Load,
+    program: &str,
+    name: &str,
+    goal: f64,
+) -> anyhow::Result<Vec<Row>> {
+    let mut turn = || -> anyhow::Result<Vec<Cost>> {
+        load.measure(BEFORE_TURN, program)?;
+        Ok(vec![load.measure(IN_TURN, program)?])
+    };
+    let mut samples = Samples {
+        without: vec![turn()?],
+        with: Vec::new(),
+    };
+    for _ in 0..TURNS {
+        hooks.attach()?;
+        samples.with.push(turn()?);
+        hooks.detach()?;
+        samples.without.push(turn()?);
+    }
+    let situation = Situation {
+        name: name.to_owned(),
+        goal: Some(goal),
+        base: 0,
+    };
+    Ok(samples.rows(&[name], &[situation]))
 }
 
 /// Everything that is measured.
@@ -139,6 +183,38 @@ impl Bench {
 
     fn agent(&self) -> anyhow::Result<Agent> {
         ground::agent(&self.docker, &self.container)
+    }
+
+    /// Each mode in the container, and the outside, with the domain's kernel programs attached and detached in turn.
+    fn hooks_in_turn(&mut self) -> anyhow::Result<Vec<Row>> {
+        let mut agent = self.agent()?;
+        ground::watch(&agent, &OTHERS, "off")?;
+        let mut hooks = Hooks::take_over(&agent.pinned(), &HOOKS)?;
+        let mut rows = Vec::new();
+        for mode in MODES {
+            agent.set_mode(mode, IMAGE)?;
+            let name = &format!("in a container, {mode}");
+            rows.extend(in_turn(
+                &mut hooks,
+                &mut self.inside,
+                PROGRAM,
+                name,
+                GOAL_IN_CONTAINER,
+            )?);
+        }
+        let name = "outside";
+        let program = &self.outside_program;
+        rows.extend(in_turn(
+            &mut hooks,
+            &mut self.outside,
+            program,
+            name,
+            GOAL_OUTSIDE,
+        )?);
+        ground::check(&agent, &self.container)?;
+        drop(hooks);
+        agent.stop()?;
+        Ok(rows)
     }
 
     fn sample_inside(&mut self) -> anyhow::Result<Cost> {

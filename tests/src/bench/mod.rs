@@ -11,6 +11,7 @@ pub mod compiler;
 pub mod exec;
 pub mod footprint;
 mod ground;
+mod hooks;
 mod load;
 pub mod paths;
 pub mod program;
