@@ -1,8 +1,8 @@
 //! Whose process it is: the container that a task belongs to, and its state.
 //!
 //! Failure: without an entry in `TASKS` (the task is older than the agent, or its id is beyond the table) both are derived from the
-//! task's cgroup, root and parent. A task in no container leaves by its word in `TASKS`, and where it executes, after one look-up that
-//! misses.
+//! task's cgroup, root and parent. A task in no container leaves by its word in `TASKS`, and where it executes, by its root, which is the
+//! host's, or after one look-up that misses.
 
 use agent_common::container::{CONTAINER_PARENT, Container};
 use agent_common::domain::Section;
@@ -34,14 +34,15 @@ impl Member {
 /// be derived is remembered.
 #[inline(always)]
 pub fn executing<A: Access>(task: TaskStruct<A>, pid: u32) -> Option<(Member, TaskState)> {
-    let mut member = member(pid, || task.current_cgroup_id())?;
-    if let Some(entry) = member.task {
-        return Some((member, TaskState::from_raw(entry.state())?));
+    if let Some(entry) = self::task(pid) {
+        return Some((member_of(entry)?, TaskState::from_raw(entry.state())?));
     }
-    let state = derive(task, pid, &mut member, true);
-    if state as u8 == TaskState::Runtime as u8 {
+    // Before its cgroup is looked up: nearly all processes outside of containers end here, and the runtime.
+    if is_host_root(task) {
         return None;
     }
+    let mut member = member_of_container(container(container(task.current_cgroup_id())?.container)?)?;
+    let state = derive(task, pid, &mut member, true);
     remember(&mut member, pid, state);
     Some((member, state))
 }
@@ -191,13 +192,10 @@ fn is_of(task: Task, container: &Container) -> bool {
 
 /// The state of a task that has none yet and executes, or is found by the iterator.
 ///
-/// `Runtime` while it still has the host's root; otherwise it is the container's first program (`executes`), or has
-/// entered from outside, unless its parent is one of the container's.
+/// Its root is not the host's: it is no longer the runtime. It is the container's first program (`executes`), or has entered from outside,
+/// unless its parent is one of the container's.
 #[inline(always)]
 pub fn derive<A: Access>(task: TaskStruct<A>, pid: u32, member: &mut Member, executes: bool) -> TaskState {
-    if is_host_root(task) {
-        return TaskState::Runtime;
-    }
     let instance = &mut *member.instance;
     if instance.first_exec == 0 && executes {
         instance.root_device = task.root().mount.superblock().device();

@@ -155,10 +155,10 @@ fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
     if member.task.is_some() || member.instance.first_exec == 0 {
         return None;
     }
-    let state = state::derive(task, pid, &mut member, false);
-    if state as u8 == TaskState::Runtime as u8 {
+    if state::is_host_root(task) {
         return None;
     }
+    let state = state::derive(task, pid, &mut member, false);
     state::remember(&mut member, pid, state);
     Some(())
 }
