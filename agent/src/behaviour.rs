@@ -6,6 +6,7 @@ mod cap;
 mod exec;
 mod file;
 mod parts;
+pub(crate) mod runtime_call;
 pub mod syscall;
 pub mod syscall_name;
 

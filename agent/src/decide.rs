@@ -6,6 +6,7 @@
 use agent_common::domain::Mode;
 use agent_common::rule::Action;
 
+use crate::behaviour::{Behaviour, runtime_call};
 use crate::compare::{Deviation, DeviationKind};
 
 /// What to do about a deviation.
@@ -20,7 +21,7 @@ pub enum Decision {
     },
     /// The container's profile is not known yet, and what is only unknown waits for it.
     Wait,
-    /// The domain was switched off meanwhile.
+    /// The domain was switched off meanwhile, or it is what any runtime does before it starts the program.
     Ignore,
 }
 
@@ -39,16 +40,25 @@ pub fn decide(deviation: &Deviation, mode_in_hook: Mode, mode_now: Mode, action:
         Mode::Learn if deviation.learnable.is_some() && action == Action::None => Decision::Learn,
         Mode::Pending if deviation.kind != DeviationKind::Drift && action == Action::None => Decision::Wait,
         Mode::Off if deviation.kind != DeviationKind::Drift && action == Action::None => Decision::Ignore,
+        Mode::Monitor | Mode::Enforce if is_of_any_runtime(deviation) && action == Action::None => {
+            Decision::Ignore
+        }
         Mode::Off | Mode::Learn | Mode::Pending | Mode::Monitor | Mode::Enforce => alert,
     }
+}
+
+/// Whether it is no matter of the image: the exported filter permits it whatever was learned.
+fn is_of_any_runtime(deviation: &Deviation) -> bool {
+    matches!(&deviation.learnable, Some(Behaviour::Syscall(call)) if runtime_call::is_of_any_runtime(*call))
 }
 
 #[cfg(test)]
 mod tests {
     use agent_common::file::Layer;
+    use agent_common::syscall::{SyscallAbi, SyscallPhase};
 
     use super::*;
-    use crate::behaviour::ExecBehaviour;
+    use crate::behaviour::{ExecBehaviour, SyscallBehaviour, syscall_name};
 
     fn deviation(kind: DeviationKind) -> Deviation {
         let behaviour = ExecBehaviour {
@@ -89,6 +99,33 @@ mod tests {
                 Decision::Alert { in_hand: true },
                 "{hook} {now}"
             );
+        }
+    }
+
+    #[test]
+    fn what_any_runtime_calls_is_learned_and_not_told() {
+        let of = |name, phase| Deviation {
+            kind: DeviationKind::Unknown,
+            learnable: Some(
+                SyscallBehaviour {
+                    abi: SyscallAbi::X86_64,
+                    number: syscall_name::number(SyscallAbi::X86_64, name).expect("a call"),
+                    phase,
+                }
+                .into(),
+            ),
+        };
+        let alert = Decision::Alert { in_hand: true };
+        for (name, phase, told) in [
+            ("rt_sigreturn", SyscallPhase::Runtime, Decision::Ignore),
+            ("rt_sigreturn", SyscallPhase::Program, alert),
+            ("ptrace", SyscallPhase::Runtime, alert),
+        ] {
+            let deviation = of(name, phase);
+            let decide = |mode| decide(&deviation, mode, mode, Action::None);
+            assert_eq!(decide(Mode::Learn), Decision::Learn, "{name}");
+            assert_eq!(decide(Mode::Monitor), told, "{name}");
+            assert_eq!(decide(Mode::Enforce), told, "{name}");
         }
     }
 

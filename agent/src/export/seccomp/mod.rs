@@ -3,11 +3,9 @@
 //! Input: a profile. Output: what Docker, Podman, containerd and CRI-O take as a seccomp profile: what was learned is allowed, everything else
 //! is refused with EPERM. Failure: [`ExportError::Unlearned`]: a filter of nothing would end every container.
 //!
-//! Besides what was learned, the filter allows what a runtime calls between putting it on itself and starting the program ([`runtime`]); each
+//! Besides what was learned, the filter allows what a runtime calls between putting it on itself and starting the program ([`runtime_call`]); each
 //! such rule says so in its comment. What is newer than Linux 5.0 and was not learned is refused as a kernel without it would (ENOSYS), because
 //! libraries try such calls and do without them only if there are none.
-
-mod runtime;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,8 +14,7 @@ use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use serde::Serialize;
 
 use super::{Export, ExportError, Source, listed};
-use crate::behaviour::syscall_name;
-use crate::behaviour::{Behaviour, SyscallBehaviour};
+use crate::behaviour::{Behaviour, SyscallBehaviour, runtime_call, syscall_name};
 
 /// `EPERM` on every architecture (include/uapi/asm-generic/errno-base.h).
 const EPERM: u32 = 1;
@@ -77,7 +74,7 @@ pub(super) fn export(source: &Source<'_>) -> Result<Export, ExportError> {
     let program = names(&calls, SyscallPhase::Program);
     let mut by_runtime = names(&calls, SyscallPhase::Runtime);
     by_runtime.retain(|name| !program.contains(name));
-    let mut minimum: BTreeSet<&'static str> = runtime::MINIMUM.into_iter().collect();
+    let mut minimum: BTreeSet<&'static str> = runtime_call::MINIMUM.into_iter().collect();
     minimum.retain(|name| !program.contains(name) && !by_runtime.contains(name));
     let mut newer = newer();
     newer.retain(|name| {

@@ -1,15 +1,20 @@
 //! What container runtimes call between putting a filter on themselves and starting the program.
 //!
-//! Input and failure: none. Output: names. A filter that refuses one of these may keep a container from starting. Which of them is called
-//! depends on the runtime, its version and the container's settings, so it cannot be left to what was learned on one node. Sources: the order of steps in
+//! Input: a call. Output: whether it is one of these, or their names. Failure: none. A filter that refuses one of them may keep a container from
+//! starting. Which of them is called depends on the runtime, its version, the container's settings and on chance (a signal that Go sends its own
+//! threads), so it cannot be left to what was learned on one node. Sources: the order of steps in
 //! runc (`libcontainer/standard_init_linux.go` and `setns_init_linux.go`; without `no_new_privs` the filter is put on before user and capabilities
 //! are set) and in crun (`src/libcrun/container.c`), Go's runtime, which is at work in runc all the time (`runtime/sys_linux_amd64.s`), and the
 //! list in moby's issue 22252.
 
+use agent_common::syscall::SyscallPhase;
+
+use super::{SyscallBehaviour, syscall_name};
+
 /// The names, by what they are for. Those that an architecture does not have are passed over there.
 ///
 /// Of these, runc 1.1.5 was seen to call 23 without `no_new_privs` and 9 with it, crun 1.8.1 nine and two.
-pub(super) const MINIMUM: [&str; 49] = [
+pub(crate) const MINIMUM: [&str; 49] = [
     // The start of the program, and the end of a runtime that cannot start it.
     "execve",
     "exit",
@@ -65,12 +70,17 @@ pub(super) const MINIMUM: [&str; 49] = [
     "tgkill",
 ];
 
+/// Whether any runtime may make this call, whatever was learned: it is of the runtime's phase, and of [`MINIMUM`].
+pub(crate) fn is_of_any_runtime(call: SyscallBehaviour) -> bool {
+    call.phase == SyscallPhase::Runtime
+        && syscall_name::name(call.abi, call.number).is_some_and(|name| MINIMUM.contains(&name))
+}
+
 #[cfg(test)]
 mod tests {
     use agent_common::syscall::SyscallAbi;
 
     use super::*;
-    use crate::behaviour::syscall_name;
 
     #[test]
     fn each_is_a_system_call_and_is_there_once() {
