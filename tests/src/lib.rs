@@ -38,6 +38,8 @@ pub mod recorded;
 #[cfg(feature = "harness")]
 pub mod runtime;
 #[cfg(feature = "harness")]
+pub mod server;
+#[cfg(feature = "harness")]
 pub mod service;
 #[cfg(feature = "harness")]
 pub mod stage;

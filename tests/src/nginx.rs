@@ -18,11 +18,12 @@ use rustix::thread::LinkNameSpaceType;
 
 use crate::environment::Environment;
 use crate::runtime::Runtime;
+use crate::server;
 
 /// The server's program.
 pub const NGINX: &str = "/usr/sbin/nginx";
 /// Where the server listens, in the container's network.
-const ADDRESS: &str = "127.0.0.1:8080";
+pub(crate) const ADDRESS: &str = "127.0.0.1:8080";
 /// Pages that there are.
 const PAGES: u64 = 40;
 
@@ -80,8 +81,8 @@ fn directory(runtime: &dyn Runtime) -> anyhow::Result<tempfile::TempDir> {
 /// The root filesystem of the image, in `directory`.
 fn root(directory: &Path) -> anyhow::Result<PathBuf> {
     let root = directory.join("root");
-    packages(&root)?;
-    fill(Environment::get(), &root).context("cannot lay out the image's files")?;
+    server::unpack(&root, &["nginx-light"])?;
+    fill(&root).context("cannot lay out the image's files")?;
     Ok(root)
 }
 
@@ -131,29 +132,9 @@ fn run(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Unpacks nginx and what it depends on.
-fn packages(root: &Path) -> anyhow::Result<()> {
-    let release = fs::read_to_string("/etc/os-release")?;
-    let suite = release
-        .lines()
-        .find_map(|line| line.strip_prefix("VERSION_CODENAME="))
-        .context("the machine's release has no name")?;
-    let output = Command::new("mmdebstrap")
-        .args(["--quiet", "--variant=extract", "--include=nginx-light"])
-        .arg("--hook-dir=/usr/share/mmdebstrap/hooks/merged-usr")
-        .arg(suite.trim_matches('"'))
-        .arg(root)
-        .output()
-        .context("cannot run mmdebstrap")?;
-    ensure!(
-        output.status.success(),
-        "mmdebstrap failed: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    Ok(())
-}
-
-fn fill(environment: &Environment, root: &Path) -> anyhow::Result<()> {
+/// Lays out what the image holds beside its packages.
+pub(crate) fn fill(root: &Path) -> anyhow::Result<()> {
+    let environment = Environment::get();
     for directory in [
         "etc/cron.d",
         "etc/nginx/conf.d",

@@ -2,7 +2,7 @@
 //! container runs.
 
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
@@ -96,17 +96,22 @@ impl Document {
         .concat();
         let document = self.directory.path().join("profile.yaml");
         std::fs::write(&document, &text)?;
-        let exported = self.directory.path().join("exported");
-        let output = Command::new(&Environment::get().driftlock)
-            .args(["profile", "export", "--format", format, "--from"])
-            .arg(&document)
-            .arg("--output")
-            .arg(&exported)
-            .output()?;
-        let error = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "{error}\n{text}");
-        Ok(exported)
+        export(&document, format, self.directory.path()).context(text)
     }
+}
+
+/// Exports a document by the binary under test; returns the file, in `directory`.
+fn export(document: &Path, format: &str, directory: &Path) -> Result<PathBuf> {
+    let exported = directory.join("exported");
+    let output = Command::new(&Environment::get().driftlock)
+        .args(["profile", "export", "--format", format, "--from"])
+        .arg(document)
+        .arg("--output")
+        .arg(&exported)
+        .output()?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{error}");
+    Ok(exported)
 }
 
 /// The text of bytes in a profile document.
@@ -331,8 +336,17 @@ fn selinux_permits_the_capabilities_that_were_used() -> Result<()> {
 
 /// The classes and permissions of the exported block's own type, as `SELinux`'s compiler has them in the whole policy.
 fn permitted_by_selinux(document: &Document) -> Result<Vec<String>> {
-    let exported = document.export("selinux")?;
-    let directory = document.directory.path();
+    let text = compiled_by_selinux(&document.export("selinux")?, document.directory.path())?;
+    let rules = text.lines().filter_map(|line| {
+        let rule = line.strip_prefix("allow driftlock_abababababab_usr_sbin_shop.process ")?;
+        let (_, rule) = rule.split_once(" : ")?;
+        (!rule.starts_with("tcp_socket")).then(|| rule.trim_end_matches(';').to_owned())
+    });
+    Ok(rules.collect())
+}
+
+/// The whole policy with an exported block, after `SELinux`'s compiler took it.
+fn compiled_by_selinux(exported: &Path, directory: &Path) -> Result<String> {
     let base = directory.join("base.cil");
     std::fs::write(&base, include_str!("exports/base.cil"))?;
     let run = |command: &mut Command| -> Result<()> {
@@ -344,7 +358,7 @@ fn permitted_by_selinux(document: &Document) -> Result<Vec<String>> {
         Ok(())
     };
     let (policy, contexts) = (directory.join("policy"), directory.join("contexts"));
-    let files = [&base, &exported];
+    let files = [base.as_path(), exported];
     run(Command::new("secilc")
         .arg("-o")
         .arg(&policy)
@@ -353,13 +367,7 @@ fn permitted_by_selinux(document: &Document) -> Result<Vec<String>> {
         .args(files))?;
     let written = directory.join("policy.conf");
     run(Command::new("secil2conf").arg("-o").arg(&written).args(files))?;
-    let text = std::fs::read_to_string(written)?;
-    let rules = text.lines().filter_map(|line| {
-        let rule = line.strip_prefix("allow driftlock_abababababab_usr_sbin_shop.process ")?;
-        let (_, rule) = rule.split_once(" : ")?;
-        (!rule.starts_with("tcp_socket")).then(|| rule.trim_end_matches(';').to_owned())
-    });
-    Ok(rules.collect())
+    Ok(std::fs::read_to_string(written)?)
 }
 
 /// Kubernetes knows every field, each with a value of its type: what it does not know would be lost on the way through its types, which
@@ -371,11 +379,7 @@ fn kubernetes_knows_every_field() -> Result<()> {
     document.file("image", b"/etc/: #\n- x", "read");
     document.capability("CAP_NET_BIND_SERVICE", "initial");
     let exported = security_context(&document)?;
-    let kept = |value: &Value| -> Result<Value> {
-        let known: SecurityContext = serde_json::from_value(value.clone())?;
-        Ok(serde_json::to_value(known)?)
-    };
-    assert_eq!(kept(&exported)?, exported);
+    assert_eq!(known_to_kubernetes(&exported)?, exported);
     assert_eq!(
         exported["capabilities"]["add"],
         serde_json::json!(["NET_BIND_SERVICE"])
@@ -392,12 +396,44 @@ fn kubernetes_knows_every_field() -> Result<()> {
     // The comparison above tells what is not known.
     let mut wrong = exported.clone();
     wrong["readOnlyRootFileSystem"] = true.into();
-    assert_ne!(kept(&wrong)?, wrong);
+    assert_ne!(known_to_kubernetes(&wrong)?, wrong);
+    Ok(())
+}
+
+/// The same after it went through the type of Kubernetes.
+fn known_to_kubernetes(value: &Value) -> Result<Value> {
+    let known: SecurityContext = serde_json::from_value(value.clone())?;
+    Ok(serde_json::to_value(known)?)
+}
+
+/// The documents in `profiles`, learned from real servers, are taken by all of these tools.
+#[test]
+fn published_documents_are_taken_by_every_tool() -> Result<()> {
+    let published = Path::new(env!("CARGO_MANIFEST_DIR")).join("../profiles");
+    let directory = tempfile::tempdir()?;
+    let mut documents = 0;
+    for entry in std::fs::read_dir(published)? {
+        let document = entry?.path();
+        if document.extension().is_none_or(|extension| extension != "yaml") {
+            continue;
+        }
+        let export = |format| export(&document, format, directory.path());
+        Automaton::of(&export("apparmor")?)?;
+        compiled_by_selinux(&export("selinux")?, directory.path())?;
+        let context = security_context_in(&export("security-context")?)?;
+        assert_eq!(known_to_kubernetes(&context)?, context, "{}", document.display());
+        documents += 1;
+    }
+    ensure!(documents > 0, "there is no document");
     Ok(())
 }
 
 fn security_context(document: &Document) -> Result<Value> {
-    let text = std::fs::read_to_string(document.export("security-context")?)?;
+    security_context_in(&document.export("security-context")?)
+}
+
+fn security_context_in(exported: &Path) -> Result<Value> {
+    let text = std::fs::read_to_string(exported)?;
     let value: Value = serde_saphyr::from_str(&text).with_context(|| text.clone())?;
     Ok(value["securityContext"].clone())
 }
