@@ -1,6 +1,6 @@
 //! Real servers, from learning to profiles that other tools enforce: each is learned in all domains under its own benchmark and through
-//! restarts, what is proposed is accepted, and then another load and other restarts must not be told of at all. After that it runs under
-//! Docker's own means alone, by what was exported: the same loads without an error, and a call outside of the profile refused.
+//! restarts, what is proposed is accepted, and then another load, other restarts and a new container must not be told of at all. After that it
+//! runs under Docker's own means alone, by what was exported: the same loads without an error, and a call outside of the profile refused.
 //!
 //! `DRIFTLOCK_WRITE_PROFILES=DIRECTORY` has each test write its document to DIRECTORY/NAME.yaml: that is how those in `profiles` were
 //! made (`profiles/README.md`). `DRIFTLOCK_LOAD_SECONDS` is how long the other load of the long form lasts, ten minutes if it is not set.
