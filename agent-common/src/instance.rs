@@ -96,6 +96,8 @@ impl Counters {
 
 /// Records of ordinary novelty that one container may send in a second.
 pub const QUOTA_PER_SECOND: u64 = 1_000;
+/// Records of programs that a container may send beyond that in a second: whoever uses thousands of new files in it hides no program.
+pub const QUOTA_PROGRAMS_PER_SECOND: u64 = 256;
 /// Records of drift that one container may send in a second, apart from the above.
 pub const QUOTA_DRIFT_PER_SECOND: u64 = 1_000;
 

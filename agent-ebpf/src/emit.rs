@@ -6,7 +6,9 @@ use core::intrinsics::{AtomicOrdering, atomic_xadd};
 
 use agent_common::ABI_VERSION;
 use agent_common::domain::Domain;
-use agent_common::instance::{Counters, Instance, QUOTA_DRIFT_PER_SECOND, QUOTA_PER_SECOND};
+use agent_common::instance::{
+    Counters, Instance, QUOTA_DRIFT_PER_SECOND, QUOTA_PER_SECOND, QUOTA_PROGRAMS_PER_SECOND,
+};
 use agent_common::record::{
     ANCESTORS_MAX, Ancestor, EVENTS_BYTES, EVENTS_KEPT_FOR_DRIFT_BYTES, ProcessPart, RecordHeader, RecordKind,
 };
@@ -63,7 +65,7 @@ pub fn header<T>(kind: RecordKind, domain: Domain, container: u64, slot: u32, ti
 /// Sends a record of a container, or counts why not.
 #[inline(always)]
 pub fn send<T>(record: &T, instance: &mut Instance, domain: Domain, weight: Weight, time_ns: u64) {
-    let in_quota = take_quota(instance, weight, time_ns);
+    let in_quota = take_quota(instance, domain, weight, time_ns);
     let counters = &mut instance.counters[domain as usize];
     add(&mut counters.generated, 1);
     if !in_quota {
@@ -100,7 +102,7 @@ fn has_room(weight: Weight) -> bool {
 /// Takes one record from the container's quota of this second. Two CPUs that begin a second at once may both begin it:
 /// the quota is a bound on storms, not an account.
 #[inline(always)]
-fn take_quota(instance: &mut Instance, weight: Weight, time_ns: u64) -> bool {
+fn take_quota(instance: &mut Instance, domain: Domain, weight: Weight, time_ns: u64) -> bool {
     let second = time_ns / 1_000_000_000;
     if instance.quota_second != second {
         instance.quota_second = second;
@@ -109,6 +111,10 @@ fn take_quota(instance: &mut Instance, weight: Weight, time_ns: u64) -> bool {
     }
     let (used, quota) = match weight {
         Weight::Confirmation => return true,
+        Weight::Ordinary if domain as u8 == Domain::Exec as u8 => (
+            &mut instance.quota_used,
+            QUOTA_PER_SECOND + QUOTA_PROGRAMS_PER_SECOND,
+        ),
         Weight::Ordinary => (&mut instance.quota_used, QUOTA_PER_SECOND),
         Weight::Drift => (&mut instance.quota_drift_used, QUOTA_DRIFT_PER_SECOND),
     };

@@ -21,7 +21,7 @@ use crate::environment::Environment;
 use crate::runtime::{Container, Docker, Layout};
 use crate::{image, support};
 
-/// How much is measured if nothing else is said: six seconds a round.
+/// How much is measured if nothing else is said: ten seconds a round.
 pub const USUAL: Options = Options {
     rounds: 30,
     sample: 8_000,
@@ -228,6 +228,7 @@ impl Bench {
     }
 
     fn without_agent(&mut self) -> anyhow::Result<Vec<Cost>> {
+        ground::settle();
         Ok(vec![self.sample_inside()?, self.sample_outside()?])
     }
 
@@ -235,6 +236,7 @@ impl Bench {
     fn with_agent(&mut self, round: u32) -> anyhow::Result<Vec<Cost>> {
         let mut agent = self.agent()?;
         ground::watch(&agent, &OTHERS, "off")?;
+        ground::settle();
         let mut samples = [None; MODES.len() + 1];
         for turn in 0..samples.len() {
             let place = (turn + round as usize) % samples.len();

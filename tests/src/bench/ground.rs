@@ -51,6 +51,12 @@ pub fn agent_with(
     Ok(agent)
 }
 
+/// Waits until what an agent does when it starts, and the kernel when it is torn down, is over: on a processor with two threads it slows the
+/// other one.
+pub fn settle() {
+    std::thread::sleep(SETTLED);
+}
+
 /// Sets the mode of domains for all about which nothing closer was said, and lets the kernel attach and detach what follows.
 pub fn watch(agent: &Agent, domains: &[&str], mode: &str) -> anyhow::Result<()> {
     for domain in domains {
