@@ -16,6 +16,9 @@ use crate::not_here::{self, NotHere};
 use crate::process;
 use crate::setup::{self, Purpose, cargo, is_root, workspace};
 
+/// Tells the unit tests the Python interpreter that has py-ocsf-models.
+const OCSF_PYTHON: &str = "DRIFTLOCK_OCSF_PYTHON";
+
 /// What the command line says.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -52,7 +55,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     let unit = if arguments.names_a_file() {
         Ok(())
     } else {
-        process::show(test(&unit_tests).arg("--").args(&options))
+        let mut unit = test(&unit_tests);
+        unit.envs(tools.ocsf_python.iter().map(|python| (OCSF_PYTHON, python)));
+        process::show(unit.arg("--").args(&options))
     };
     let mut kernel = test(&kernel_tests);
     environment.give(&mut kernel)?;

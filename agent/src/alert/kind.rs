@@ -97,6 +97,27 @@ impl AlertKind {
     }
 }
 
+impl AlertKind {
+    /// What is wrong, as a title. Receivers of alerts sort by it: a title does not change once it was given.
+    #[must_use]
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::ExecDrift => "Program that did not come with the image",
+            Self::ExecUnknown => "Program that the profile does not hold",
+            Self::ExecInto => "Program brought into the container from outside",
+            Self::ExecLeftCgroup => "Process left the cgroup of its container",
+            Self::ExecCgroupLimit => "Container made too many cgroups",
+            Self::LibraryDrift => "Executable code that did not come with the image",
+            Self::FileUnknown => "Use of a file that the profile does not hold",
+            Self::FileInto => "Use of a file from outside that the profile does not accept",
+            Self::CapUnknown => "Use of a capability that the profile does not hold",
+            Self::CapInto => "Use of a capability from outside that the profile does not accept",
+            Self::SyscallUnknown => "System call that the profile does not hold",
+            Self::SyscallInto => "System call from outside that the profile does not accept",
+        }
+    }
+}
+
 impl std::fmt::Display for AlertKind {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.pad(self.as_str())
@@ -115,5 +136,11 @@ mod tests {
             let domain = kind.as_str().split('.').next();
             assert_eq!(domain, Some(kind.domain().as_str()));
         }
+    }
+
+    #[test]
+    fn every_kind_has_a_title_of_its_own() {
+        let titles: std::collections::BTreeSet<_> = AlertKind::ALL.iter().map(|kind| kind.title()).collect();
+        assert_eq!(titles.len(), AlertKind::ALL.len());
     }
 }

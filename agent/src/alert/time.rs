@@ -36,6 +36,12 @@ impl Time {
     pub fn epoch_ms(self) -> u64 {
         u64::try_from(self.0.as_millisecond()).unwrap_or_default()
     }
+
+    /// Nanoseconds since the epoch; 0 before it, the largest number after the year 2554.
+    #[must_use]
+    pub fn epoch_ns(self) -> u64 {
+        u64::try_from(self.0.as_nanosecond().max(0)).unwrap_or(u64::MAX)
+    }
 }
 
 impl std::fmt::Display for Time {
@@ -114,6 +120,10 @@ mod tests {
         let text = serde_json::to_string(&time).expect("json");
         assert_eq!(serde_json::from_str::<Time>(&text).expect("read back"), time);
         assert_eq!(time.clock(), "12:00:00");
+        assert_eq!(
+            (time.epoch_ms(), time.epoch_ns()),
+            (1_772_366_400_500, 1_772_366_400_500_000_000)
+        );
         assert!("yesterday".parse::<Time>().is_err());
     }
 
@@ -132,5 +142,9 @@ mod tests {
     fn has_no_date_outside_the_calendar() {
         let clock = BootClock { boot: Timestamp::MAX };
         assert_eq!(clock.date(u64::MAX), Time(Timestamp::MAX));
+        assert_eq!(
+            (Time(Timestamp::MAX).epoch_ns(), Time(Timestamp::MIN).epoch_ns()),
+            (u64::MAX, 0)
+        );
     }
 }

@@ -12,6 +12,7 @@ use agent_common::file::{FileOperation, Layer};
 use agent_common::syscall::SyscallAbi;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 
+use crate::alert::format::AlertFormat;
 use crate::config::{Level, LogFormat};
 use crate::tag::Tag as _;
 use crate::text::ByteText;
@@ -447,6 +448,17 @@ pub struct Alerts {
     /// Print the alerts as they are: one JSON object per line
     #[arg(long)]
     pub json: bool,
+    /// Print JSON, one object per line, in the words of this product [default with --json: driftlock]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    pub format: Option<AlertFormat>,
+}
+
+impl Alerts {
+    /// The format of what is printed; `None` for lines that people read.
+    #[must_use]
+    pub fn format(self) -> Option<AlertFormat> {
+        self.format.or(self.json.then(AlertFormat::default))
+    }
 }
 
 fn abi(text: &str) -> Result<SyscallAbi, String> {

@@ -13,6 +13,8 @@ use super::args::{Alerts, Global, ModeCommand, ModeSet, Output, ProfileCommand};
 use super::failure::Failure;
 use super::screen::Screen;
 use super::{accept, print, resolve, show, sign};
+use crate::alert::format::AlertFormat;
+use crate::alert::time::Time;
 use crate::control::client::{self, ClientError};
 use crate::control::protocol::{IMPORT_LINE_BYTES_MAX, ModeTarget, Request};
 use crate::control::view::{
@@ -137,15 +139,40 @@ pub(super) fn read_document(file: &Path) -> Result<(String, String), Failure> {
 
 pub(super) fn alerts(global: &Global, alerts: Alerts) -> Result<(), Failure> {
     let screen = Screen::of_stdout();
+    let socket = resolve::socket(global)?;
     let mut stdout = std::io::stdout().lock();
-    client::alerts(&resolve::socket(global)?, alerts.follow, alerts.last, |line| {
-        if alerts.json {
-            writeln!(stdout, "{line}")?;
-        } else {
-            writeln!(stdout, "{}", show::alert::text(line, screen))?;
+    let mut unintelligible = None;
+    client::alerts(&socket, alerts.follow, alerts.last, |line| {
+        match alerts.format() {
+            None => writeln!(stdout, "{}", show::alert::text(line, screen))?,
+            // As it came, so that what a newer agent added is there, too.
+            Some(AlertFormat::Driftlock) => writeln!(stdout, "{line}")?,
+            Some(format) => match in_format(line, format) {
+                Ok(line) => stdout.write_all(line.as_bytes())?,
+                Err(message) => {
+                    unintelligible = Some(message);
+                    return Ok(ControlFlow::Break(()));
+                }
+            },
         }
         stdout.flush()?;
         Ok(ControlFlow::Continue(()))
     })?;
-    Ok(())
+    match unintelligible {
+        None => Ok(()),
+        Some(message) => Err(ClientError::Unintelligible { socket, message }.into()),
+    }
+}
+
+/// A line of the stream in another format, with its newline. What this version cannot read is no alert that could be
+/// told in other words: leaving it out would lose it in silence.
+fn in_format(line: &str, format: AlertFormat) -> Result<String, String> {
+    let error = match serde_json::from_str(line) {
+        Ok(alert) => return Ok(format.line(&alert)),
+        Err(error) => error,
+    };
+    match show::alert::missed(line) {
+        Some(missed) => Ok(format.missed_line(missed, Time::now())),
+        None => Err(format!("an alert that this version does not know: {error}")),
+    }
 }

@@ -4,6 +4,7 @@ mod agent;
 mod command_line;
 mod documents;
 mod example;
+mod formats;
 mod published;
 mod report;
 mod signature;

@@ -33,6 +33,7 @@ fn wrong_usage_is_exit_code_2() {
         &["profile", "export", "a", "--from", "b"],
         &["profile", "export", "a", "--format", "docker"],
         &["profile", "export"],
+        &["alerts", "--format", "cef"],
         &["run", "--log-level", "loud"],
     ] {
         let output = command(Path::new("/nonexistent"), arguments)

@@ -11,6 +11,7 @@ mod ebpf_toolchain;
 mod missing;
 mod needs;
 mod path;
+mod python_packages;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -80,6 +81,8 @@ pub struct Tools {
     pub typos: Option<PathBuf>,
     /// A statically linked busybox.
     pub busybox: Option<PathBuf>,
+    /// A Python interpreter that has py-ocsf-models; `None` also where the package index is out of reach.
+    pub ocsf_python: Option<PathBuf>,
 }
 
 /// Finds or installs what `purposes` need and says so line by line.
@@ -107,6 +110,9 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
     }
     if any(Purpose::needs_containers) {
         tools.busybox = Some(setup.busybox()?);
+    }
+    if any(|purpose| purpose == Purpose::Test) {
+        tools.ocsf_python = setup.ocsf_models();
     }
     let count = setup.installed;
     eprintln!(
@@ -141,6 +147,7 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
             &needs::CHROMIUM,
             &needs::APPARMOR,
             &needs::SECILC,
+            &needs::PYTHON,
         ]);
     }
     if any(|purpose| matches!(purpose, Purpose::Test | Purpose::Vm)) {
@@ -314,6 +321,27 @@ impl Setup {
         let place = needs::busybox().with_context(|| format!("{} holds no busybox", directory.display()))?;
         self.done(name, started, &place.display().to_string());
         Ok(place)
+    }
+
+    /// The only thing that is neither in Debian nor a crate: wanted but not required, the test says that it is skipped.
+    fn ocsf_models(&mut self) -> Option<PathBuf> {
+        let name = python_packages::OCSF_MODELS;
+        let version = python_packages::OCSF_MODELS_VERSION;
+        if let Some(python) = python_packages::find() {
+            there(name, &format!("{version}, {}", python.display()));
+            return Some(python);
+        }
+        let started = Instant::now();
+        match python_packages::install(name) {
+            Ok(python) => {
+                self.done(name, started, version);
+                Some(python)
+            }
+            Err(error) => {
+                eprintln!("  missing        {name:<18} {error:#}");
+                None
+            }
+        }
     }
 
     fn done(&mut self, name: &str, started: Instant, detail: &str) {

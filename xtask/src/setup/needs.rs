@@ -135,6 +135,18 @@ pub const SECILC: Need = Need {
     probe: || path::on_path("secilc"),
 };
 
+/// Runs the Python packages that tests hold against Driftlock, in virtual environments.
+pub const PYTHON: Need = Need {
+    name: "Python with venv",
+    why: "reads findings of OCSF in tests",
+    packages: &["python3-venv"],
+    probe: || {
+        let python = path::on_path("python3")?;
+        process::capture(Command::new(&python).args(["-c", "import venv, ensurepip"])).ok()?;
+        Some(python)
+    },
+};
+
 /// Makes images from a directory.
 pub const TAR: Need = Need {
     name: "tar",

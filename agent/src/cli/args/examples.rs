@@ -86,7 +86,10 @@ A file that is read on a volume, and a capability:
 pub(super) const ALERTS_EXAMPLES: &str = "Examples:
   driftlock alerts --last 10
   driftlock alerts --follow
-  driftlock alerts --follow --json | jq -c '[.time, .kind, .behaviour.path]'";
+  driftlock alerts --follow --json | jq -c '[.time, .kind, .behaviour.path]'
+  driftlock alerts --follow --format ocsf > findings.ndjson
+  driftlock alerts --follow --format falco | while read -r alert; do \\
+    curl -s --json \"$alert\" http://falcosidekick:2801/; done";
 
 #[cfg(feature = "top")]
 pub(super) const TOP_EXAMPLES: &str = "Examples:

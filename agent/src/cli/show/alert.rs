@@ -3,12 +3,12 @@
 use agent_common::rule::Action;
 
 use super::short_id;
-use crate::alert::model::{Alert, AlertBehaviour};
+use crate::alert::model::Alert;
 use crate::alert::severity::Severity;
-use crate::behaviour::CapBehaviour;
+use crate::alert::summary::missed as missed_text;
+pub use crate::alert::summary::{action, behaviour};
 use crate::cli::screen::{Screen, Tone, shorten};
 use crate::control::protocol::MISSED_SCHEMA;
-use crate::event::ExecPart;
 
 /// Columns that container and behaviour have at least, even if the line is then longer than the terminal is wide.
 const ROOM_LEAST: usize = 40;
@@ -21,7 +21,10 @@ const NAME_LEAST: usize = 12;
 pub fn text(line: &str, screen: Screen) -> String {
     match serde_json::from_str::<Alert>(line) {
         Ok(alert) => one(&alert, screen),
-        Err(_) => missed(line).map_or_else(|| line.to_owned(), |text| screen.paint(&text, Tone::Bad)),
+        Err(_) => match missed(line) {
+            Some(missed) => screen.paint(&missed_text(missed), Tone::Bad),
+            None => line.to_owned(),
+        },
     }
 }
 
@@ -95,70 +98,20 @@ fn tail(alert: &Alert) -> String {
     .concat()
 }
 
-/// What was done, in short.
+/// How many alerts a line stands for that were missed, if it stands for such.
 #[must_use]
-pub fn behaviour(alert: &Alert) -> String {
-    match &alert.behaviour {
-        AlertBehaviour::Exec(exec) => {
-            let applet = exec
-                .applet
-                .as_ref()
-                .map(|applet| format!(" ({applet})"))
-                .unwrap_or_default();
-            let what = match exec.part {
-                ExecPart::Program if exec.script => format!(" for {}", exec.filename),
-                ExecPart::Program => String::new(),
-                ExecPart::Script => " (script)".to_owned(),
-                ExecPart::Loader => " (loader)".to_owned(),
-            };
-            format!("{} {}{applet}{what}", exec.file.layer, exec.file.path)
-        }
-        AlertBehaviour::Library(library) => {
-            let program = alert.process.exe.as_ref().map(|exe| format!(" in {exe}"));
-            let program = program.unwrap_or_default();
-            format!("{} {}{program}", library.file.layer, library.file.path)
-        }
-        AlertBehaviour::File(used) => format!("{} {} {}", used.operation, used.file.layer, used.file.path),
-        AlertBehaviour::Cap(cap) => {
-            let behaviour = CapBehaviour {
-                capability: cap.capability,
-                namespace: cap.namespace,
-                outcome: cap.outcome,
-            };
-            behaviour.to_string()
-        }
-        AlertBehaviour::Syscall(call) => call.behaviour().to_string(),
-        AlertBehaviour::LeftCgroup(left) => format!("to {}", left.destination_name),
-        AlertBehaviour::CgroupLimit(limit) => format!("more than {} cgroups", limit.entered_cgroups),
-    }
-}
-
-/// What became of it.
-#[must_use]
-pub fn action(alert: &Alert) -> &'static str {
-    match (alert.action.taken, alert.action.confirmed, &alert.action.error) {
-        (_, _, Some(_)) => "action failed",
-        (Action::None, _, None) => "reported",
-        (Action::Denied, _, None) => "denied",
-        (Action::Killed, true, None) => "killed",
-        (Action::Killed, false, None) => "kill not confirmed",
-    }
-}
-
-/// The text for a line that stands for alerts that were missed.
-fn missed(line: &str) -> Option<String> {
+pub fn missed(line: &str) -> Option<u64> {
     let value: serde_json::Value = serde_json::from_str(line).ok()?;
-    let missed = value["missed"]
+    value["missed"]
         .as_u64()
-        .filter(|_| value["schema"] == MISSED_SCHEMA)?;
-    Some(format!("missed {missed} alerts: this reader was too slow"))
+        .filter(|_| value["schema"] == MISSED_SCHEMA)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::alert::example;
-    use crate::alert::model::{AlertId, AlertLeftCgroup, AlertLost};
+    use crate::alert::model::{AlertBehaviour, AlertId, AlertLeftCgroup, AlertLost};
     use crate::control::feed::missed_line;
 
     const SCREEN: Screen = Screen {
