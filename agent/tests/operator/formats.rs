@@ -43,7 +43,7 @@ print("\n".join(kinds))
 
 /// Lines as an agent of this version writes them: every kind of behaviour, a summary of repeats in a pod, and missed lines.
 fn lines() -> Vec<String> {
-    let native: Value = serde_json::from_str(&example::alert(1, "/tmp/a b\\x0a\\xff")).expect("json");
+    let native: Value = serde_json::from_str(&example::alert(1, r"/tmp/a b\\x0a\\xff")).expect("json");
     let file = |more: Value| {
         let mut behaviour = native["behaviour"].clone();
         let fields = behaviour.as_object_mut().expect("an object");
@@ -129,7 +129,7 @@ fn every_line_is_one_object_of_the_format() {
     assert!(ocsf[..8].iter().all(|finding| finding["class_uid"] == 2004));
     assert_eq!(
         ocsf[7]["finding_info"]["attacks"][1]["technique"],
-        json!({"uid": "T9999"})
+        json!({"uid": "T9999", "name": "T9999"})
     );
     assert_eq!(ocsf[8]["unmapped"]["missed"], 7);
 }

@@ -183,11 +183,12 @@ fn finding(alert: &Alert) -> Value {
     }))
 }
 
+/// A technique that has no name here goes by its id: the schema does not demand a name, but models of it do.
 fn attack(id: &str) -> Value {
     let technique = technique(id);
     let page = |id: &str| format!("https://attack.mitre.org/techniques/{}/", id.replace('.', "/"));
     let object = |id: &str, name: Option<&str>| {
-        known(json!({"uid": id, "name": name, "src_url": name.map(|_| page(id))}))
+        known(json!({"uid": id, "name": name.unwrap_or(id), "src_url": name.map(|_| page(id))}))
     };
     known(json!({
         "technique": object(technique.id, technique.name),
