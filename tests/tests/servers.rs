@@ -6,7 +6,6 @@
 //! made (`profiles/README.md`). `DRIFTLOCK_LOAD_SECONDS` is how long the other load of the long form lasts, ten minutes if it is not set.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -14,9 +13,10 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::agent::{Agent, Options};
+use tests::bench::program;
 use tests::environment::Environment;
 use tests::runtime::{Container, Docker, Layout, Runtime as _};
-use tests::server::{Installed, Load, Nginx, Postgresql, Redis, Server, probe, review};
+use tests::server::{Installed, Load, Nginx, Postgresql, Redis, Server, review};
 use tests::stage::{ALERT_PATIENCE, is_about};
 
 /// All domains.
@@ -31,7 +31,7 @@ const CALLS: [(&str, u32); 5] = [
 ];
 /// A program that every image here holds and no server starts.
 const LOADER: &str = "/lib64/ld-linux-x86-64.so.2";
-/// How a program ends that was refused with `EPERM`, see [`probe`].
+/// How a program ends that was refused with `EPERM`, see [`program::install_call`].
 const EPERM: i32 = 1;
 
 /// How long a server is learned and watched.
@@ -298,9 +298,7 @@ fn run_under_the_exports(docker: &Docker, installed: &Installed<'_>, document: &
     let probes = docker.directory().join("probes");
     fs::create_dir_all(&probes)?;
     for (name, number) in [(call, number), ("getpid", 39)] {
-        let file = probes.join(name);
-        fs::write(&file, probe::program(number))?;
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755))?;
+        program::install_call(&probes.join(name), number)?;
     }
 
     let seccomp = format!("--security-opt=seccomp={}", filter.display());

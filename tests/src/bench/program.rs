@@ -1,4 +1,5 @@
-//! Programs without a C library, made here byte by byte: one only ends, the other only waits.
+//! Programs without a C library, made here byte by byte: one only ends, one only waits, one makes a single system call. Where a filter refuses what
+//! a library needs to start, they start all the same.
 //!
 //! Output: an executable file of 64-bit x86 in its smallest ordinary form (System V ABI, ELF-64 object file format): a header, one
 //! program header, and the code behind them.
@@ -32,6 +33,19 @@ pub fn install_nothing(path: &Path) -> std::io::Result<()> {
 /// Puts a program that waits until it is killed at a path.
 pub fn install_idle(path: &Path) -> std::io::Result<()> {
     install(path, &WAIT)
+}
+
+/// Puts a program at a path that makes one system call and ends: with 0, or the number of the error by which the call was refused. `number` is that of
+/// a call that takes no arguments, or no addresses: it gets zeros.
+pub fn install_call(path: &Path, number: u32) -> std::io::Result<()> {
+    let mut code = vec![0xb8];
+    code.extend(number.to_le_bytes()); // mov eax, number
+    code.extend([0x31, 0xff, 0x31, 0xf6, 0x31, 0xd2]); // xor edi, edi; xor esi, esi; xor edx, edx
+    code.extend([0x0f, 0x05]); // syscall
+    code.extend([0x48, 0x89, 0xc7, 0x48, 0xf7, 0xdf]); // mov rdi, rax; neg rdi
+    code.extend([0x79, 0x02, 0x31, 0xff]); // jns over the next; xor edi, edi
+    code.extend([0xb8, 0xe7, 0, 0, 0, 0x0f, 0x05]); // mov eax, exit_group; syscall
+    install(path, &code)
 }
 
 fn install(path: &Path, code: &[u8]) -> std::io::Result<()> {
@@ -74,6 +88,20 @@ mod tests {
     use super::*;
     use std::os::unix::process::ExitStatusExt as _;
     use std::process::Command;
+
+    #[test]
+    fn a_call_that_is_there_succeeds_and_another_says_its_error() {
+        const GETPGRP: u32 = 111;
+        const NONE: u32 = 999;
+        const ENOSYS: i32 = 38;
+        let directory = tempfile::tempdir().expect("a directory");
+        for (number, code) in [(GETPGRP, 0), (NONE, ENOSYS)] {
+            let path = directory.path().join(number.to_string());
+            install_call(&path, number).expect("a file");
+            let status = Command::new(&path).status().expect("runs");
+            assert_eq!(status.code(), Some(code), "{number}");
+        }
+    }
 
     #[test]
     fn one_succeeds_and_the_other_waits() {

@@ -7,7 +7,6 @@
 
 mod nginx;
 mod postgresql;
-pub mod probe;
 mod redis;
 pub mod review;
 
