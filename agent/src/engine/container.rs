@@ -542,6 +542,10 @@ impl Engine {
                     error = &error as &dyn std::error::Error,
                     "it is not known which containers are gone"
                 );
+                // Asked again later, not with each tick.
+                for tracked in self.containers.values_mut() {
+                    tracked.removed = tracked.removed.map(|_| now);
+                }
                 return;
             }
         };
