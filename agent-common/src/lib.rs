@@ -26,7 +26,7 @@ pub mod syscall;
 pub mod task;
 
 /// Version of everything in this crate. The daemon refuses kernel objects of another version.
-pub const ABI_VERSION: u32 = 5;
+pub const ABI_VERSION: u32 = 6;
 
 /// Marks types as plain old data for the daemon: byte-wise decoding (`bytemuck`) and map access (`aya`).
 macro_rules! plain_old_data {

@@ -3,7 +3,7 @@
 use agent_common::container::{CONTAINERS_MAX, Container};
 use agent_common::file::{Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
-use agent_common::record::EVENTS_BYTES;
+use agent_common::record::{Checkpoint, EVENTS_BYTES};
 use agent_common::rule::{BehaviourKey, Evidence, LEARN_MAX, RULES_MAX, RuleKey, SEEN_MAX, Seen};
 use agent_common::syscall::{CALLS_MAX, Calls};
 use agent_common::task::{KILLED_MAX, TASKS_MAX, Tasks};
@@ -60,3 +60,7 @@ pub static NODE: Array<Node> = Array::with_max_entries(1, 0);
 /// Records.
 #[map]
 pub static EVENTS: RingBuf = RingBuf::with_byte_size(EVENTS_BYTES, 0);
+
+/// How far the daemon has come with them: one element, which no program looks at.
+#[map]
+pub static CHECKPOINT: Array<Checkpoint> = Array::with_max_entries(1, 0);

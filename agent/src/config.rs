@@ -8,6 +8,7 @@ pub mod control;
 pub mod learned;
 pub mod policies;
 pub mod profiles;
+pub mod sinks;
 
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -19,6 +20,7 @@ use self::control::ControlSection;
 use self::learned::LearnedSection;
 use self::policies::{Policies, PoliciesSection};
 use self::profiles::{ProfilesSection, Trust, TrustError};
+use self::sinks::{SinkConfig, SpoolConfig, SpoolSection};
 use crate::alert::fold::FoldLimits;
 use crate::profile::completeness::Targets;
 
@@ -61,6 +63,11 @@ pub struct ConfigFile {
     pub learned: LearnedSection,
     /// Who may ask the agent.
     pub control: ControlSection,
+    /// Where alerts go; standard output if absent.
+    #[serde(deserialize_with = "sinks::sinks")]
+    pub sinks: Option<Vec<SinkConfig>>,
+    /// How many alerts may wait for that.
+    pub spool: SpoolSection,
     /// Bounds.
     pub limits: LimitsSection,
 }
@@ -206,6 +213,10 @@ pub struct Config {
     pub learned: Targets,
     /// Who may ask the agent.
     pub control: ControlSection,
+    /// Where alerts go.
+    pub sinks: Vec<SinkConfig>,
+    /// How many alerts may wait for that.
+    pub spool: SpoolConfig,
     /// Bounds.
     pub limits: Limits,
 }
@@ -361,6 +372,14 @@ impl LimitsSection {
 }
 
 // === impl Number ===
+
+impl<const MIN: u32, const MAX: u32> Number<MIN, MAX> {
+    /// The number.
+    #[must_use]
+    pub const fn get(self) -> u32 {
+        self.0
+    }
+}
 
 impl<'de, const MIN: u32, const MAX: u32> Deserialize<'de> for Number<MIN, MAX> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -3,18 +3,20 @@
 //! Input: the configuration. Output: alerts on standard output, one JSON object per line. Failure: whatever the agent
 //! needs and does not get ends it at once with an error; a task that ends unexpectedly ends the agent.
 //!
-//! Tasks: the engine (owner of all state), the control server, the writer of standard output, and the reader of the kernel
+//! Tasks: the engine (owner of all state), the spool, one for each sink, the control server, and the reader of the kernel
 //! programs' log if there is one. Channels between them are made here.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use agent_common::container::CONTAINER_UNPROFILED_DENY_DRIFT;
+use agent_common::record::Checkpoint;
 use agent_common::settings::{CGROUP_V1, CGROUP_V2};
 use anyhow::Context as _;
-use tokio::io::AsyncWriteExt as _;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::alert::time::BootClock;
 use crate::cli::logging;
 use crate::config::{CgroupHierarchy, Config, Level};
 use crate::container::containerd::ContainerdConfig;
@@ -28,12 +30,17 @@ use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
 use crate::engine::{Engine, Parts};
 use crate::kernel::load::{Kernel, LoadOptions, Loaded};
+use crate::kernel::maps::CheckpointMap;
 use crate::kernel::pin::{PinDirectory, PinError};
 use crate::kernel::{memory, pin, readiness, support};
 use crate::profile::store::ProfileStore;
+use crate::sink::Sinks;
+use crate::spool::{BATCHES, Spool};
 
-/// Alert lines that standard output may lag behind. At the bound the engine waits.
-const OUTPUT_LINES: usize = 4_096;
+/// How long the sinks may take at the end for what is in the spool.
+const DRAIN: Duration = Duration::from_secs(3);
+/// By how much the wall clock may differ from what an earlier agent saw and not count as set, in milliseconds.
+const CLOCK_SET_MS: u64 = 1_000;
 /// Requests that may wait for the engine. At the bound the server's clients wait.
 const REQUESTS: usize = 64;
 
@@ -62,6 +69,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         mut kernel,
         maps,
         events,
+        positions,
+        checkpoint,
     } = Kernel::load(&load_options(&config, &layout), open_pins(&config)?)?;
     let kernel_log = (config.kernel_log_level != Level::Off)
         .then(|| kernel.logger())
@@ -69,7 +78,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let events = readiness::of_events(events).context("cannot wait for records")?;
 
     let feed = AlertFeed::new(config.limits.alerts_kept);
-    let (output, lines) = mpsc::channel(OUTPUT_LINES);
+    let (id_epoch_ms, move_checkpoint) = checkpoints(checkpoint)?;
+    let spool = Spool::open(
+        &config.state_dir,
+        config.spool,
+        &config.sinks,
+        Arc::clone(&feed),
+        move_checkpoint,
+    )?;
+    let sinks = Sinks::start(&config.sinks, spool.state().sinks(), &spool.reader());
+    let (alerts, batches) = mpsc::channel(BATCHES);
     let (requests, asked) = mpsc::channel(REQUESTS);
     let options = ServerOptions {
         access,
@@ -87,7 +105,10 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         runtimes,
         layout,
         feed,
-        output,
+        positions,
+        id_epoch_ms,
+        alerts,
+        spool: spool.state(),
     };
     let (mut engine, checked) = Engine::new(parts);
     engine.attach()?;
@@ -99,7 +120,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let (stop_engine, engine_stopped) = stop_signal();
     let (stop_server, server_stopped) = stop_signal();
-    let mut writer = tokio::spawn(write_lines(lines));
+    let mut spool = tokio::spawn(spool.run(batches));
     let mut engine = tokio::spawn(engine.run(events, checked, asked, engine_stopped));
     let mut server = tokio::spawn(server.run(server_stopped));
     if let Some(log) = kernel_log {
@@ -111,12 +132,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => tracing::info!("told to end"),
         ended = &mut engine => anyhow::bail!("the engine ended: {ended:?}"),
         ended = &mut server => anyhow::bail!("the control server ended: {ended:?}"),
-        ended = &mut writer => anyhow::bail!("standard output cannot be written: {ended:?}"),
+        _ = &mut spool => anyhow::bail!("the spool ended"),
     }
     // Drained in the order of the data: the records that are in the ring, the alerts they led to, their readers.
     stop_engine();
     engine.await.context("the engine failed")??;
-    writer.await.context("the writer failed")??;
+    let spool = spool.await.context("the spool failed")?;
+    if tokio::time::timeout(DRAIN, sinks.stop()).await.is_err() {
+        tracing::warn!("not every sink has every alert: they stay in the spool");
+    }
+    spool.close().await;
     stop_server();
     server.await.context("the control server failed")?;
     Ok(())
@@ -136,14 +161,33 @@ fn stop_signal() -> (impl FnOnce(), impl Future<Output = ()>) {
     (tell, wait)
 }
 
-/// Writes alert lines to standard output until the engine ends.
-async fn write_lines(mut lines: mpsc::Receiver<Arc<str>>) -> std::io::Result<()> {
-    let mut stdout = tokio::io::stdout();
-    while let Some(line) = lines.recv().await {
-        stdout.write_all(line.as_bytes()).await?;
-        stdout.flush().await?;
-    }
-    Ok(())
+/// What the wall clock showed when the boot-time clock was zero, in milliseconds: what an agent before this one took for alerts' ids, so
+/// that it is the same for a record that is read again, unless the clock was set since. And what moves the checkpoint.
+fn checkpoints(mut map: CheckpointMap) -> anyhow::Result<(u64, impl FnMut(u64) + Send + 'static)> {
+    let before = map.get()?;
+    let now = BootClock::sample().date(0).epoch_ms();
+    let id_epoch_ms = if before.id_epoch_ms.abs_diff(now) > CLOCK_SET_MS {
+        now
+    } else {
+        before.id_epoch_ms
+    };
+    map.set(Checkpoint {
+        id_epoch_ms,
+        ..before
+    })?;
+    let set = move |position| {
+        let checkpoint = Checkpoint {
+            position,
+            id_epoch_ms,
+        };
+        if let Err(error) = map.set(checkpoint) {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "after a crash records would be read again that were told of"
+            );
+        }
+    };
+    Ok((id_epoch_ms, set))
 }
 
 /// Carries the kernel programs' own log into the agent's.

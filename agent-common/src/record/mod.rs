@@ -35,6 +35,17 @@ tag! {
     }
 }
 
+/// Single value of `CHECKPOINT`: what the next daemon must know of the one before. Written by the daemon alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
+#[repr(C)]
+pub struct Checkpoint {
+    /// Position in `EVENTS` before which every record has led to all that it leads to.
+    pub position: u64,
+    /// What the wall clock showed when the boot-time clock was zero, in milliseconds, as alerts' ids have it; 0 if there are none yet.
+    pub id_epoch_ms: u64,
+}
+
 /// What every record starts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
@@ -108,7 +119,7 @@ pub struct Ancestor {
     pub comm: [u8; 16],
 }
 
-plain_old_data!(RecordHeader, ProcessPart, Ancestor);
+plain_old_data!(RecordHeader, ProcessPart, Ancestor, Checkpoint);
 const _: () = assert!(size_of::<RecordHeader>() == 32);
 const _: () = assert!(size_of::<Ancestor>() == 20);
 const _: () = assert!(size_of::<ProcessPart>() == 48 + ANCESTORS_MAX * 20);

@@ -5,6 +5,7 @@ use agent_common::domain::{Domain, Mode};
 use agent_common::file::{FileOperation, Layer};
 use agent_common::task::TaskState;
 
+use super::hold::RecordHold;
 use super::kind::AlertKind;
 use super::model::{
     Alert, AlertAction, AlertAncestor, AlertBehaviour, AlertCap, AlertContainer, AlertExec, AlertFile,
@@ -28,6 +29,7 @@ pub(crate) fn alert(time: Time) -> Alert {
         .parse()
         .expect("a digest");
     Alert {
+        records: RecordHold::default(),
         schema: SCHEMA.into(),
         id: AlertId::new(),
         time,

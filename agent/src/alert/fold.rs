@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use agent_common::rule::{Action, BehaviourKey};
 
+use super::hold::RecordHold;
 use super::kind::AlertKind;
 use super::model::{Alert, AlertId, AlertLost};
 use super::time::Time;
@@ -367,7 +368,10 @@ impl Repeats {
         Self {
             held: awaited.then(|| Box::new(first.clone())),
             first: first.id,
-            latest: Box::new(first.clone()),
+            latest: Box::new(Alert {
+                records: RecordHold::default(),
+                ..first.clone()
+            }),
             count: 0,
             first_seen: None,
             last_seen: first.time,
@@ -397,7 +401,11 @@ impl Repeats {
                 },
             });
         }
-        *self.latest = alert;
+        // Repeats are counted, not told: a count need not survive the agent.
+        *self.latest = Alert {
+            records: RecordHold::default(),
+            ..alert
+        };
     }
 
     /// The summary: the latest occurrence, in the name of all repeats. `None` if there were none.

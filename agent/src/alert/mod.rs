@@ -11,6 +11,7 @@
 pub(crate) mod example;
 pub mod fold;
 pub mod format;
+pub mod hold;
 pub mod kind;
 pub mod model;
 pub mod severity;

@@ -14,8 +14,10 @@ use agent_common::rule::Action;
 use agent_common::syscall::{SyscallAbi, SyscallPhase};
 use agent_common::task::TaskState;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use uuid::Uuid;
 
+use super::hold::RecordHold;
 use super::kind::AlertKind;
 use super::severity::{Severity, Subject};
 use super::time::Time;
@@ -71,6 +73,9 @@ pub struct Alert {
     pub lost: Option<AlertLost>,
     /// Ids of MITRE ATT&CK techniques that this points to.
     pub attack: Vec<Cow<'static, str>>,
+    /// What it was made of, until it is out. Not part of the document.
+    #[serde(skip)]
+    pub records: RecordHold,
 }
 
 /// An alert's id.
@@ -425,6 +430,22 @@ impl AlertId {
     #[must_use]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
+    }
+
+    /// The id of what a record tells, the same whenever it is read: `epoch_ms` is what the wall clock showed when the boot-time clock was
+    /// zero, `time_ns` the record's time by that, and `what` tells it from others of the same moment.
+    #[must_use]
+    pub fn of_record(epoch_ms: u64, time_ns: u64, what: &[&[u8]]) -> Self {
+        let mut hash = Sha256::new();
+        hash.update(time_ns.to_ne_bytes());
+        for part in what {
+            hash.update((part.len() as u64).to_ne_bytes());
+            hash.update(part);
+        }
+        let mut random = [0; 10];
+        random.copy_from_slice(&hash.finalize()[..10]);
+        let millis = epoch_ms.saturating_add(time_ns / 1_000_000);
+        Self(uuid::Builder::from_unix_timestamp_millis(millis, &random).into_uuid())
     }
 }
 

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 
 use super::args::{Global, Run};
+use crate::config::sinks::SinkConfig;
 use crate::config::{
     BPFFS, CONFIG_FILE, CgroupHierarchy, Config, ConfigError, ConfigFile, Level, LogFormat, RuntimesChoice,
     SOCKET, STATE_DIR,
@@ -55,6 +56,8 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         })?,
         learned: file.learned.resolve(),
         control: file.control,
+        sinks: file.sinks.unwrap_or_else(|| vec![SinkConfig::stdout()]),
+        spool: file.spool.resolve(),
         limits: file.limits.resolve(),
     })
 }

@@ -11,6 +11,7 @@ pub mod doctor;
 pub mod learned;
 pub mod mode;
 pub mod profile;
+mod sinks;
 pub mod status;
 
 use agent_common::domain::Mode;

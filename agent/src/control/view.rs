@@ -10,6 +10,8 @@ use agent_common::instance::Counters;
 use serde::{Deserialize, Serialize};
 
 use crate::image::ImageDigest;
+use crate::sink::SinkView;
+use crate::spool::SpoolView;
 use crate::text::ByteText;
 
 pub use profile::{
@@ -67,6 +69,12 @@ pub struct StatusView {
     pub containers: u64,
     /// The store's file.
     pub store: String,
+    /// How the spool is doing.
+    #[serde(default)]
+    pub spool: SpoolView,
+    /// How the sinks are doing.
+    #[serde(default)]
+    pub sinks: Vec<SinkView>,
     /// How many alerts went out since the agent started.
     pub alerts: u64,
     /// How many clients follow the alerts.

@@ -227,7 +227,7 @@ impl Engine {
         let tracked = self.containers.get(&origin.container);
         Alert {
             schema: SCHEMA.into(),
-            id: AlertId::new(),
+            id: self.alert_id(kind, origin, process),
             time,
             node: self.config.node.clone(),
             domain: kind.domain(),
@@ -283,7 +283,23 @@ impl Engine {
             repeats_of: None,
             lost,
             attack: rating.attack.into_iter().map(Into::into).collect(),
+            records: self.unsettled.current(),
         }
+    }
+
+    /// The id of an alert: of a record's, the same if the record is read again because this agent ended too early.
+    fn alert_id(&self, kind: AlertKind, origin: Origin, process: &ProcessEvent) -> AlertId {
+        if !self.unsettled.current().is_some() {
+            return AlertId::new();
+        }
+        let parts = [
+            self.config.node.as_bytes(),
+            &origin.container.to_ne_bytes(),
+            &process.pid.to_ne_bytes(),
+            &process.started_ns.to_ne_bytes(),
+            kind.as_str().as_bytes(),
+        ];
+        AlertId::of_record(self.id_epoch_ms, origin.time_ns, &parts)
     }
 
     /// The container inside a container that a process is in, by its cgroup or, once it is gone, by its parents'.

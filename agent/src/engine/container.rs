@@ -15,6 +15,7 @@ use super::inherit::{Awaited, LayersNoted};
 use super::learn::Learning;
 use super::window::Watch;
 use super::{Engine, SWEEP};
+use crate::alert::hold::RecordHold;
 use crate::alert::time::Time;
 use crate::container::layout::CgroupLayout;
 use crate::container::overlay::Overlay;
@@ -64,7 +65,7 @@ pub(super) struct Tracked {
     pub(super) id: Option<ContainerId>,
     pub(super) resolution: Resolution,
     /// Events that wait.
-    pub(super) waiting: VecDeque<Event>,
+    pub(super) waiting: VecDeque<(Event, RecordHold)>,
     /// The mode of each domain that is in the kernel, and where it comes from.
     pub(super) modes: [(Mode, ModeSource); DOMAIN_SLOTS],
     /// Why its pod's annotations are not followed as they stand.

@@ -19,6 +19,7 @@ use crate::event::{Event, UseEvent, Used};
 impl Engine {
     /// Takes at most a batch of records; returns how many there were.
     pub(super) fn take_records(&mut self, ring: &mut RingBuf<MapData>) -> usize {
+        self.unsettled.begin(self.positions.reader());
         let mut taken = 0;
         let mut learning = Learning::default();
         while taken < BATCH_RECORDS {
@@ -36,6 +37,7 @@ impl Engine {
             }
         }
         self.learn(learning);
+        self.unsettled.end();
         taken
     }
 
@@ -76,10 +78,13 @@ impl Engine {
             return;
         };
         let room = waiting_max(&event);
+        let hold = self.unsettled.current();
         match &tracked.resolution {
-            Resolution::Pending(_) if tracked.waiting.len() < room => tracked.waiting.push_back(event),
+            Resolution::Pending(_) if tracked.waiting.len() < room => {
+                tracked.waiting.push_back((event, hold));
+            }
             Resolution::Known(_) if tracked.awaited.is_some() && tracked.waiting.len() < room => {
-                tracked.waiting.push_back(event);
+                tracked.waiting.push_back((event, hold));
             }
             // At the bound, and where nothing more is to be found out, what is known must do.
             _ => {
@@ -193,8 +198,10 @@ impl Engine {
         if tracked.awaited.is_some() {
             return;
         }
-        for event in std::mem::take(&mut tracked.waiting) {
+        for (event, hold) in std::mem::take(&mut tracked.waiting) {
+            let before = self.unsettled.resume(hold);
             self.judge(&event, learning);
+            self.unsettled.resume(before);
         }
     }
 

@@ -26,6 +26,7 @@ mod request;
 mod resolve;
 mod signed;
 mod status;
+mod unsettled;
 mod window;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -52,18 +53,26 @@ use crate::kernel::load::{Kernel, LoadError};
 use crate::kernel::maps::{Maps, MapsError};
 use crate::kernel::memory;
 use crate::kernel::pin::PinDirectory;
+use crate::kernel::ring::RingPositions;
 use crate::kernel::self_test;
 use crate::kernel::tier::{self, Proved};
 use crate::profile::signed::ByDomain;
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
+use crate::spool::{Batch, SpoolState};
 use container::Tracked;
 use content::{Checked, ContentChecker, ContentMemory, Held};
 use inherit::{Compared, Comparer, Successions};
 use inquiry::{Answered, Inquirer};
+use unsettled::Unsettled;
 
 /// Records that are handled before the engine looks at anything else.
 const BATCH_RECORDS: usize = 512;
+/// Most alerts of a batch.
+const BATCH_ALERTS: usize = 512;
+/// Alerts that are kept while the spool takes none. At the bound the engine waits, the ring buffer fills, and the kernel counts what it
+/// loses.
+pub const READY_MAX: usize = 4_096;
 /// How often the engine looks at what waits and what is due.
 const TICK: Duration = Duration::from_millis(50);
 /// How often the containers that exist are compared with those that are known: the net under lost cgroup records.
@@ -83,10 +92,16 @@ pub struct Parts {
     pub runtimes: Runtimes,
     /// Where cgroup ids come from.
     pub layout: Detected,
-    /// Alerts, for the readers of the control socket.
+    /// Who reads alerts at the control socket.
     pub feed: Arc<AlertFeed>,
-    /// Alerts, for standard output. When it is full the engine waits.
-    pub output: mpsc::Sender<Arc<str>>,
+    /// Where the reader of the records stands.
+    pub positions: RingPositions,
+    /// What the wall clock showed when the boot-time clock was zero, as alerts' ids have it, in milliseconds.
+    pub id_epoch_ms: u64,
+    /// Alerts, for the spool. While it takes none the engine keeps [`READY_MAX`], then it waits.
+    pub alerts: mpsc::Sender<Batch>,
+    /// How the spool and the sinks are doing.
+    pub spool: Arc<SpoolState>,
 }
 
 /// The engine.
@@ -102,7 +117,13 @@ pub struct Engine {
     answers: Option<mpsc::Receiver<Answered>>,
     layout: Detected,
     feed: Arc<AlertFeed>,
-    output: mpsc::Sender<Arc<str>>,
+    positions: RingPositions,
+    unsettled: Unsettled,
+    /// The checkpoint that was sent last.
+    checkpoint: u64,
+    id_epoch_ms: u64,
+    alerts: mpsc::Sender<Batch>,
+    spool: Arc<SpoolState>,
     clock: BootClock,
     started: Duration,
     /// By cgroup id.
@@ -178,7 +199,12 @@ impl Engine {
             answers: Some(answers),
             layout: parts.layout,
             feed: parts.feed,
-            output: parts.output,
+            positions: parts.positions,
+            unsettled: Unsettled::default(),
+            checkpoint: 0,
+            id_epoch_ms: parts.id_epoch_ms,
+            alerts: parts.alerts,
+            spool: parts.spool,
             clock: BootClock::sample(),
             started: now,
             containers: HashMap::new(),
@@ -296,7 +322,10 @@ impl Engine {
                     let ended = || std::io::Error::other("the thread that compares images has ended");
                     self.compared(found.ok_or_else(ended)?);
                 }
-                _ = tick.tick() => self.pass_time(),
+                _ = tick.tick() => {
+                    self.pass_time();
+                    self.send_checkpoint();
+                }
                 () = &mut stop => break,
             }
             self.send_ready().await;
@@ -305,7 +334,10 @@ impl Engine {
         self.release_held(Duration::MAX);
         let last = self.fold.flush();
         self.ready.extend(last);
-        self.send_ready().await;
+        while !self.ready.is_empty() {
+            self.wait_for_spool().await;
+        }
+        self.send_checkpoint();
         if self.config.teardown_on_exit {
             let removed = self.kernel.teardown().map_err(std::io::Error::other)?;
             tracing::info!(removed = removed.len(), "nothing is enforced any more");
@@ -344,13 +376,53 @@ impl Engine {
         }
     }
 
-    /// Sends what is ready, in order. Waits while standard output takes no more.
+    /// Sends what is ready, in order. Waits while the spool takes nothing and there is much.
     async fn send_ready(&mut self) {
-        while let Some(alert) = self.ready.pop_front() {
-            let line: Arc<str> = alert.to_line().into();
-            self.feed.publish(Arc::clone(&line));
-            // The writer ends only with the agent.
-            let _ = self.output.send(line).await;
+        while !self.ready.is_empty() {
+            let alerts = self.alerts.clone();
+            match alerts.try_reserve() {
+                Ok(permit) => permit.send(self.next_batch()),
+                Err(_) if self.ready.len() < READY_MAX => return,
+                Err(_) => self.wait_for_spool().await,
+            }
+        }
+    }
+
+    /// Sends a batch as soon as the spool takes it.
+    async fn wait_for_spool(&mut self) {
+        let alerts = self.alerts.clone();
+        match alerts.reserve().await {
+            Ok(permit) => permit.send(self.next_batch()),
+            // It ends only with the agent.
+            Err(_) => self.ready.clear(),
+        }
+    }
+
+    fn next_batch(&mut self) -> Batch {
+        let count = self.ready.len().min(BATCH_ALERTS);
+        let lines = self
+            .ready
+            .drain(..count)
+            .map(|alert| alert.to_line().into())
+            .collect();
+        self.checkpoint = self.unsettled.settled(self.positions.reader());
+        Batch {
+            lines,
+            checkpoint: Some(self.checkpoint),
+        }
+    }
+
+    /// Lets the next agent not read again what has led to nothing that would be told.
+    fn send_checkpoint(&mut self) {
+        let settled = self.unsettled.settled(self.positions.reader());
+        if self.ready.is_empty() && settled != self.checkpoint {
+            let batch = Batch {
+                lines: Vec::new(),
+                checkpoint: Some(settled),
+            };
+            if self.alerts.try_send(batch).is_ok() {
+                self.checkpoint = settled;
+            }
         }
     }
 }

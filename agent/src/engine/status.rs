@@ -78,6 +78,8 @@ impl Engine {
                 .filter(|tracked| !tracked.is_removed())
                 .count() as u64,
             store: self.store.path().display().to_string(),
+            spool: self.spool.view(),
+            sinks: self.spool.sink_views(),
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
         }

@@ -15,9 +15,10 @@ use aya::programs::{BtfTracePoint, Iter, Lsm, Program, ProgramError, RawTracePoi
 use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
 
 use super::btf::{BtfError, KernelTypes, VMLINUX};
-use super::maps::{self, Maps, MapsError};
+use super::maps::{self, CheckpointMap, Maps, MapsError};
 use super::observe;
 use super::pin::{PinDirectory, PinError};
+use super::ring::{Rewound, RingPositions};
 use super::tier::{Outcome, Proved};
 
 /// The object that `cargo xtask build` made; empty if this binary was built without it.
@@ -102,6 +103,10 @@ pub struct Loaded {
     pub maps: Maps,
     /// The records.
     pub events: RingBuf<MapData>,
+    /// Where its reader and writers stand.
+    pub positions: RingPositions,
+    /// How far the daemon has come with them.
+    pub checkpoint: CheckpointMap,
 }
 
 /// A hook, as `status` shows it.
@@ -262,6 +267,11 @@ impl Kernel {
         if is_new {
             maps.prepare(&settings)?;
         }
+        let checkpoint = CheckpointMap::new(&mut ebpf)?;
+        let positions = maps::positions(&ebpf)?;
+        if !is_new {
+            rewind(&positions, &checkpoint)?;
+        }
         let events = maps::events(&mut ebpf)?;
         Ok(Loaded {
             kernel: Self {
@@ -279,6 +289,8 @@ impl Kernel {
             },
             maps,
             events,
+            positions,
+            checkpoint,
         })
     }
 
@@ -647,6 +659,22 @@ fn refusal(error: &std::io::Error, verifier_log: &str) -> String {
         Some(said) => format!("{error}: {said}"),
         None => error.to_string(),
     }
+}
+
+/// The daemon before this one may have ended between taking records out and having told what they led to: they are read again.
+fn rewind(positions: &RingPositions, checkpoint: &CheckpointMap) -> Result<(), LoadError> {
+    match positions.rewind(checkpoint.get()?.position) {
+        Rewound::By(0) => {}
+        Rewound::By(bytes) => tracing::info!(
+            bytes,
+            "records that an earlier agent did not come to an end with are read again"
+        ),
+        Rewound::Overwritten(bytes) => tracing::warn!(
+            bytes,
+            "records that an earlier agent did not come to an end with are lost: the ring buffer holds later ones in their place"
+        ),
+    }
+    Ok(())
 }
 
 /// What the programs are loaded with; what must stay as it is comes from the agent before.

@@ -3,10 +3,12 @@
 //! Failure: every operation names the map; what happens to the daemon's own state when one fails is the caller's to say.
 
 use std::collections::HashSet;
+use std::os::fd::AsFd as _;
 
 use agent_common::container::Container;
 use agent_common::file::{VERIFIED_ACCEPTED, Verified, VerifiedKey};
 use agent_common::instance::{INSTANCES_MAX, Instance, Node};
+use agent_common::record::{Checkpoint, EVENTS_BYTES};
 use agent_common::rule::{BehaviourKey, Evidence, RuleKey, Seen};
 use agent_common::settings::Settings;
 use agent_common::syscall::Calls;
@@ -14,6 +16,7 @@ use aya::Ebpf;
 use aya::maps::{Array, HashMap, Map, MapData, MapError, Queue, RingBuf};
 
 use super::pin::PinDirectory;
+use super::ring::RingPositions;
 
 /// The maps that outlive the agent where it can pin them. Not among them is work space.
 pub const NAMES: &[&str] = &[
@@ -29,6 +32,7 @@ pub const NAMES: &[&str] = &[
     "NODE",
     "CALLS",
     "EVENTS",
+    "CHECKPOINT",
 ];
 
 /// Flag of an insert that is to replace nothing (`include/uapi/linux/bpf.h`).
@@ -111,9 +115,41 @@ where
         .map_err(failed("open", map))
 }
 
-/// The ring buffer of records.
+/// The ring buffer of records. Reads from where its reader stands now.
 pub fn events(ebpf: &mut Ebpf) -> Result<RingBuf<MapData>> {
     take(ebpf, "EVENTS")
+}
+
+/// Where the reader and the writers of the ring buffer stand. To be called before [`events`].
+pub fn positions(ebpf: &Ebpf) -> Result<RingPositions> {
+    let map = "EVENTS";
+    let Some(Map::RingBuf(ring)) = ebpf.map(map) else {
+        return Err(MapsError::Missing { map });
+    };
+    let positions = RingPositions::open(ring.fd().as_fd(), EVENTS_BYTES);
+    positions.map_err(|error| failed("map", map)(MapError::IoError(error)))
+}
+
+/// How far the daemon has come with the records.
+pub struct CheckpointMap(Array<MapData, Checkpoint>);
+
+impl CheckpointMap {
+    /// Takes it out of a loaded object.
+    pub fn new(ebpf: &mut Ebpf) -> Result<Self> {
+        take(ebpf, "CHECKPOINT").map(Self)
+    }
+
+    /// What this daemon, or the one before it, has written last.
+    pub fn get(&self) -> Result<Checkpoint> {
+        self.0.get(&0, 0).map_err(failed("read", "CHECKPOINT"))
+    }
+
+    /// Writes it.
+    pub fn set(&mut self, checkpoint: Checkpoint) -> Result<()> {
+        self.0
+            .set(0, checkpoint, 0)
+            .map_err(failed("write to", "CHECKPOINT"))
+    }
 }
 
 /// What the programs were loaded with whose maps are pinned.

@@ -13,6 +13,7 @@ mod observe;
 pub mod peer;
 pub mod pin;
 pub mod readiness;
+pub mod ring;
 pub mod self_test;
 pub mod support;
 pub mod tier;

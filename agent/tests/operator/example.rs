@@ -7,6 +7,8 @@ use driftlock::behaviour::BehaviourParts;
 use driftlock::control::view::*;
 use driftlock::image::ImageDigest;
 use driftlock::profile::completeness::{Amount, Completeness, Condition, Expected, Subject};
+use driftlock::sink::SinkView;
+use driftlock::spool::SpoolView;
 use driftlock::text::ByteText;
 
 pub fn digest() -> ImageDigest {
@@ -107,6 +109,31 @@ pub fn status() -> StatusView {
         learning_left_out: 3,
         containers: 3,
         store: "/var/lib/driftlock/profiles.redb".to_owned(),
+        spool: SpoolView {
+            alerts: 7,
+            bytes: 9_100,
+            max_bytes: 256 << 20,
+            at_limit: "drop-oldest".to_owned(),
+            ..SpoolView::default()
+        },
+        sinks: vec![
+            SinkView {
+                name: "stdout".to_owned(),
+                kind: "stdout".to_owned(),
+                delivered: 12,
+                ..SinkView::default()
+            },
+            SinkView {
+                name: "soc".to_owned(),
+                kind: "webhook".to_owned(),
+                backlog: 7,
+                delivered: 5,
+                failures: 3,
+                failing_since: Some("2026-03-01T12:00:00Z".parse().expect("a date")),
+                error: Some("cannot connect to soc.example:443: connection refused".to_owned()),
+                ..SinkView::default()
+            },
+        ],
         alerts: 12,
         readers: 1,
     }

@@ -99,6 +99,28 @@ pub fn points(status: &StatusView) -> Vec<Point> {
             count(status.modes.not_observable, "container")
         ),
     );
+    let given_up = status.spool.dropped + status.sinks.iter().map(|sink| sink.refused).sum::<u64>();
+    add(
+        given_up > 0,
+        Tone::Bad,
+        format!("{} given up: see the sinks below", count(given_up, "alert")),
+    );
+    for sink in status.sinks.iter().filter(|sink| sink.failing_since.is_some()) {
+        add(
+            true,
+            Tone::Bad,
+            format!(
+                "{} for sink {}",
+                count(sink.backlog, "alert") + " waiting",
+                sink.name
+            ),
+        );
+    }
+    add(
+        status.spool.error.is_some(),
+        Tone::Bad,
+        "alerts are in memory alone: the spool cannot be written".to_owned(),
+    );
     let is_pinned = status.hooks.iter().any(|hook| hook.pinned);
     add(
         !is_pinned && !status.hooks.is_empty(),

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::attention::{self, causes, counts, lost};
-use super::{count, learned, mode_tone, or_dash, tier_tone, tier_word};
+use super::{count, learned, mode_tone, or_dash, sinks, tier_tone, tier_word};
 use crate::cli::screen::{Screen, Tone, duration, keep_whole, lines};
 use crate::control::view::{CountersView, StatusView, Tier};
 
@@ -21,6 +21,10 @@ pub fn text(status: &StatusView, screen: Screen) -> String {
     text += "\n";
     text += &domains(status, screen);
     text += "\n";
+    if !status.sinks.is_empty() {
+        text += &sinks::table(&status.sinks, screen);
+        text += "\n";
+    }
     let learning = learned::of_node(&status.learning, status.learning_left_out, screen);
     if !learning.is_empty() {
         text += &learning;
@@ -83,8 +87,17 @@ fn details(status: &StatusView, screen: Screen) -> String {
     row("kills", kills(&status.counters), kill_tone(&status.counters));
     row(
         "alerts",
-        format!("{} sent, {} now", status.alerts, count(status.readers, "reader")),
+        format!(
+            "{} raised, {} now",
+            status.alerts,
+            count(status.readers, "reader")
+        ),
         Tone::Plain,
+    );
+    row(
+        "spool",
+        sinks::spool(&status.spool),
+        sinks::spool_tone(&status.spool),
     );
     row(
         "policies",

@@ -3,14 +3,14 @@
 //! Input: the state directory. Output: the open database and what is in it. Failure: a directory that others own or can
 //! write, a file that another process has open, a format of a later version, a damaged file: each has its own error.
 
-use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, DatabaseError, ReadableDatabase as _};
 
 use super::{Result, StoreError};
+use crate::private_file;
 use crate::profile::rows::{self, State};
 
 /// Name of the file in the state directory.
@@ -58,7 +58,7 @@ pub(super) fn open(path: &Path) -> Result<(Database, State)> {
         operation,
         source: Box::new(error),
     };
-    let file = open_file(path).map_err(|error| failed("open", redb::Error::Io(error)))?;
+    let file = private_file::open(path).map_err(|error| failed("open", redb::Error::Io(error)))?;
     let database = Database::builder()
         .set_cache_size(CACHE_BYTES)
         .create_file(file)
@@ -74,23 +74,6 @@ pub(super) fn open(path: &Path) -> Result<(Database, State)> {
         .map_err(|error| failed("read", error.into()))?;
     let state = State::load(&transaction).map_err(|error| StoreError::loading(path, error))?;
     Ok((database, state))
-}
-
-/// Opens the file itself, never what a link names, for this user only.
-fn open_file(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits().cast_signed())
-        .open(path)?;
-    // Makes the name itself durable: a store that was reported as open must be there after a crash.
-    if let Some(directory) = path.parent() {
-        File::open(directory)?.sync_all()?;
-    }
-    Ok(file)
 }
 
 /// Refuses a later format; writes the format and all tables into a new file, and those that are missing into one of an

@@ -1,0 +1,353 @@
+//! The spool: no alert is raised before it is on disk, and none leaves it before every sink has it.
+//!
+//! Input: alerts of the engine, in batches; the sinks' acknowledgements. Output: alerts for the sinks ([`reader::Reader`]) and for the
+//! readers of the control socket; the kernel's checkpoint, up to which records need not be read again after a crash. What comes together
+//! is written together, in one transaction.
+//!
+//! Failure: while the disk takes nothing, alerts go to the sinks from memory, which is logged and counted, and they are written as soon as
+//! it takes something; the checkpoint stays where it is. Bounds: the configuration's bytes on disk, and [`tail`]'s in memory; what is
+//! given up at them is the configuration's to say, and counted. At [`BATCHES`] batches that wait the engine keeps its alerts.
+//!
+//! With no sink nothing is written: there is nobody that an alert could wait for.
+
+pub mod reader;
+mod store;
+mod tail;
+#[cfg(test)]
+mod tests;
+
+use std::path::Path;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, watch};
+
+use crate::config::sinks::{AtLimit, SinkConfig, SpoolConfig};
+use crate::control::feed::AlertFeed;
+use crate::sink::SinkView;
+use crate::sink::state::SinkState;
+use reader::Reader;
+pub use store::SpoolError;
+use store::{Held, Store, Write};
+use tail::Tail;
+
+/// Batches that may wait for the disk.
+pub const BATCHES: usize = 16;
+/// How often acknowledgements are written while no alert comes, and a failed write is tried again.
+const IDLE: Duration = Duration::from_millis(500);
+
+/// Alerts that go out together.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// In the native format, each with its newline.
+    pub lines: Vec<Arc<str>>,
+    /// All records before this position of the ring buffer have led to what they lead to, if this batch is on disk.
+    pub checkpoint: Option<u64>,
+}
+
+/// How the spool is doing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpoolView {
+    /// Alerts that a sink does not have yet.
+    pub alerts: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Most bytes.
+    pub max_bytes: u64,
+    /// What is given up at that bound: `drop-oldest`, `drop-newest`.
+    pub at_limit: String,
+    /// Alerts that were given up at a bound before all sinks had them, since the start.
+    pub dropped: u64,
+    /// Alerts that are in memory alone, because the disk took none.
+    pub unsaved: u64,
+    /// Writes that failed since the start.
+    pub write_failures: u64,
+    /// Why the latest write failed; null while the disk takes what comes.
+    pub error: Option<String>,
+}
+
+/// What is told of the spool and its sinks.
+#[derive(Debug)]
+pub struct SpoolState {
+    config: SpoolConfig,
+    sinks: Vec<Arc<SinkState>>,
+    held: Mutex<Held>,
+    /// The number of the latest alert.
+    last: AtomicU64,
+    dropped: AtomicU64,
+    unsaved: AtomicU64,
+    write_failures: AtomicU64,
+    error: Mutex<Option<String>>,
+}
+
+/// The spool.
+pub struct Spool {
+    store: Arc<Store>,
+    tail: Arc<Mutex<Tail>>,
+    news: watch::Sender<u64>,
+    state: Arc<SpoolState>,
+    feed: Arc<AlertFeed>,
+    /// Moves the kernel's checkpoint.
+    checkpoint: Box<dyn FnMut(u64) + Send>,
+    /// What it is moved to by the next write that succeeds.
+    next_checkpoint: Option<u64>,
+}
+
+impl Spool {
+    /// Opens the spool of a state directory. `checkpoint` moves the kernel's checkpoint.
+    pub fn open(
+        state_dir: &Path,
+        config: SpoolConfig,
+        sinks: &[SinkConfig],
+        feed: Arc<AlertFeed>,
+        checkpoint: impl FnMut(u64) + Send + 'static,
+    ) -> Result<Self, SpoolError> {
+        let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
+        let (store, held) = Store::open(state_dir, &names)?;
+        let sinks = sinks
+            .iter()
+            // One that is new gets what comes from now on.
+            .map(|sink| SinkState::new(sink, store.acknowledged(&sink.name).unwrap_or(held.last)))
+            .map(Arc::new)
+            .collect();
+        if held.alerts > 0 {
+            tracing::info!(alerts = held.alerts, spool = %store.path().display(), "alerts of an earlier agent wait for sinks");
+        }
+        let state = SpoolState {
+            config,
+            sinks,
+            held: Mutex::new(held),
+            last: AtomicU64::new(held.last),
+            dropped: AtomicU64::default(),
+            unsaved: AtomicU64::default(),
+            write_failures: AtomicU64::default(),
+            error: Mutex::default(),
+        };
+        Ok(Self {
+            store: Arc::new(store),
+            tail: Arc::new(Mutex::new(Tail::new(held.last))),
+            news: watch::Sender::new(held.last),
+            state: Arc::new(state),
+            feed,
+            checkpoint: Box::new(checkpoint),
+            next_checkpoint: None,
+        })
+    }
+
+    /// How the spool and its sinks are doing.
+    #[must_use]
+    pub fn state(&self) -> Arc<SpoolState> {
+        Arc::clone(&self.state)
+    }
+
+    /// What sinks read.
+    #[must_use]
+    pub fn reader(&self) -> Reader {
+        Reader {
+            store: Arc::clone(&self.store),
+            tail: Arc::clone(&self.tail),
+            news: self.news.subscribe(),
+        }
+    }
+
+    /// Takes batches until the engine ends. Returns the spool, for the last acknowledgements.
+    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Self {
+        let mut batch = Vec::new();
+        loop {
+            tokio::select! {
+                received = batches.recv_many(&mut batch, BATCHES) => if received == 0 { return self },
+                () = tokio::time::sleep(IDLE), if self.has_to_write() => {}
+            }
+            self = self.write_elsewhere(std::mem::take(&mut batch)).await;
+        }
+    }
+
+    /// Writes what the sinks have acknowledged since.
+    pub async fn close(self) {
+        if self.has_to_write() {
+            self.write_elsewhere(Vec::new()).await;
+        }
+    }
+
+    /// There is something that was acknowledged, or not written.
+    fn has_to_write(&self) -> bool {
+        let held = *lock(&self.state.held);
+        let is_unsaved = self.state.unsaved.load(Ordering::Relaxed) > 0;
+        is_unsaved || (held.alerts > 0 && self.state.acknowledged_by_all() >= held.oldest)
+    }
+
+    /// Takes batches where a slow disk holds up nobody else.
+    async fn write_elsewhere(mut self, batches: Vec<Batch>) -> Self {
+        let write = tokio::task::spawn_blocking(move || {
+            self.write(batches);
+            self
+        });
+        match write.await {
+            Ok(spool) => spool,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
+    }
+
+    fn write(&mut self, batches: Vec<Batch>) {
+        let mut lines = Vec::new();
+        for batch in batches {
+            lines.extend(batch.lines);
+            self.next_checkpoint = batch.checkpoint.or(self.next_checkpoint);
+        }
+        if self.state.sinks.is_empty() {
+            return self.raise(lines);
+        }
+        let at_limit = self.state.config.at_limit;
+        let before = *lock(&self.state.held);
+        let room = self.state.config.max_bytes.saturating_sub(before.bytes);
+        let coming: u64 = lines.iter().map(|line| line.len() as u64).sum();
+        if at_limit == AtLimit::DropNewest && coming > room {
+            self.drop_newest(&mut lines, room);
+        }
+        let (unsaved, given_up) = {
+            let mut tail = lock(&self.tail);
+            let given_up = tail.add(lines.iter().cloned(), at_limit);
+            (tail.unsaved(), given_up)
+        };
+        self.state.dropped.fetch_add(given_up, Ordering::Relaxed);
+        let acknowledged: Vec<_> = self
+            .state
+            .sinks
+            .iter()
+            .map(|sink| (sink.name.clone(), sink.acknowledged()))
+            .collect();
+        let through = self.state.acknowledged_by_all();
+        let written = self.store.write(&Write {
+            acknowledged: &acknowledged,
+            remove_through: through,
+            append: &unsaved,
+            max_bytes: self.state.config.max_bytes,
+        });
+        match written {
+            Ok(held) => self.written(held, through),
+            Err(error) => self.not_written(&error),
+        }
+        self.raise(lines);
+    }
+
+    /// Leaves out the alerts that the spool has no room for.
+    fn drop_newest(&self, lines: &mut Vec<Arc<str>>, mut room: u64) {
+        let before = lines.len();
+        lines.retain(|line| {
+            let size = line.len() as u64;
+            let fits = size <= room;
+            room = if fits { room - size } else { 0 };
+            fits
+        });
+        let dropped = (before - lines.len()) as u64;
+        if self.state.dropped.fetch_add(dropped, Ordering::Relaxed) == 0 {
+            tracing::error!(dropped, "the spool is full: alerts are given up as they come");
+        }
+    }
+
+    fn written(&mut self, held: Held, acknowledged: u64) {
+        // What went and was not acknowledged by all was given up. Numbers of those are without gaps but for what was given up before.
+        let mut place = lock(&self.state.held);
+        let first_held = if held.alerts == 0 {
+            held.last + 1
+        } else {
+            held.oldest
+        };
+        let first_due = place.oldest.max(acknowledged.saturating_add(1));
+        let dropped = if place.alerts > 0 {
+            first_held.saturating_sub(first_due)
+        } else {
+            0
+        };
+        *place = held;
+        drop(place);
+        if dropped > 0 {
+            if self.state.dropped.fetch_add(dropped, Ordering::Relaxed) == 0 {
+                tracing::error!(dropped, "the spool is full: the oldest alerts are given up");
+            }
+            for sink in &self.state.sinks {
+                let missed = first_held.saturating_sub(sink.acknowledged().saturating_add(1));
+                sink.dropped.fetch_add(missed.min(dropped), Ordering::Relaxed);
+            }
+        }
+        lock(&self.tail).all_saved();
+        self.state.unsaved.store(0, Ordering::Relaxed);
+        if lock(&self.state.error).take().is_some() {
+            tracing::info!("the spool can be written again");
+        }
+        if let Some(position) = self.next_checkpoint.take() {
+            (self.checkpoint)(position);
+        }
+    }
+
+    fn not_written(&mut self, error: &SpoolError) {
+        self.state.write_failures.fetch_add(1, Ordering::Relaxed);
+        self.state
+            .unsaved
+            .store(lock(&self.tail).unsaved_count(), Ordering::Relaxed);
+        let source = format!("{error}: {}", error.source);
+        if lock(&self.state.error).replace(source).is_none() {
+            tracing::error!(
+                error = error as &dyn std::error::Error,
+                "alerts are in memory alone: they are lost if the agent ends before a sink has them"
+            );
+        }
+    }
+
+    /// Tells everybody. With no sinks, alerts are raised when somebody could have read them.
+    fn raise(&mut self, lines: Vec<Arc<str>>) {
+        for line in lines {
+            self.feed.publish(line);
+        }
+        if self.state.sinks.is_empty() {
+            if let Some(position) = self.next_checkpoint.take() {
+                (self.checkpoint)(position);
+            }
+            return;
+        }
+        let last = lock(&self.tail).last();
+        self.state.last.store(last, Ordering::Relaxed);
+        self.news.send_replace(last);
+    }
+}
+
+impl SpoolState {
+    /// How the sinks are doing, in the order of the configuration.
+    #[must_use]
+    pub fn sinks(&self) -> &[Arc<SinkState>] {
+        &self.sinks
+    }
+
+    /// Up to which alert all sinks have everything.
+    fn acknowledged_by_all(&self) -> u64 {
+        let acknowledged = self.sinks.iter().map(|sink| sink.acknowledged());
+        acknowledged.min().unwrap_or(u64::MAX)
+    }
+
+    /// As the command line shows it.
+    pub fn view(&self) -> SpoolView {
+        let last = self.last.load(Ordering::Relaxed);
+        SpoolView {
+            alerts: last.saturating_sub(self.acknowledged_by_all()),
+            bytes: lock(&self.held).bytes,
+            max_bytes: self.config.max_bytes,
+            at_limit: self.config.at_limit.as_str().to_owned(),
+            dropped: self.dropped.load(Ordering::Relaxed),
+            unsaved: self.unsaved.load(Ordering::Relaxed),
+            write_failures: self.write_failures.load(Ordering::Relaxed),
+            error: lock(&self.error).clone(),
+        }
+    }
+
+    /// The sinks, as the command line shows them.
+    pub fn sink_views(&self) -> Vec<SinkView> {
+        let last = self.last.load(Ordering::Relaxed);
+        self.sinks.iter().map(|sink| sink.view(last)).collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
