@@ -41,6 +41,13 @@ struct Attempt {
     problem: String,
 }
 
+impl Attempts {
+    /// Every container was handed over.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Engine {
     /// Starts the answering process if it is of use here. Returns where what it tells comes from.
     pub(super) fn start_answering(&mut self) -> Option<mpsc::Receiver<Told>> {

@@ -37,7 +37,7 @@ use agent_common::rule::BehaviourKey;
 use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
 use tokio::sync::mpsc;
-use tokio::time::MissedTickBehavior;
+use tokio::time::Instant;
 
 use crate::alert::fold::{Fold, FoldKey};
 use crate::alert::model::Alert;
@@ -75,6 +75,8 @@ const BATCH_ALERTS: usize = 512;
 pub const READY_MAX: usize = 4_096;
 /// How often the engine looks at what waits and what is due.
 const TICK: Duration = Duration::from_millis(50);
+/// How often it does while nothing waits for anything: each look wakes a processor.
+const IDLE_TICK: Duration = Duration::from_millis(500);
 /// How often the containers that exist are compared with those that are known: the net under lost cgroup records.
 const SWEEP: Duration = Duration::from_secs(5);
 
@@ -287,14 +289,15 @@ impl Engine {
         mut requests: mpsc::Receiver<EngineRequest>,
         stop: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
-        let mut tick = tokio::time::interval(TICK);
-        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        tokio::pin!(stop);
+        let mut pause = TICK;
+        let tick = tokio::time::sleep(pause);
+        tokio::pin!(stop, tick);
         // Without an answering process nothing is ever heard.
         let mut heard = self.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut answers = self.answers.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut likenesses = self.likenesses.take().unwrap_or_else(|| mpsc::channel(1).1);
         loop {
+            let mut is_tick = false;
             tokio::select! {
                 guard = events.readable_mut() => {
                     let mut guard = guard?;
@@ -322,13 +325,23 @@ impl Engine {
                     let ended = || std::io::Error::other("the thread that compares images has ended");
                     self.compared(found.ok_or_else(ended)?);
                 }
-                _ = tick.tick() => {
+                () = &mut tick => {
                     self.pass_time();
                     self.send_checkpoint();
+                    is_tick = true;
                 }
                 () = &mut stop => break,
             }
             self.send_ready().await;
+            let wanted = if is_tick && self.is_quiet() {
+                IDLE_TICK
+            } else {
+                TICK
+            };
+            if is_tick || wanted < pause {
+                pause = wanted;
+                tick.as_mut().reset(Instant::now() + pause);
+            }
         }
         while self.take_records(events.get_mut()) == BATCH_RECORDS {}
         self.release_held(Duration::MAX);
@@ -343,6 +356,20 @@ impl Engine {
             tracing::info!(removed = removed.len(), "nothing is enforced any more");
         }
         Ok(())
+    }
+
+    /// Nothing waits for anything that is due before long.
+    fn is_quiet(&self) -> bool {
+        let soon = Self::now() + IDLE_TICK;
+        let is_quiet = |tracked: &Tracked| {
+            let is_verified = tracked.next_verification.is_none_or(|(due, _)| due > soon);
+            tracked.search().is_none() && tracked.awaited.is_none() && !tracked.is_removed() && is_verified
+        };
+        self.ready.is_empty()
+            && self.held.is_empty()
+            && self.fold.next_due().is_none_or(|due| due > soon)
+            && self.attempts.is_empty()
+            && self.containers.values().all(is_quiet)
     }
 
     /// Does what is due.

@@ -11,6 +11,7 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::transport::{Message, SentIsAcknowledged, Transport, TransportError, failed};
+use crate::config::Number;
 use crate::config::sinks::FileTarget;
 
 /// Megabytes from which on a new file is begun if nobody says otherwise.
@@ -33,8 +34,8 @@ impl FileTransport {
     pub fn new(target: &FileTarget) -> Self {
         Self {
             path: target.path.clone(),
-            max_bytes: u64::from(target.max_mb.map_or(MAX_MB, |number| number.get())) << 20,
-            keep: target.keep.map_or(KEEP, |number| number.get()),
+            max_bytes: u64::from(target.max_mb.map_or(MAX_MB, Number::get)) << 20,
+            keep: target.keep.map_or(KEEP, Number::get),
             sent: SentIsAcknowledged::default(),
         }
     }

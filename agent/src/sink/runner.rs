@@ -171,7 +171,7 @@ impl<T: Transport> Runner<T> {
 async fn later_than(news: &mut watch::Receiver<u64>, read: u64) {
     // The spool ends with the agent.
     if news.wait_for(|last| *last > read).await.is_err() {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
 

@@ -39,20 +39,18 @@ pub(super) fn table(sinks: &[SinkView], screen: Screen) -> String {
 
 /// The spool in one line.
 pub(super) fn spool(spool: &SpoolView) -> String {
-    let mut text = format!(
-        "{} waiting, {} of {} MB; then {}",
+    let given_up = (spool.dropped > 0).then(|| format!("{} given up", count(spool.dropped, "alert")));
+    let unsaved = spool.error.as_ref();
+    let unsaved = unsaved.map(|error| format!("{} in memory alone: {error}", spool.unsaved));
+    let waiting = format!(
+        "{} waiting, {} of {} MB, then {}",
         count(spool.alerts, "alert"),
         spool.bytes.div_ceil(1 << 20),
         spool.max_bytes >> 20,
         spool.at_limit
     );
-    if spool.dropped > 0 {
-        text += &format!("; {} given up", count(spool.dropped, "alert"));
-    }
-    if let Some(error) = &spool.error {
-        text += &format!("; {} in memory alone: {error}", spool.unsaved);
-    }
-    text
+    let parts: Vec<_> = [Some(waiting), given_up, unsaved].into_iter().flatten().collect();
+    parts.join("; ")
 }
 
 /// Whether that is bad.
