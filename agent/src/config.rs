@@ -6,6 +6,7 @@
 
 pub mod control;
 pub mod learned;
+pub mod metrics;
 pub mod policies;
 pub mod profiles;
 pub mod sinks;
@@ -18,6 +19,7 @@ use serde::{Deserialize, Deserializer};
 
 use self::control::ControlSection;
 use self::learned::LearnedSection;
+use self::metrics::MetricsSection;
 use self::policies::{Policies, PoliciesSection};
 use self::profiles::{ProfilesSection, Trust, TrustError};
 use self::sinks::{SinkConfig, SpoolConfig, SpoolSection};
@@ -68,6 +70,8 @@ pub struct ConfigFile {
     pub sinks: Option<Vec<SinkConfig>>,
     /// How many alerts may wait for that.
     pub spool: SpoolSection,
+    /// Where Prometheus and probes find the agent.
+    pub metrics: MetricsSection,
     /// Bounds.
     pub limits: LimitsSection,
 }
@@ -217,6 +221,8 @@ pub struct Config {
     pub sinks: Vec<SinkConfig>,
     /// How many alerts may wait for that.
     pub spool: SpoolConfig,
+    /// Where Prometheus and probes find the agent.
+    pub metrics: MetricsSection,
     /// Bounds.
     pub limits: Limits,
 }
@@ -445,6 +451,7 @@ mod tests {
              profiles:\n  trusted_keys: [/etc/driftlock/ops.pub]\n  enforce_only_signed: true\n\
              learned: { coverage: 0.95, instances: 2, windows: 30, starts: 2, ends: 0, lost_windows: 4 }\n\
              control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
+             metrics: { listen: '[::1]:9464' }\n\
              limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
         .expect("a good file");
@@ -465,6 +472,8 @@ mod tests {
         assert!(file.profiles.enforce_only_signed);
         assert_eq!((file.control.readers.len(), file.control.changers.len()), (2, 1));
         assert_eq!(file.control.from_containers, control::FromContainers::Read);
+        let listen = "[::1]:9464".parse().expect("an address");
+        assert_eq!(file.metrics.listen, Some(listen));
         let targets = Targets {
             coverage: 0.95,
             instances: 2,
@@ -509,6 +518,8 @@ mod tests {
             "profiles:\n  trusted_keys: ops.pub\n",
             "profiles:\n  enforce_only_signed: maybe\n",
             "control:\n  from_containers: allow\n",
+            "metrics:\n  listen: 9464\n",
+            "metrics:\n  listen: localhost:9464\n",
             "control:\n  readers: ops\n",
             "limits:\n  clients: 99999999999999999999999999\n",
             "limits:\n  folds: 1e400\n",

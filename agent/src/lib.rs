@@ -15,6 +15,7 @@ pub mod event;
 pub mod export;
 pub mod image;
 pub mod kernel;
+pub mod metrics;
 pub mod private_file;
 pub mod profile;
 pub mod publish;

@@ -3,8 +3,8 @@
 //! Input: the configuration. Output: alerts on standard output, one JSON object per line. Failure: whatever the agent
 //! needs and does not get ends it at once with an error; a task that ends unexpectedly ends the agent.
 //!
-//! Tasks: the engine (owner of all state), the spool, one for each sink, the control server, and the reader of the kernel
-//! programs' log if there is one. Channels between them are made here.
+//! Tasks: the engine (owner of all state), the spool, one for each sink, the control server, the metrics' server if there is one, and
+//! the reader of the kernel programs' log if there is one. Channels between them are made here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +33,8 @@ use crate::kernel::load::{Kernel, LoadOptions, Loaded};
 use crate::kernel::maps::CheckpointMap;
 use crate::kernel::pin::{PinDirectory, PinError};
 use crate::kernel::{memory, pin, readiness, support};
+use crate::metrics::Metrics;
+use crate::metrics::server::Server as MetricsServer;
 use crate::profile::store::ProfileStore;
 use crate::sink::Sinks;
 use crate::spool::{BATCHES, Spool};
@@ -94,6 +96,15 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         clients: config.limits.clients,
         ..ServerOptions::new(&config.socket)
     };
+    let metrics = Metrics::new();
+    let endpoint = match config.metrics.listen {
+        Some(address) => {
+            let endpoint = MetricsServer::bind(address, requests.clone(), metrics.clone()).await?;
+            tracing::info!(%address, "metrics are here");
+            Some(endpoint)
+        }
+        None => None,
+    };
     let server = Server::bind(options, requests, Arc::clone(&feed))?;
 
     let socket = config.socket.display().to_string();
@@ -105,6 +116,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         runtimes,
         layout,
         feed,
+        metrics,
         positions,
         id_epoch_ms,
         alerts,
@@ -120,9 +132,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
 
     let (stop_engine, engine_stopped) = stop_signal();
     let (stop_server, server_stopped) = stop_signal();
+    let (stop_endpoint, endpoint_stopped) = stop_signal();
     let mut spool = tokio::spawn(spool.run(batches));
     let mut engine = tokio::spawn(engine.run(events, checked, asked, engine_stopped));
     let mut server = tokio::spawn(server.run(server_stopped));
+    let mut endpoint = tokio::spawn(async move {
+        match endpoint {
+            Some(endpoint) => endpoint.run(endpoint_stopped).await,
+            None => endpoint_stopped.await,
+        }
+    });
     if let Some(log) = kernel_log {
         tokio::spawn(read_kernel_log(log));
     }
@@ -132,6 +151,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         _ = terminate.recv() => tracing::info!("told to end"),
         ended = &mut engine => anyhow::bail!("the engine ended: {ended:?}"),
         ended = &mut server => anyhow::bail!("the control server ended: {ended:?}"),
+        ended = &mut endpoint => anyhow::bail!("the metrics' server ended: {ended:?}"),
         _ = &mut spool => anyhow::bail!("the spool ended"),
     }
     // Drained in the order of the data: the records that are in the ring, the alerts they led to, their readers.
@@ -142,6 +162,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         tracing::warn!("not every sink has every alert: they stay in the spool");
     }
     spool.close().await;
+    stop_endpoint();
+    endpoint.await.context("the metrics' server failed")?;
     stop_server();
     server.await.context("the control server failed")?;
     Ok(())

@@ -34,6 +34,8 @@ pub mod image;
 #[cfg(feature = "harness")]
 pub mod nginx;
 #[cfg(feature = "harness")]
+pub mod prometheus;
+#[cfg(feature = "harness")]
 pub mod recorded;
 #[cfg(feature = "harness")]
 pub mod runtime;

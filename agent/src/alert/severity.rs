@@ -57,6 +57,9 @@ pub enum Severity {
 }
 
 impl Severity {
+    /// All of them, the least first.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+
     /// The word in alerts and tables.
     #[must_use]
     pub const fn as_str(self) -> &'static str {

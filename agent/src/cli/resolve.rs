@@ -58,6 +58,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         control: file.control,
         sinks: file.sinks.unwrap_or_else(|| vec![SinkConfig::stdout()]),
         spool: file.spool.resolve(),
+        metrics: file.metrics,
         limits: file.limits.resolve(),
     })
 }

@@ -75,10 +75,26 @@ pub struct StatusView {
     /// How the sinks are doing.
     #[serde(default)]
     pub sinks: Vec<SinkView>,
+    /// The alerts whose repeats are being counted.
+    #[serde(default)]
+    pub folding: FoldingView,
     /// How many alerts went out since the agent started.
     pub alerts: u64,
     /// How many clients follow the alerts.
     pub readers: u64,
+}
+
+/// The alerts whose repeats are being counted, and what was cut short at a bound.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FoldingView {
+    /// Alerts whose repeats are being counted now.
+    pub open: u64,
+    /// Those that were summed up before their window ended, because there were too many.
+    pub closed_early: u64,
+    /// Kills that were taken as not confirmed before their time.
+    pub kills_not_awaited: u64,
+    /// Confirmations of kills that were forgotten before their alert came.
+    pub confirmations_forgotten: u64,
 }
 
 /// How many containers there are of each mode: that for exec, or a stricter one in another domain that is watched.

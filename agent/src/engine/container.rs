@@ -24,6 +24,7 @@ use crate::container::tree::{self, ContainerCgroup};
 use crate::container::{ContainerId, ContainerInfo, Isolation, container_id_in, root};
 use crate::control::view::ModeSource;
 use crate::event::{CgroupEvent, Event};
+use crate::metrics::fact::{ContainerUntracked, UntrackedCause};
 use crate::profile::model::ProfileKey;
 use crate::text::ByteText;
 
@@ -252,7 +253,10 @@ impl Engine {
                 }
             }
             CgroupChange::Untracked => {
-                tracing::error!(name = %event.name, "a container is not tracked: the kernel's tables are full");
+                self.metrics.tell(&ContainerUntracked {
+                    container: &event.name,
+                    cause: UntrackedCause::Tables,
+                });
             }
             CgroupChange::Removed => {
                 let now = Self::now();
@@ -440,7 +444,10 @@ impl Engine {
         let slot = match self.maps.take_slot(&instance) {
             Ok(Some(slot)) => slot,
             Ok(None) => {
-                tracing::error!(container = %name, "not tracked: all slots are taken");
+                self.metrics.tell(&ContainerUntracked {
+                    container: &name,
+                    cause: UntrackedCause::Slots,
+                });
                 return;
             }
             Err(error) => return Self::log_map_failure(Err(error)),

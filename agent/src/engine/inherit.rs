@@ -28,6 +28,7 @@ use crate::container::content::ContentLimits;
 use crate::container::likeness::{Budget, ImagePair, image_layers, still_there};
 use crate::event::{Event, ProcessEvent, UseEvent};
 use crate::image::ImageDigest;
+use crate::metrics::fact::{StoreFailed, StoreOperation};
 use crate::profile::inherit::{Inheritance, Likeness, image_file, image_files, is_about_change};
 use crate::profile::model::{Profile, ProfileKey};
 use crate::text::ByteText;
@@ -231,7 +232,8 @@ impl Engine {
         match self.store.note_layers(&digest, &layers) {
             Ok(_) => tracked.layers_noted.is_noted = true,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "layers are not noted");
+                self.metrics
+                    .tell(&StoreFailed::new(StoreOperation::NoteLayers, &error).about(&digest.short()));
             }
         }
         still_there(&layers)
@@ -385,7 +387,8 @@ impl Engine {
                 }
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, profile = %key, "nothing was taken over");
+                self.metrics
+                    .tell(&StoreFailed::new(StoreOperation::Inherit, &error).about(key));
             }
         }
     }

@@ -10,6 +10,7 @@ use agent_common::domain::Section;
 use super::Engine;
 use crate::compare::Deviation;
 use crate::event::UseEvent;
+use crate::metrics::fact::{StoreFailed, StoreOperation};
 use crate::profile::store::{Learned, Observation};
 
 /// What one batch of records has to teach.
@@ -48,11 +49,8 @@ impl Engine {
         let learned = match self.store.learn(&observations) {
             Ok(learned) => learned,
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    behaviours = observations.len(),
-                    "nothing was learned; the kernel will send it again"
-                );
+                self.metrics
+                    .tell(&StoreFailed::new(StoreOperation::Learn, &error));
                 return;
             }
         };

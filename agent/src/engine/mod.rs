@@ -19,6 +19,7 @@ mod inherit;
 mod inquiry;
 mod learn;
 mod locate;
+mod lost;
 mod policy;
 mod progress;
 mod proposals;
@@ -56,6 +57,8 @@ use crate::kernel::pin::PinDirectory;
 use crate::kernel::ring::RingPositions;
 use crate::kernel::self_test;
 use crate::kernel::tier::{self, Proved};
+use crate::metrics::Metrics;
+use crate::metrics::fact::{AlertRaised, KernelFailed, KernelOperation};
 use crate::profile::signed::ByDomain;
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
@@ -96,6 +99,8 @@ pub struct Parts {
     pub layout: Detected,
     /// Who reads alerts at the control socket.
     pub feed: Arc<AlertFeed>,
+    /// What facts add up to.
+    pub metrics: Metrics,
     /// Where the reader of the records stands.
     pub positions: RingPositions,
     /// What the wall clock showed when the boot-time clock was zero, as alerts' ids have it, in milliseconds.
@@ -119,6 +124,7 @@ pub struct Engine {
     answers: Option<mpsc::Receiver<Answered>>,
     layout: Detected,
     feed: Arc<AlertFeed>,
+    metrics: Metrics,
     positions: RingPositions,
     unsettled: Unsettled,
     /// The checkpoint that was sent last.
@@ -152,6 +158,8 @@ pub struct Engine {
     heard: Option<mpsc::Receiver<Told>>,
     attempts: answer::Attempts,
     counters: EngineCounters,
+    /// What was told of lost records so far.
+    losses_told: lost::Losses,
     last_sweep: Duration,
     /// Containers that went while no agent ran were looked for.
     has_entered_gone: bool,
@@ -201,6 +209,7 @@ impl Engine {
             answers: Some(answers),
             layout: parts.layout,
             feed: parts.feed,
+            metrics: parts.metrics,
             positions: parts.positions,
             unsettled: Unsettled::default(),
             checkpoint: 0,
@@ -224,6 +233,7 @@ impl Engine {
             heard: None,
             attempts: answer::Attempts::default(),
             counters: EngineCounters::default(),
+            losses_told: lost::Losses::default(),
             last_sweep: Duration::ZERO,
             has_entered_gone: false,
             last_window: window::window(now),
@@ -379,6 +389,7 @@ impl Engine {
         if now.saturating_sub(self.last_sweep) >= SWEEP {
             self.sweep();
             self.stop_observing_what_is_not_wanted();
+            self.tell_losses();
         }
         self.observe_what_is_wanted();
         self.resolve_pending(now);
@@ -392,10 +403,8 @@ impl Engine {
         self.hand_over(now);
         let removed = self.publisher.remove_retired(&mut self.maps, now);
         if let Err(error) = &removed {
-            tracing::warn!(
-                error = error as &dyn std::error::Error,
-                "rules of a replaced generation stay in the kernel"
-            );
+            self.metrics
+                .tell(&KernelFailed::new(KernelOperation::Retire, error));
         }
         // What the lists of rules took; and what documents and the window did.
         if removed.unwrap_or(true) || self.last_window != window {
@@ -430,7 +439,10 @@ impl Engine {
         let lines = self
             .ready
             .drain(..count)
-            .map(|alert| alert.to_line().into())
+            .map(|alert| {
+                self.metrics.tell(&AlertRaised { alert: &alert });
+                alert.to_line().into()
+            })
             .collect();
         self.checkpoint = self.unsettled.settled(self.positions.reader());
         Batch {

@@ -13,6 +13,7 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use super::Engine;
 use super::container::{Resolution, Tracked};
 use crate::control::view::{ModeSource, Tier, TierView};
+use crate::metrics::fact::{KernelFailed, KernelOperation, StoreFailed, StoreOperation};
 use crate::profile::mode::{self, ExecInto};
 use crate::profile::model::Profile;
 use crate::text::ByteText;
@@ -93,7 +94,8 @@ impl Engine {
             Ok(generation) => generation,
             Err(error) => {
                 // The container keeps what it had: pending, or the policy before.
-                tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "profile not in force");
+                self.metrics
+                    .tell(&KernelFailed::new(KernelOperation::Publish, &error).about(&known.key));
                 return;
             }
         };
@@ -176,7 +178,8 @@ impl Engine {
         for domain in Domain::CAN_BE_OFF {
             if self.is_wanted(domain) && !self.is_refused_by_lsm(domain) && !self.kernel.observes(domain) {
                 if let Err(error) = self.kernel.observe(domain) {
-                    tracing::error!(error = &error as &dyn std::error::Error, %domain, "not observed");
+                    self.metrics
+                        .tell(&KernelFailed::new(KernelOperation::Observe, &error).about(&domain));
                 }
                 if domain == Domain::Syscall {
                     self.look_at_calls_again(|_| true);
@@ -300,7 +303,8 @@ impl Engine {
                     tracked.watch.miss_starts();
                 }
                 Err(error) => {
-                    tracing::error!(error = &error as &dyn std::error::Error, profile = %known.key, "no new profile");
+                    self.metrics
+                        .tell(&StoreFailed::new(StoreOperation::NewProfile, &error).about(&known.key));
                 }
             }
         }

@@ -33,7 +33,10 @@ impl Engine {
     /// Answers one request.
     pub(super) fn answer(&mut self, request: Request) -> Response {
         let answer = match request {
-            Request::Status => Ok(Response::ok(&self.status())),
+            Request::Status => {
+                self.tell_losses();
+                Ok(Response::ok(&self.status()))
+            }
             Request::Containers => Ok(Response::ok(&self.container_views())),
             Request::ModeGet => Ok(Response::ok(&self.modes())),
             Request::ModeSet { mode, target, domain } => self.set_mode(mode, &target, domain),

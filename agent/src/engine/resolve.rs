@@ -19,6 +19,7 @@ use crate::container::runtimes::{Found, Placer, Question};
 use crate::container::{ContainerId, ContainerInfo};
 use crate::control::view::{Tier, TierView};
 use crate::image::ImageDigest;
+use crate::metrics::fact::{ContainerUnresolved, StoreFailed, StoreOperation};
 use crate::profile::model::{ObservationCounts, ProfileKey, Role, WindowCounts};
 use crate::profile::store::StoreError;
 
@@ -180,7 +181,11 @@ impl Engine {
             .ensure_provisional(&key, self.sees_scripts(), id.as_str())
         {
             Ok(profile) => {
-                tracing::warn!(container = %id.short(), name = %info.name, reason = search.reason, "image unknown: the container has a provisional profile of its own");
+                self.metrics.tell(&ContainerUnresolved {
+                    container: &id.short(),
+                    reason: &search.reason,
+                    provisional: true,
+                });
                 // Names may be of any image as long as nothing proves them.
                 let references = Vec::new();
                 let known = Known {
@@ -192,7 +197,8 @@ impl Engine {
                 self.resolved(cgroup, Resolution::Provisional(Box::new(known), search), learning);
             }
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "no provisional profile");
+                self.metrics
+                    .tell(&StoreFailed::new(StoreOperation::ProvisionalProfile, &error).about(&key));
             }
         }
     }
@@ -229,9 +235,8 @@ impl Engine {
                     self.publisher.retire(Self::now());
                 }
                 Err(error) => {
-                    tracing::error!(
-                        error = &error as &dyn std::error::Error,
-                        "a provisional profile stays"
+                    self.metrics.tell(
+                        &StoreFailed::new(StoreOperation::ForgetProvisional, &error).about(&digest.short()),
                     );
                 }
             }
@@ -294,7 +299,8 @@ impl Engine {
         match self.store.count_windows(&key, counts) {
             Ok(()) => tracked.is_counted = counted,
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, profile = %key, "an instance was not counted");
+                self.metrics
+                    .tell(&StoreFailed::new(StoreOperation::CountInstance, &error).about(&key));
             }
         }
     }
@@ -321,7 +327,11 @@ impl Engine {
         if search.described.is_some() && !is_removed {
             return self.know_provisionally(cgroup, search, learning);
         }
-        tracing::warn!(container = %tracked.name, reason = search.reason, "image unknown: only drift is told");
+        self.metrics.tell(&ContainerUnresolved {
+            container: &tracked.name,
+            reason: &search.reason,
+            provisional: false,
+        });
         // What it did so far was judged without a profile.
         tracked.watch.miss_starts();
         tracked.resolution = Resolution::Unresolved(search);

@@ -15,8 +15,8 @@ use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
     BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
-    DomainModeView, FollowsView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView, PoliciesView,
-    ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
+    DomainModeView, FoldingView, FollowsView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView,
+    PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -80,8 +80,19 @@ impl Engine {
             store: self.store.path().display().to_string(),
             spool: self.spool.view(),
             sinks: self.spool.sink_views(),
+            folding: self.folding(),
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
+        }
+    }
+
+    fn folding(&self) -> FoldingView {
+        let counters = self.fold.counters();
+        FoldingView {
+            open: self.fold.len() as u64,
+            closed_early: counters.closed_early,
+            kills_not_awaited: counters.kills_not_awaited,
+            confirmations_forgotten: counters.early_forgotten,
         }
     }
 

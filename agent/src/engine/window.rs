@@ -14,6 +14,7 @@ use agent_common::rule::{BehaviourKey, RuleKey, WINDOW_NS};
 use super::Engine;
 use super::container::{Known, Tracked};
 use crate::behaviour::LEARNED_DOMAINS;
+use crate::metrics::fact::{KernelFailed, KernelOperation, StoreFailed, StoreOperation};
 use crate::profile::model::{ObservationCounts, ProfileKey, WindowCounts};
 use crate::profile::store::EvidenceGain;
 
@@ -200,10 +201,8 @@ impl Engine {
         let evidence = match self.maps.drain_evidence(current) {
             Ok(evidence) => evidence,
             Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "no evidence for this window"
-                );
+                self.metrics
+                    .tell(&KernelFailed::new(KernelOperation::Evidence, &error));
                 return;
             }
         };
@@ -244,10 +243,8 @@ impl Engine {
             return;
         }
         if let Err(error) = self.store.add_windows(&gains, &counts) {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the evidence of a window was not kept"
-            );
+            self.metrics
+                .tell(&StoreFailed::new(StoreOperation::CountWindow, &error));
         }
     }
 

@@ -134,6 +134,10 @@ pub fn status() -> StatusView {
                 ..SinkView::default()
             },
         ],
+        folding: FoldingView {
+            open: 4,
+            ..FoldingView::default()
+        },
         alerts: 12,
         readers: 1,
     }

@@ -144,6 +144,8 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
             &needs::CRUN,
             &needs::MMDEBSTRAP,
             &needs::MINISIGN,
+            &needs::PROMETHEUS,
+            &needs::PROMTOOL,
             &needs::CHROMIUM,
             &needs::APPARMOR,
             &needs::SECILC,

@@ -111,6 +111,22 @@ pub const MINISIGN: Need = Need {
     probe: || path::on_path("minisign"),
 };
 
+/// Reads metrics as a site does, and runs the dashboard's queries.
+pub const PROMETHEUS: Need = Need {
+    name: "prometheus",
+    why: "reads the agent's metrics in tests",
+    packages: &["prometheus"],
+    probe: || path::on_path("prometheus"),
+};
+
+/// Checks metrics and rules. Comes with the server.
+pub const PROMTOOL: Need = Need {
+    name: "promtool",
+    why: "checks the agent's metrics and alerting rules in tests",
+    packages: &["prometheus"],
+    probe: || path::on_path("promtool"),
+};
+
 /// Shows pages. Looked for is the browser itself, which other systems package by other names.
 pub const CHROMIUM: Need = Need {
     name: "chromium",
