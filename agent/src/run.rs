@@ -25,6 +25,7 @@ use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
 use crate::container::podman::PodmanConfig;
 use crate::container::runtimes::{Runtimes, RuntimesConfig};
 use crate::control::access::{Access, AccessError};
+use crate::control::connection::EngineRequest;
 use crate::control::feed::AlertFeed;
 use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
@@ -97,14 +98,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ..ServerOptions::new(&config.socket)
     };
     let metrics = Metrics::new();
-    let endpoint = match config.metrics.listen {
-        Some(address) => {
-            let endpoint = MetricsServer::bind(address, requests.clone(), metrics.clone()).await?;
-            tracing::info!(%address, "metrics are here");
-            Some(endpoint)
-        }
-        None => None,
-    };
+    let endpoint = listen_for_readers(&config, &requests, &metrics).await?;
     let server = Server::bind(options, requests, Arc::clone(&feed))?;
 
     let socket = config.socket.display().to_string();
@@ -136,12 +130,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let mut spool = tokio::spawn(spool.run(batches));
     let mut engine = tokio::spawn(engine.run(events, checked, asked, engine_stopped));
     let mut server = tokio::spawn(server.run(server_stopped));
-    let mut endpoint = tokio::spawn(async move {
-        match endpoint {
-            Some(endpoint) => endpoint.run(endpoint_stopped).await,
-            None => endpoint_stopped.await,
-        }
-    });
+    let mut endpoint = tokio::spawn(serve_metrics(endpoint, endpoint_stopped));
     if let Some(log) = kernel_log {
         tokio::spawn(read_kernel_log(log));
     }
@@ -167,6 +156,28 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     stop_server();
     server.await.context("the control server failed")?;
     Ok(())
+}
+
+/// The metrics' server, if the configuration names an address.
+async fn listen_for_readers(
+    config: &Config,
+    requests: &mpsc::Sender<EngineRequest>,
+    metrics: &Metrics,
+) -> anyhow::Result<Option<MetricsServer>> {
+    let Some(address) = config.metrics.listen else {
+        return Ok(None);
+    };
+    let server = MetricsServer::bind(address, requests.clone(), metrics.clone()).await?;
+    tracing::info!(%address, "metrics are served");
+    Ok(Some(server))
+}
+
+/// Serves metrics until `stopped`, or just waits for that.
+async fn serve_metrics(server: Option<MetricsServer>, stopped: impl Future<Output = ()>) {
+    match server {
+        Some(server) => server.run(stopped).await,
+        None => stopped.await,
+    }
 }
 
 /// What tells a task to stop, and what the task waits for.
