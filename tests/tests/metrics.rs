@@ -26,9 +26,10 @@ fn drifted(name: &str) -> anyhow::Result<(Stage, Service, SocketAddr)> {
     };
     let stage = Stage::learned(Kind::Docker, &options)?;
     stage.agent.set_mode("monitor", IMAGE)?;
-    let service = stage.service("watched", &[])?;
+    let service = stage.service("shop-7", &[])?;
     let mark = stage.agent.mark();
-    assert!(service.start(&["/bin/rotate", "/tmp/dropped"])?.all_succeeded());
+    let copied = service.start(&["/bin/cp", "/bin/fetch", "/tmp/implant"])?;
+    assert!(copied.all_succeeded() && service.start(&["/tmp/implant"])?.all_succeeded());
     let alert = stage.expect_alert(mark, &service);
     assert_eq!(alert["kind"], "exec.drift", "{alert:#}");
     Ok((stage, service, address))
@@ -101,7 +102,7 @@ fn figures_are_those_of_what_happened() -> anyhow::Result<()> {
         service.container.id.as_str(),
         &service.container.name,
         IMAGE,
-        "rotate",
+        "implant",
     ] {
         assert!(!page.contains(text), "{text}");
     }
