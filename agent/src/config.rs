@@ -4,6 +4,7 @@
 //! Output: [`Config`]. Failure: [`ConfigError`] with the file, and the line, column and field where the text is wrong;
 //! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
 
+pub mod change;
 pub mod control;
 pub mod learned;
 pub mod metrics;
@@ -74,6 +75,8 @@ pub struct ConfigFile {
     pub metrics: MetricsSection,
     /// Bounds.
     pub limits: LimitsSection,
+    /// The agent gives up what it does not need once it has started; yes if absent.
+    pub confine: Option<bool>,
 }
 
 /// `log:`
@@ -225,6 +228,8 @@ pub struct Config {
     pub metrics: MetricsSection,
     /// Bounds.
     pub limits: Limits,
+    /// The agent gives up what it does not need once it has started ([`crate::confine`]).
+    pub confine: bool,
 }
 
 /// Where containers are looked for.
@@ -452,7 +457,7 @@ mod tests {
              learned: { coverage: 0.95, instances: 2, windows: 30, starts: 2, ends: 0, lost_windows: 4 }\n\
              control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
              metrics: { listen: '[::1]:9464' }\n\
-             limits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
+             confine: false\nlimits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
         .expect("a good file");
         assert_eq!(file.node.as_deref(), Some("worker-1"));
@@ -484,6 +489,7 @@ mod tests {
         };
         assert_eq!(file.learned.resolve(), targets);
         assert_eq!(LearnedSection::default().resolve(), Targets::default());
+        assert_eq!(file.confine, Some(false));
         let limits = file.limits.resolve();
         assert_eq!(limits.fold.confirm_wait, Duration::ZERO);
         assert_eq!(

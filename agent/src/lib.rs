@@ -21,6 +21,7 @@ pub mod profile;
 pub mod publish;
 pub mod report;
 pub mod run;
+pub mod service;
 pub mod signature;
 pub mod sink;
 pub mod spool;

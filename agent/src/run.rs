@@ -3,8 +3,9 @@
 //! Input: the configuration. Output: alerts on standard output, one JSON object per line. Failure: whatever the agent
 //! needs and does not get ends it at once with an error; a task that ends unexpectedly ends the agent.
 //!
-//! Tasks: the engine (owner of all state), the spool, one for each sink, the control server, the metrics' server if there is one, and
-//! the reader of the kernel programs' log if there is one. Channels between them are made here.
+//! Tasks: the engine (owner of all state), the spool, one for each sink, the control server, the metrics' server if there is one,
+//! the reader of the kernel programs' log if there is one, what reads the configuration again, and what tells the service manager.
+//! Channels between them are made here.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::alert::time::BootClock;
-use crate::cli::logging;
+use crate::cli::logging::{self, LogControl};
 use crate::config::{CgroupHierarchy, Config, Level};
 use crate::container::containerd::ContainerdConfig;
 use crate::container::docker::DockerConfig;
@@ -29,6 +30,7 @@ use crate::control::connection::EngineRequest;
 use crate::control::feed::AlertFeed;
 use crate::control::server::{Server, ServerOptions};
 use crate::control::view::{CheckedBy, DoctorView, TeardownView};
+use crate::engine::pulse::Pulse;
 use crate::engine::{Engine, Parts};
 use crate::kernel::load::{Kernel, LoadOptions, Loaded};
 use crate::kernel::maps::CheckpointMap;
@@ -39,6 +41,8 @@ use crate::metrics::server::Server as MetricsServer;
 use crate::profile::store::ProfileStore;
 use crate::sink::Sinks;
 use crate::spool::{BATCHES, Spool};
+use crate::service::manager;
+use crate::service::reload::{ReadConfig, Reloader};
 
 /// How long the sinks may take at the end for what is in the spool.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -47,21 +51,22 @@ const CLOCK_SET_MS: u64 = 1_000;
 /// Requests that may wait for the engine. At the bound the server's clients wait.
 const REQUESTS: usize = 64;
 
-/// Runs the agent until SIGINT or SIGTERM.
-pub fn run(config: Config) -> anyhow::Result<()> {
-    logging::init(&config).map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
+/// Runs the agent until SIGINT or SIGTERM. SIGHUP has it read its configuration again.
+pub fn run(config: Config, read_config: ReadConfig) -> anyhow::Result<()> {
+    let log = logging::init(&config).map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
     memory::share();
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("cannot start the runtime")?
-        .block_on(serve(config))
+        .block_on(serve(config, read_config, log))
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
 
     let access = access(&config)?;
     let store = ProfileStore::open(&config.state_dir)?;
@@ -92,6 +97,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let sinks = Sinks::start(&config.sinks, spool.state().sinks(), &spool.reader());
     let (alerts, batches) = mpsc::channel(BATCHES);
     let (requests, asked) = mpsc::channel(REQUESTS);
+    let (reconfigure, reconfigures) = mpsc::channel(1);
+    let pulse = Arc::new(Pulse::default());
     let options = ServerOptions {
         access,
         clients: config.limits.clients,
@@ -102,6 +109,13 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     let server = Server::bind(options, requests, Arc::clone(&feed))?;
 
     let socket = config.socket.display().to_string();
+    let reloader = Reloader {
+        read: read_config,
+        config: config.clone(),
+        engine: reconfigure,
+        log,
+    };
+    let told = manager::keep_told(Arc::clone(&pulse), Arc::clone(&feed));
     let parts = Parts {
         config,
         kernel,
@@ -115,6 +129,8 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         id_epoch_ms,
         alerts,
         spool: spool.state(),
+        pulse,
+        reconfigures,
     };
     let (mut engine, checked) = Engine::new(parts);
     engine.attach()?;
@@ -134,6 +150,9 @@ async fn serve(config: Config) -> anyhow::Result<()> {
     if let Some(log) = kernel_log {
         tokio::spawn(read_kernel_log(log));
     }
+    tokio::spawn(reloader.run(hangup));
+    tokio::spawn(told);
+    manager::ready();
 
     tokio::select! {
         _ = interrupt.recv() => tracing::info!("interrupted"),
@@ -143,6 +162,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         ended = &mut endpoint => anyhow::bail!("the metrics' server ended: {ended:?}"),
         _ = &mut spool => anyhow::bail!("the spool ended"),
     }
+    manager::stopping();
     // Drained in the order of the data: the records that are in the ring, the alerts they led to, their readers.
     stop_engine();
     engine.await.context("the engine failed")??;

@@ -1,12 +1,12 @@
 //! The agent's own log, on standard error.
 //!
-//! Input: level and format of the configuration. Output: the process's one subscriber. Failure: [`init`] says no if
-//! there is one already.
+//! Input: level and format of the configuration. Output: the process's one subscriber, whose level can be set anew ([`LogControl`]).
+//! Failure: [`init`] says no if there is one already.
 
 use tracing_subscriber::filter::{LevelFilter, Targets};
-use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::layer::{Layered, SubscriberExt as _};
 use tracing_subscriber::util::SubscriberInitExt as _;
-use tracing_subscriber::{Layer, Registry, fmt};
+use tracing_subscriber::{Layer, Registry, fmt, reload};
 
 use crate::config::{Config, Level, LogFormat};
 
@@ -16,22 +16,31 @@ const KERNEL_PROGRAMS: &str = "driftlock::program";
 /// runtime.
 const TALKATIVE: &[&str] = &["aya_obj", "h2", "hyper_util", "tonic", "tower"];
 
+/// What writes the lines.
+type Writer = Box<dyn Layer<Registry> + Send + Sync>;
+
+/// Sets the log's level anew.
+pub struct LogControl {
+    targets: reload::Handle<Targets, Layered<Writer, Registry>>,
+    kernel_log_level: Level,
+}
+
+impl LogControl {
+    /// From now on the agent logs from `level` on.
+    ///
+    /// # Errors
+    /// If nothing logs any more.
+    pub fn set_level(&self, level: Level) -> Result<(), reload::Error> {
+        self.targets.reload(targets(level, self.kernel_log_level))
+    }
+}
+
 /// Starts logging. The kernel programs have a level of their own, which was chosen when they were loaded.
 ///
 /// # Errors
 /// If the process logs already.
-pub fn init(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
-    let level = filter(config.log_level);
-    let of_libraries = if level == LevelFilter::TRACE {
-        level
-    } else {
-        level.min(LevelFilter::WARN)
-    };
-    let targets = Targets::new()
-        .with_default(level)
-        .with_target(KERNEL_PROGRAMS, filter(config.kernel_log_level))
-        .with_targets(TALKATIVE.iter().map(|target| (*target, of_libraries)));
-    let output: Box<dyn Layer<Registry> + Send + Sync> = match config.log_format {
+pub fn init(config: &Config) -> Result<LogControl, Box<dyn std::error::Error + Send + Sync>> {
+    let output: Writer = match config.log_format {
         LogFormat::Text => {
             let colour = std::io::IsTerminal::is_terminal(&std::io::stderr());
             Box::new(fmt::layer().with_writer(std::io::stderr).with_ansi(colour))
@@ -43,10 +52,29 @@ pub fn init(config: &Config) -> Result<(), Box<dyn std::error::Error + Send + Sy
                 .flatten_event(true),
         ),
     };
-    Ok(tracing_subscriber::registry()
+    let (filter, handle) = reload::Layer::new(targets(config.log_level, config.kernel_log_level));
+    tracing_subscriber::registry()
         .with(output)
-        .with(targets)
-        .try_init()?)
+        .with(filter)
+        .try_init()?;
+    Ok(LogControl {
+        targets: handle,
+        kernel_log_level: config.kernel_log_level,
+    })
+}
+
+/// Who is heard from which level on.
+fn targets(level: Level, kernel_log_level: Level) -> Targets {
+    let level = filter(level);
+    let of_libraries = if level == LevelFilter::TRACE {
+        level
+    } else {
+        level.min(LevelFilter::WARN)
+    };
+    Targets::new()
+        .with_default(level)
+        .with_target(KERNEL_PROGRAMS, filter(kernel_log_level))
+        .with_targets(TALKATIVE.iter().map(|target| (*target, of_libraries)))
 }
 
 fn filter(level: Level) -> LevelFilter {

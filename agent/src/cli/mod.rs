@@ -29,6 +29,7 @@ use serde::Serialize;
 use crate::config::Config;
 use crate::control::view::{CheckResult, DoctorView, TeardownView};
 use crate::kernel::self_test;
+use crate::service::reload::ReadConfig;
 use args::{Arguments, Command, Global, Output, Run};
 use failure::Failure;
 use screen::Screen;
@@ -37,8 +38,8 @@ use screen::Screen;
 /// permitted" anywhere in the chain of an error becomes exit code 4.
 #[derive(Clone, Copy, Debug)]
 pub struct Host {
-    /// `driftlock run`: until the agent is told to end.
-    pub run: fn(Config) -> anyhow::Result<()>,
+    /// `driftlock run`: until the agent is told to end. It is also given how the configuration is read again.
+    pub run: fn(Config, ReadConfig) -> anyhow::Result<()>,
     /// `driftlock doctor` while no agent runs: what this machine can do.
     pub doctor: fn(&Config) -> anyhow::Result<DoctorView>,
     /// `driftlock teardown`: removes what is pinned.
@@ -65,7 +66,11 @@ pub fn main(host: &Host) -> ExitCode {
 fn dispatch(arguments: Arguments, host: &Host) -> Result<(), Failure> {
     let global = arguments.global;
     match arguments.command {
-        Command::Run(run) => (host.run)(resolve::config(&global, &run)?).map_err(Failure::Host),
+        Command::Run(run) => {
+            let config = resolve::config(&global, &run)?;
+            let read = Box::new(move || resolve::config(&global, &run));
+            (host.run)(config, read).map_err(Failure::Host)
+        }
         Command::Status(output) => ask::status(&global, output),
         Command::Containers(output) => ask::containers(&global, output),
         Command::Mode(command) => ask::mode(&global, command),

@@ -60,6 +60,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         spool: file.spool.resolve(),
         metrics: file.metrics,
         limits: file.limits.resolve(),
+        confine: file.confine.unwrap_or(true),
     })
 }
 

@@ -23,6 +23,8 @@ mod lost;
 mod policy;
 mod progress;
 mod proposals;
+pub mod pulse;
+pub mod reconfigure;
 mod request;
 mod resolve;
 mod signed;
@@ -67,6 +69,8 @@ use container::Tracked;
 use content::{Checked, ContentChecker, ContentMemory, Held};
 use inherit::{Compared, Comparer, Successions};
 use inquiry::{Answered, Inquirer};
+use pulse::Pulse;
+use reconfigure::Reconfigure;
 use unsettled::Unsettled;
 
 /// Records that are handled before the engine looks at anything else.
@@ -109,6 +113,10 @@ pub struct Parts {
     pub alerts: mpsc::Sender<Batch>,
     /// How the spool and the sinks are doing.
     pub spool: Arc<SpoolState>,
+    /// Where it is told that the engine turns.
+    pub pulse: Arc<Pulse>,
+    /// Other configurations, while it runs.
+    pub reconfigures: mpsc::Receiver<Reconfigure>,
 }
 
 /// The engine.
@@ -132,6 +140,8 @@ pub struct Engine {
     id_epoch_ms: u64,
     alerts: mpsc::Sender<Batch>,
     spool: Arc<SpoolState>,
+    pulse: Arc<Pulse>,
+    reconfigures: Option<mpsc::Receiver<Reconfigure>>,
     clock: BootClock,
     started: Duration,
     /// By cgroup id.
@@ -216,6 +226,8 @@ impl Engine {
             id_epoch_ms: parts.id_epoch_ms,
             alerts: parts.alerts,
             spool: parts.spool,
+            pulse: parts.pulse,
+            reconfigures: Some(parts.reconfigures),
             clock: BootClock::sample(),
             started: now,
             containers: HashMap::new(),
@@ -306,6 +318,7 @@ impl Engine {
         let mut heard = self.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut answers = self.answers.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut likenesses = self.likenesses.take().unwrap_or_else(|| mpsc::channel(1).1);
+        let mut reconfigures = self.reconfigures.take().unwrap_or_else(|| mpsc::channel(1).1);
         loop {
             let mut is_tick = false;
             tokio::select! {
@@ -327,6 +340,7 @@ impl Engine {
                     self.content_checked(result.ok_or_else(ended)?);
                 }
                 Some(told) = heard.recv() => self.hear(told),
+                Some(other) = reconfigures.recv() => self.reconfigure(other),
                 answered = answers.recv() => {
                     let ended = || std::io::Error::other("the task that asks runtimes has ended");
                     self.answered(answered.ok_or_else(ended)?);
@@ -352,6 +366,7 @@ impl Engine {
                 pause = wanted;
                 tick.as_mut().reset(Instant::now() + pause);
             }
+            self.pulse.turned(self.containers.len());
         }
         while self.take_records(events.get_mut()) == BATCH_RECORDS {}
         self.release_held(Duration::MAX);

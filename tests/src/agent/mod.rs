@@ -197,6 +197,13 @@ impl Agent {
         self.done(&["teardown"]).map(drop)
     }
 
+    /// Has the agent read its configuration again, which is made from other options.
+    pub fn reload(&self, runtime: &dyn Runtime, options: &Options) -> anyhow::Result<()> {
+        let file = self.directory.join("config.yaml");
+        std::fs::write(file, configuration(runtime, options))?;
+        Ok(kill_process(self.id()?, Signal::HUP)?)
+    }
+
     /// Ends the agent as an operator does and waits until it has ended. What it pinned stays.
     pub fn terminate(&mut self) -> anyhow::Result<()> {
         self.keep_pinned = true;
