@@ -6,6 +6,7 @@ pub mod behaviour;
 pub mod cli;
 pub mod compare;
 pub mod config;
+pub mod confine;
 pub mod container;
 pub mod control;
 pub mod decide;

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::alert::time::BootClock;
 use crate::cli::logging::{self, LogControl};
 use crate::config::{CgroupHierarchy, Config, Level};
+use crate::confine;
 use crate::container::containerd::ContainerdConfig;
 use crate::container::docker::DockerConfig;
 use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
@@ -39,10 +40,10 @@ use crate::kernel::{memory, pin, readiness, support};
 use crate::metrics::Metrics;
 use crate::metrics::server::Server as MetricsServer;
 use crate::profile::store::ProfileStore;
-use crate::sink::Sinks;
-use crate::spool::{BATCHES, Spool};
 use crate::service::manager;
 use crate::service::reload::{ReadConfig, Reloader};
+use crate::sink::Sinks;
+use crate::spool::{BATCHES, Spool};
 
 /// How long the sinks may take at the end for what is in the spool.
 const DRAIN: Duration = Duration::from_secs(3);
@@ -55,6 +56,9 @@ const REQUESTS: usize = 64;
 pub fn run(config: Config, read_config: ReadConfig) -> anyhow::Result<()> {
     let log = logging::init(&config).map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
     memory::share();
+    if config.confine {
+        confine::before_threads()?;
+    }
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -115,6 +119,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
         engine: reconfigure,
         log,
     };
+    let is_confined = config.confine;
     let told = manager::keep_told(Arc::clone(&pulse), Arc::clone(&feed));
     let parts = Parts {
         config,
@@ -134,10 +139,16 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     };
     let (mut engine, checked) = Engine::new(parts);
     engine.attach()?;
+    if is_confined {
+        // Now that all is open and attached, and before anything is read that containers wrote.
+        confine::after_start(engine.will_answer())?;
+    }
+    engine.start_answering();
     memory::give_back();
     for tier in engine.tiers() {
         tracing::info!(domain = %tier.domain, can = ?tier.can, reason = tier.reason, "tier");
     }
+    tracing::info!(confined = %confine::state(), "what the agent may do");
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket, "attached");
 
     let (stop_engine, engine_stopped) = stop_signal();

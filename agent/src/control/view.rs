@@ -82,6 +82,24 @@ pub struct StatusView {
     pub alerts: u64,
     /// How many clients follow the alerts.
     pub readers: u64,
+    /// What the agent has given up.
+    #[serde(default)]
+    pub confinement: ConfinementView,
+}
+
+/// What the agent has given up, as the kernel tells it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ConfinementView {
+    /// It can gain no privileges, and not make every system call.
+    pub confined: bool,
+    /// The capabilities that it has, without `CAP_`.
+    pub capabilities: Vec<String>,
+    /// It and what it executes gets no further privileges.
+    pub no_new_privileges: bool,
+    /// Its system calls are filtered.
+    pub filtered: bool,
+    /// All of that in one line.
+    pub text: String,
 }
 
 /// The alerts whose repeats are being counted, and what was cut short at a bound.

@@ -10,7 +10,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use agent_common::domain::Domain;
-use tokio::sync::mpsc;
 
 use super::Engine;
 use super::container::Tracked;
@@ -49,27 +48,36 @@ impl Attempts {
 }
 
 impl Engine {
-    /// Starts the answering process if it is of use here. Returns where what it tells comes from.
-    pub(super) fn start_answering(&mut self) -> Option<mpsc::Receiver<Told>> {
-        let hold = self.hold();
-        let is_of_use = self
-            .kernel
+    /// Whether a process answers before executions, once it is started.
+    #[must_use]
+    pub fn will_answer(&self) -> bool {
+        (self.is_answer_of_use() || self.hold().is_some()) && self.kernel.pins().is_some()
+    }
+
+    fn is_answer_of_use(&self) -> bool {
+        self.kernel
             .proved()
             .outcome
             .is_some_and(|outcome| outcome.exec != Exec::Denied)
-            && std::env::var_os(NO_ANSWERS).is_none_or(|value| value != "1");
+            && std::env::var_os(NO_ANSWERS).is_none_or(|value| value != "1")
+    }
+
+    /// Starts the answering process if it is of use here. To be called once the programs are attached.
+    pub fn start_answering(&mut self) {
+        let hold = self.hold();
+        let is_of_use = self.is_answer_of_use();
         if !is_of_use && hold.is_none() {
-            return None;
+            return;
         }
         self.answers_executions = is_of_use;
         let Some(pins) = self.kernel.pins() else {
             let reason = "nothing is pinned, so it would not find the maps".to_owned();
             self.answering = Answering::off(Some(reason), hold);
-            return None;
+            return;
         };
         let (answering, heard) = Answering::start(pins.directory(), hold);
         self.answering = answering;
-        Some(heard)
+        self.heard = Some(heard);
     }
 
     /// How runtimes' starts are to be held, if they are.

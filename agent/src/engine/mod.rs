@@ -277,7 +277,7 @@ impl Engine {
         self.sweep();
         self.kernel.iterate_tasks()?;
         self.stop_observing_what_is_not_wanted();
-        self.heard = self.start_answering();
+        self.kernel.prepare_to_observe();
         Ok(())
     }
 

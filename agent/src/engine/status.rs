@@ -11,12 +11,14 @@ use super::progress::domain_profile;
 use super::proposals::rule_proposals;
 use super::signed::unsigned_checks;
 use crate::behaviour::{Behaviour, BehaviourParts, FilePattern, LEARNED_DOMAINS};
+use crate::confine;
 use crate::container::layout::CgroupLayout;
 use crate::container::{Isolation, container_id_in, process};
 use crate::control::view::{
-    BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ContainerState, ContainerView, DoctorView,
-    DomainModeView, FoldingView, FollowsView, HookView, LEARNING_MAX, ModeCounts, ModeSource, ModeView,
-    PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView, TargetModeView,
+    BehaviourState, BehaviourView, CgroupsView, Check, CheckedBy, ConfinementView, ContainerState,
+    ContainerView, DoctorView, DomainModeView, FoldingView, FollowsView, HookView, LEARNING_MAX, ModeCounts,
+    ModeSource, ModeView, PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView,
+    TargetModeView,
 };
 use crate::kernel::load::{Hook, HookKind};
 use crate::kernel::support;
@@ -83,6 +85,7 @@ impl Engine {
             folding: self.folding(),
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
+            confinement: confinement(),
         }
     }
 
@@ -414,6 +417,7 @@ impl Engine {
         checks.extend(present.filter_map(unsigned_checks));
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
         checks.extend(self.answering_checks());
+        checks.push(support::confinement_check(self.config.confine));
         checks.push(support::memory_check());
         if let Ok(node) = self.maps.node() {
             checks.push(support::node_check(&node));
@@ -423,6 +427,18 @@ impl Engine {
             tiers: self.tiers(),
             checks,
         }
+    }
+}
+
+/// What the agent has given up.
+fn confinement() -> ConfinementView {
+    let state = confine::state();
+    ConfinementView {
+        text: state.to_string(),
+        confined: state.is_confined(),
+        capabilities: state.capabilities,
+        no_new_privileges: state.no_new_privileges,
+        filtered: state.filtered,
     }
 }
 

@@ -5,6 +5,7 @@
 //! belongs to the [`load::Kernel`] that is dropped.
 
 pub mod btf;
+pub mod confine;
 pub mod lease;
 pub mod load;
 pub mod maps;

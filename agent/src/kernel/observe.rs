@@ -16,7 +16,7 @@ use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, KProbe, ProgramError, TracePoint};
 use aya::{Btf, Ebpf};
 
-use super::load::{HookKind, LoadError, failed, missing};
+use super::load::{HookKind, Kernel, LoadError, failed, missing};
 
 /// Programs, and the tracepoints of category `syscalls` that each is attached to.
 pub const SYSTEM_CALLS: &[(&str, &[&str])] = &[
@@ -190,6 +190,22 @@ fn held(link: TracePointLink) -> Link {
         }
     } else {
         Link::Event(link)
+    }
+}
+
+impl Kernel {
+    /// Makes ready what observing files takes without LSM hooks: later the agent may not mount anything any more.
+    pub fn prepare_to_observe(&self) {
+        if self.has_lsm() {
+            return;
+        }
+        if let Err(error) = show_tracepoints() {
+            // Whoever asks for it is told again.
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "files will not be observed"
+            );
+        }
     }
 }
 

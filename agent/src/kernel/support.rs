@@ -13,6 +13,7 @@ use super::memory;
 use super::pin::{self, PinDirectory};
 use super::self_test;
 use super::tier::{self, Proved};
+use crate::confine;
 use crate::container::layout::Detected;
 use crate::container::runtimes::Runtimes;
 use crate::control::view::{Check, CheckResult, TierView};
@@ -162,8 +163,8 @@ fn types() -> Check {
 
 /// Capabilities by number (include/uapi/linux/capability.h), and what they are needed for.
 const CAPABILITIES: &[(u32, &str, &str)] = &[
-    (21, "CAP_SYS_ADMIN", "reading other processes' files"),
-    (19, "CAP_SYS_PTRACE", "reading other processes' mounts"),
+    (2, "CAP_DAC_READ_SEARCH", "reading files that belong to others"),
+    (19, "CAP_SYS_PTRACE", "reading other processes' files and mounts"),
     (38, "CAP_PERFMON", "attaching"),
     (39, "CAP_BPF", "loading"),
 ];
@@ -309,6 +310,23 @@ pub fn node_check(node: &Node) -> Check {
         node.untracked_containers, node.lost_cgroup_records
     );
     check(NAME, CheckResult::Warn, detail, None)
+}
+
+/// What the agent has given up.
+#[must_use]
+pub fn confinement_check(is_wanted: bool) -> Check {
+    const NAME: &str = "confinement";
+    let state = confine::state();
+    match (state.is_confined(), is_wanted) {
+        (true, _) => check(NAME, CheckResult::Ok, state.to_string(), None),
+        (false, false) => check(
+            NAME,
+            CheckResult::Warn,
+            state.to_string(),
+            Some("`confine: false` switches it off"),
+        ),
+        (false, true) => check(NAME, CheckResult::Warn, state.to_string(), None),
+    }
 }
 
 /// What the maps of this process take in the kernel.

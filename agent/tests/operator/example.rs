@@ -140,6 +140,13 @@ pub fn status() -> StatusView {
         },
         alerts: 12,
         readers: 1,
+        confinement: ConfinementView {
+            confined: true,
+            capabilities: vec!["DAC_READ_SEARCH".to_owned(), "BPF".to_owned()],
+            no_new_privileges: true,
+            filtered: true,
+            text: "DAC_READ_SEARCH, BPF; no new privileges; system calls filtered".to_owned(),
+        },
     }
 }
 

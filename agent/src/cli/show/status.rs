@@ -157,6 +157,15 @@ fn details(status: &StatusView, screen: Screen) -> String {
         ),
         Tone::Plain,
     );
+    row(
+        "",
+        status.confinement.text.clone(),
+        if status.confinement.confined {
+            Tone::Plain
+        } else {
+            Tone::Notable
+        },
+    );
     lines(&table)
 }
 
