@@ -138,17 +138,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
         reconfigures,
     };
     let (mut engine, checked) = Engine::new(parts);
-    engine.attach()?;
-    if is_confined {
-        // Now that all is open and attached, and before anything is read that containers wrote.
-        confine::after_start(engine.will_answer())?;
-    }
-    engine.start_answering();
-    memory::give_back();
-    for tier in engine.tiers() {
-        tracing::info!(domain = %tier.domain, can = ?tier.can, reason = tier.reason, "tier");
-    }
-    tracing::info!(confined = %confine::state(), "what the agent may do");
+    begin(&mut engine, is_confined)?;
     tracing::info!(version = env!("CARGO_PKG_VERSION"), socket, "attached");
 
     let (stop_engine, engine_stopped) = stop_signal();
@@ -209,6 +199,22 @@ async fn serve_metrics(server: Option<MetricsServer>, stopped: impl Future<Outpu
         Some(server) => server.run(stopped).await,
         None => stopped.await,
     }
+}
+
+/// Attaches the kernel programs and says what they can do; then the agent gives up what it needs no longer.
+fn begin(engine: &mut Engine, is_confined: bool) -> anyhow::Result<()> {
+    engine.attach()?;
+    if is_confined {
+        // Now that all is open and attached, and before anything is read that containers wrote.
+        confine::after_start(engine.will_answer())?;
+    }
+    engine.start_answering();
+    memory::give_back();
+    for tier in engine.tiers() {
+        tracing::info!(domain = %tier.domain, can = ?tier.can, reason = tier.reason, "tier");
+    }
+    tracing::info!(confined = %confine::state(), "what the agent may do");
+    Ok(())
 }
 
 /// What tells a task to stop, and what the task waits for.
