@@ -10,6 +10,7 @@ mod demo;
 mod environment;
 mod fuzz;
 mod not_here;
+mod package;
 mod process;
 mod record;
 mod setup;
@@ -58,6 +59,10 @@ enum Command {
     Bench(bench::Arguments),
     /// Record what ordinary programs do in many runs, for the measurement of coverage (needs strace).
     Record(record::Arguments),
+    /// Make the container image of the agent, an archive that Docker, Podman and containerd load.
+    Image(package::Arguments),
+    /// Make the Debian package of the agent.
+    Deb(package::Arguments),
     /// Learn a real container, switch to enforcing, attack it, and show what happened (as root).
     Demo,
 }
@@ -86,6 +91,8 @@ fn run(command: Command) -> Result<ExitCode> {
         Command::Vm(arguments) => return vm::run(&arguments),
         Command::Bench(arguments) => return bench::run(&arguments),
         Command::Record(arguments) => record::run(&arguments)?,
+        Command::Image(arguments) => package::image::run(&arguments)?,
+        Command::Deb(arguments) => package::deb::run(&arguments)?,
         Command::Demo => return demo::run(),
     }
     Ok(ExitCode::SUCCESS)
