@@ -70,7 +70,8 @@ pub fn run(config: Config, read_config: ReadConfig) -> anyhow::Result<()> {
 async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot handle SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot handle SIGTERM")?;
-    let hangup = signal(SignalKind::hangup()).context("cannot handle SIGHUP")?;
+    let (reloader, reconfigures) =
+        Reloader::new(read_config, config.clone(), log).context("cannot handle SIGHUP")?;
 
     let access = access(&config)?;
     let store = ProfileStore::open(&config.state_dir)?;
@@ -101,7 +102,6 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     let sinks = Sinks::start(&config.sinks, spool.state().sinks(), &spool.reader());
     let (alerts, batches) = mpsc::channel(BATCHES);
     let (requests, asked) = mpsc::channel(REQUESTS);
-    let (reconfigure, reconfigures) = mpsc::channel(1);
     let pulse = Arc::new(Pulse::default());
     let options = ServerOptions {
         access,
@@ -113,12 +113,6 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     let server = Server::bind(options, requests, Arc::clone(&feed))?;
 
     let socket = config.socket.display().to_string();
-    let reloader = Reloader {
-        read: read_config,
-        config: config.clone(),
-        engine: reconfigure,
-        log,
-    };
     let is_confined = config.confine;
     let told = manager::keep_told(Arc::clone(&pulse), Arc::clone(&feed));
     let parts = Parts {
@@ -151,7 +145,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     if let Some(log) = kernel_log {
         tokio::spawn(read_kernel_log(log));
     }
-    tokio::spawn(reloader.run(hangup));
+    tokio::spawn(reloader.run());
     tokio::spawn(told);
     manager::ready();
 

@@ -6,7 +6,7 @@
 //!
 //! Nothing is stopped for it: records, alerts and rules go on meanwhile.
 
-use tokio::signal::unix::Signal;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
 use super::manager;
@@ -21,19 +21,41 @@ pub type ReadConfig = Box<dyn Fn() -> Result<Config, ConfigError> + Send + Sync>
 /// What reads the configuration again.
 pub struct Reloader {
     /// How it is read.
-    pub read: ReadConfig,
+    read: ReadConfig,
     /// What holds.
-    pub config: Config,
+    config: Config,
     /// Whom it is told.
-    pub engine: mpsc::Sender<Reconfigure>,
+    engine: mpsc::Sender<Reconfigure>,
     /// The level of the log.
-    pub log: LogControl,
+    log: LogControl,
+    hangup: Signal,
 }
 
 impl Reloader {
+    /// From now on SIGHUP is waited for. `config` is what holds. Returns it and where other configurations come from.
+    ///
+    /// # Errors
+    /// If the signal cannot be handled.
+    pub fn new(
+        read: ReadConfig,
+        config: Config,
+        log: LogControl,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Reconfigure>)> {
+        let hangup = signal(SignalKind::hangup())?;
+        let (engine, reconfigures) = mpsc::channel(1);
+        let reloader = Self {
+            read,
+            config,
+            engine,
+            log,
+            hangup,
+        };
+        Ok((reloader, reconfigures))
+    }
+
     /// Reads the configuration again at each signal, for as long as the agent runs.
-    pub async fn run(mut self, mut hangup: Signal) {
-        while hangup.recv().await.is_some() {
+    pub async fn run(mut self) {
+        while self.hangup.recv().await.is_some() {
             manager::reloading();
             self.reload().await;
             manager::ready();
