@@ -4,7 +4,7 @@
 //! - `fixture`, under feature `fixtures`: what the static programs in `src/bin` are made of, which run inside test
 //!   containers.
 //! - the harness, under feature `harness` (default): container runtimes of its own (`runtime`), images (`image`), the agent
-//!   under test (`agent`), the demonstration (`demo`), what is measured (`bench`) and recorded (`recorded`).
+//!   under test (`agent`), real receivers of its alerts (`receiver`), the demonstration (`demo`), what is measured (`bench`) and recorded (`recorded`).
 //!
 //! The harness reads where things are from the environment (`environment`); `cargo xtask test` and `cargo xtask demo`
 //! set it. It needs root, and leaves nothing behind: what a killed run left is swept by the next one.
@@ -35,6 +35,8 @@ pub mod image;
 pub mod nginx;
 #[cfg(feature = "harness")]
 pub mod prometheus;
+#[cfg(feature = "harness")]
+pub mod receiver;
 #[cfg(feature = "harness")]
 pub mod recorded;
 #[cfg(feature = "harness")]

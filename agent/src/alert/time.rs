@@ -31,6 +31,12 @@ impl Time {
         self.0.strftime("%H:%M:%S").to_string()
     }
 
+    /// As it is shown, with six digits of the second: as many as syslog takes (RFC 5424).
+    #[must_use]
+    pub fn to_micros(self) -> String {
+        format!("{:.6}", self.0)
+    }
+
     /// Milliseconds since the epoch; 0 before it.
     #[must_use]
     pub fn epoch_ms(self) -> u64 {
@@ -120,6 +126,7 @@ mod tests {
         let text = serde_json::to_string(&time).expect("json");
         assert_eq!(serde_json::from_str::<Time>(&text).expect("read back"), time);
         assert_eq!(time.clock(), "12:00:00");
+        assert_eq!(time.to_micros(), "2026-03-01T12:00:00.500000Z");
         assert_eq!(
             (time.epoch_ms(), time.epoch_ns()),
             (1_772_366_400_500, 1_772_366_400_500_000_000)

@@ -13,8 +13,19 @@ use crate::config::{Config, Level, LogFormat};
 /// Where the kernel programs' own messages come from: the modules of their hooks.
 const KERNEL_PROGRAMS: &str = "driftlock::program";
 /// Libraries that say much: the one that loads them about each instruction, the others about each frame of a connection to a
-/// runtime.
-const TALKATIVE: &[&str] = &["aya_obj", "h2", "hyper_util", "tonic", "tower"];
+/// runtime or sink.
+const TALKATIVE: &[&str] = &[
+    "async_nats",
+    "aya_obj",
+    "h2",
+    "hyper",
+    "hyper_util",
+    "reqwest",
+    "rustls",
+    "tokio_rustls",
+    "tonic",
+    "tower",
+];
 
 /// What writes the lines.
 type Writer = Box<dyn Layer<Registry> + Send + Sync>;

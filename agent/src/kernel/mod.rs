@@ -11,6 +11,7 @@ pub mod load;
 pub mod maps;
 pub mod memory;
 mod observe;
+pub mod outq;
 pub mod peer;
 pub mod pin;
 pub mod readiness;

@@ -8,12 +8,22 @@
 //! |---|---|
 //! | `stdout` | when it is written |
 //! | `file` | when it is on disk |
+//! | `unix` | when the peer has read it, and its connection has lived for two seconds since |
+//! | `syslog` | when the peer's kernel has acknowledged its bytes, and the connection has lived for two seconds since |
+//! | `webhook` | when the answer is of the class 2xx |
+//! | `nats` | when the server has acknowledged it: it is in the stream |
 
 mod file;
+mod nats;
 pub mod runner;
 pub mod state;
 mod stdout;
+mod stream;
+mod syslog;
+mod tls;
 pub mod transport;
+mod unix;
+mod webhook;
 
 use std::sync::Arc;
 
@@ -70,11 +80,17 @@ impl Sinks {
             match &config.target {
                 Target::Stdout => spawn(&mut tasks, part(), stdout::StdoutTransport::default(), stopped),
                 Target::File(target) => spawn(&mut tasks, part(), file::FileTransport::new(target), stopped),
-                target => tracing::error!(
-                    sink = config.name,
-                    kind = target.kind(),
-                    "no alert reaches this sink: it is not built yet"
+                Target::Unix(target) => spawn(&mut tasks, part(), unix::UnixTransport::new(target), stopped),
+                Target::Syslog(target) => {
+                    spawn(&mut tasks, part(), syslog::SyslogTransport::new(target), stopped);
+                }
+                Target::Webhook(target) => spawn(
+                    &mut tasks,
+                    part(),
+                    webhook::WebhookTransport::new(target),
+                    stopped,
                 ),
+                Target::Nats(target) => spawn(&mut tasks, part(), nats::NatsTransport::new(target), stopped),
             }
         }
         Self { tasks, stop }

@@ -30,6 +30,8 @@ const BATCH_BYTES: usize = 1 << 20;
 const RETRY_FIRST: Duration = Duration::from_millis(100);
 /// How long is waited at most.
 const RETRY_MAX: Duration = Duration::from_secs(10);
+/// After how long a connection counts as one that works although nothing was sent over it.
+const CALM: Duration = Duration::from_secs(2);
 /// How often an alert may be refused before it is left out.
 const REFUSALS_MAX: u32 = 3;
 
@@ -101,6 +103,8 @@ impl<T: Transport> Runner<T> {
             in_flight: VecDeque::new(),
         };
         let mut news = self.reader.news();
+        let calm = tokio::time::sleep(CALM);
+        tokio::pin!(calm);
         loop {
             let may_send = (progress.in_flight.len() as u64) < T::IN_FLIGHT_MAX;
             let read = progress.read;
@@ -111,7 +115,15 @@ impl<T: Transport> Runner<T> {
                     self.acknowledge(&mut progress, number);
                 }
                 () = later_than(&mut news, read), if may_send => self.send(&mut progress).await?,
+                () = &mut calm, if !calm.is_elapsed() => self.calm_again(),
             }
+        }
+    }
+
+    /// A connection has lasted. Where nothing waits, no acknowledgement will tell that it works again.
+    fn calm_again(&self) {
+        if self.state.acknowledged() >= self.reader.last() && self.state.works() {
+            tracing::info!(sink = self.config.name, "this sink can be reached again");
         }
     }
 

@@ -41,10 +41,11 @@ pub enum TransportError {
     },
 }
 
-/// A way to a receiver. One task uses it, and calls `open`, then `send` and `acknowledged` in any order, `open` again after any failure
-/// but a refusal.
+/// A way to a receiver. One task uses it, and calls `open`, then `send` and `acknowledged` in any order, `open` again after any failure.
+/// Of a refusal everything before the refused message must have been told as acknowledged.
 pub trait Transport: Send {
-    /// Most messages that may be sent and not acknowledged; at the bound it is waited.
+    /// How many messages that are sent and not acknowledged stop the next batch until some are acknowledged. There are at most as many, and
+    /// one batch less one.
     const IN_FLIGHT_MAX: u64;
 
     /// Makes ready to send, in the place of what was open before. What was sent before and not acknowledged is forgotten: it comes again.
@@ -77,6 +78,27 @@ impl SentIsAcknowledged {
             None => std::future::pending().await,
         }
     }
+}
+
+/// The error of who uses a transport that was not opened.
+pub(super) fn not_open(subject: impl Into<String>) -> TransportError {
+    failed("send to", subject)("no connection was made")
+}
+
+/// An error with all that led to it, in one line.
+pub(super) fn with_causes(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some say their cause themselves.
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = error.source();
+    }
+    text
 }
 
 /// Makes an error of a step that failed.

@@ -150,6 +150,9 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
             &needs::APPARMOR,
             &needs::SECILC,
             &needs::PYTHON,
+            &needs::NATS,
+            &needs::RSYSLOG,
+            &needs::RSYSLOG_TLS,
         ]);
     }
     if any(|purpose| matches!(purpose, Purpose::Test | Purpose::Vm)) {

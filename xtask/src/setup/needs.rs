@@ -151,6 +151,40 @@ pub const SECILC: Need = Need {
     probe: || path::on_path("secilc"),
 };
 
+/// Takes alerts in tests. No service of it is used.
+pub const NATS: Need = Need {
+    name: "nats-server",
+    why: "takes alerts in tests",
+    packages: &["nats-server"],
+    probe: || path::on_path("nats-server"),
+};
+
+/// Takes alerts in tests, with a configuration of its own; the machine's service is not used.
+pub const RSYSLOG: Need = Need {
+    name: "rsyslogd",
+    why: "takes alerts in tests",
+    packages: &["rsyslog"],
+    probe: || path::on_path("rsyslogd"),
+};
+
+/// Its TLS.
+pub const RSYSLOG_TLS: Need = Need {
+    name: "TLS of rsyslogd",
+    why: "takes alerts over TLS in tests",
+    packages: &["rsyslog-gnutls"],
+    probe: || {
+        // Debian's place, and that of systems which keep 64-bit libraries apart.
+        let places = [
+            "/usr/lib/x86_64-linux-gnu",
+            "/usr/lib/aarch64-linux-gnu",
+            "/usr/lib64",
+            "/usr/lib",
+        ];
+        let module = |place: &str| Path::new(place).join("rsyslog/lmnsd_gtls.so");
+        places.into_iter().map(module).find(|file| file.is_file())
+    },
+};
+
 /// Runs the Python packages that tests hold against Driftlock, in virtual environments.
 pub const PYTHON: Need = Need {
     name: "Python with venv",

@@ -1,0 +1,202 @@
+//! Real receivers of alerts: what an agent's sinks send to, each of which can be stopped without a word and started again.
+//!
+//! Input: a directory, and certificates ([`certificates`]). Output: the sink's entry for the agent's configuration, and what arrived. Failure:
+//! a server that does not start, with what it said. Dropping one stops it.
+
+mod certificates;
+mod file;
+mod https;
+mod nats;
+mod rsyslog;
+mod unix;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{TcpListener, TcpStream};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use anyhow::ensure;
+use serde_json::Value;
+
+pub use self::certificates::Certificates;
+pub use self::file::FileReceiver;
+pub use self::https::HttpsReceiver;
+pub use self::nats::NatsReceiver;
+pub use self::rsyslog::RsyslogReceiver;
+pub use self::unix::UnixReceiver;
+
+use crate::environment::patience;
+
+/// How long a server may take to listen.
+const STARTING: Duration = Duration::from_secs(20);
+
+/// What the paths begin with that alerts are told apart by.
+pub const MARKED: &str = "/tmp/alert-";
+
+/// Something that alerts are sent to.
+pub trait Receiver: Send {
+    /// Its name among the agent's sinks.
+    fn name(&self) -> &'static str;
+
+    /// Its entry in the list `sinks:`.
+    fn sink(&self) -> String;
+
+    /// Starts it, again if it was stopped, and waits until it takes connections.
+    fn start(&mut self) -> anyhow::Result<()>;
+
+    /// Ends it at once, as a crash does. What it has received stays.
+    fn stop(&mut self) -> anyhow::Result<()>;
+
+    /// What arrived so far.
+    fn arrived(&mut self) -> anyhow::Result<Arrived>;
+}
+
+/// By the paths of the programs that alerts are about, the alerts' ids, and how often each came.
+#[derive(Clone, Debug, Default)]
+pub struct Arrived(BTreeMap<String, BTreeMap<String, u64>>);
+
+/// What arrives while a receiver runs.
+#[derive(Clone, Debug, Default)]
+struct Log(Arc<Mutex<Arrived>>);
+
+impl Arrived {
+    /// Takes note of an alert in any format. Alerts about other programs, and lines that were cut off, count for nothing.
+    pub fn note(&mut self, line: &str) {
+        let Ok(alert) = serde_json::from_str::<Value>(line) else {
+            return;
+        };
+        let of_falco = &alert["output_fields"]["driftlock.id"];
+        let id = [&alert["id"], of_falco, &alert["metadata"]["uid"]]
+            .into_iter()
+            .find_map(Value::as_str);
+        let path = line.find(MARKED).map(|start| {
+            let end = line[start..]
+                .find('"')
+                .map_or(line.len(), |length| start + length);
+            &line[start..end]
+        });
+        if let (Some(id), Some(path)) = (id, path) {
+            *self
+                .0
+                .entry(path.to_owned())
+                .or_default()
+                .entry(id.to_owned())
+                .or_default() += 1;
+        }
+    }
+
+    /// How many paths there are.
+    #[must_use]
+    pub fn paths(&self) -> usize {
+        self.0.len()
+    }
+
+    /// How many alerts came more than once.
+    #[must_use]
+    pub fn repeated(&self) -> usize {
+        let counts = self.0.values().flat_map(BTreeMap::values);
+        counts.filter(|count| **count > 1).count()
+    }
+
+    /// What is wrong if exactly these paths are expected, each with one id.
+    #[must_use]
+    pub fn faults(&self, expected: &BTreeSet<String>) -> Vec<String> {
+        let missing: Vec<_> = expected
+            .iter()
+            .filter(|path| !self.0.contains_key(*path))
+            .collect();
+        let strange: Vec<_> = self.0.keys().filter(|path| !expected.contains(*path)).collect();
+        let told_twice: Vec<_> = self.0.iter().filter(|(_, ids)| ids.len() > 1).collect();
+        let mut faults = Vec::new();
+        if !missing.is_empty() {
+            faults.push(format!(
+                "{} are missing, as {:?}",
+                missing.len(),
+                &missing[..missing.len().min(5)]
+            ));
+        }
+        if !strange.is_empty() {
+            faults.push(format!(
+                "{} are strange, as {:?}",
+                strange.len(),
+                &strange[..strange.len().min(5)]
+            ));
+        }
+        if !told_twice.is_empty() {
+            let first = &told_twice[..told_twice.len().min(5)];
+            faults.push(format!("{} have several ids, as {first:?}", told_twice.len()));
+        }
+        faults
+    }
+}
+
+impl Log {
+    fn note(&self, line: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).note(line);
+    }
+
+    fn arrived(&self) -> Arrived {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// A port of this machine that nobody listens on.
+fn free_port() -> std::io::Result<u16> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
+/// Waits until somebody listens on a port; `what` is asked what it has said if nobody does.
+fn wait_for_port(port: u16, what: impl Fn() -> String) -> anyhow::Result<()> {
+    let deadline = Instant::now() + patience(STARTING);
+    while TcpStream::connect(("127.0.0.1", port)).is_err() {
+        ensure!(
+            Instant::now() < deadline,
+            "nobody listens on port {port}: {}",
+            what()
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_strange_or_told_twice_is_a_fault() {
+        let mut arrived = Arrived::default();
+        for (id, path) in [
+            ("1", "a-0"),
+            ("1", "a-0"),
+            ("2", "a-1"),
+            ("3", "a-1"),
+            ("4", "b-0"),
+        ] {
+            arrived.note(&format!(
+                r#"{{"id":"{id}","behaviour":{{"path":"{MARKED}{path}"}}}}"#
+            ));
+        }
+        arrived.note(r#"{"id":"5","behaviour":{"path":"/bin/sh"}}"#);
+        arrived.note(&format!(r#"{{"id":"6","behaviour":{{"path":"{MARKED}"#));
+        let of_falco =
+            format!(r#"{{"uuid":"7","output_fields":{{"driftlock.id":"8","fd.name":"{MARKED}c"}}}}"#);
+        arrived.note(&of_falco);
+        assert_eq!((arrived.paths(), arrived.repeated()), (4, 1));
+        let expected = ["a-0", "a-1", "a-2", "c"].map(|path| format!("{MARKED}{path}"));
+        let faults = arrived.faults(&expected.into());
+        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert!(
+            faults[0].starts_with("1 are missing") && faults[0].contains("a-2"),
+            "{faults:?}"
+        );
+        assert!(
+            faults[1].starts_with("1 are strange") && faults[1].contains("b-0"),
+            "{faults:?}"
+        );
+        assert!(
+            faults[2].starts_with("1 have several ids") && faults[2].contains("a-1"),
+            "{faults:?}"
+        );
+    }
+}
