@@ -21,7 +21,7 @@ const PATHS: (&str, &str) = ("paths", "docs/normal-form.md");
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
     /// What is measured: `exec` (the start of a program), `calls` (open with close, getpid), `compile` (a C program with
-    /// hundreds of headers) or `scale` (many containers). All of it if nothing is named. Or `paths`: what the typed normal form
+    /// hundreds of headers), `scale` (many containers) or `alerts` (from the kernel to a sink). All of it if nothing is named. Or `paths`: what the typed normal form
     /// does to this machine's paths.
     part: Option<String>,
     /// Rounds without and with the agent, in turn.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 
 use super::Agent;
@@ -14,6 +15,8 @@ use crate::environment;
 #[derive(Debug, Default)]
 pub(super) struct Alerts {
     list: Mutex<Vec<Value>>,
+    /// When each of them came.
+    arrivals: Mutex<Vec<Timestamp>>,
     came: Condvar,
 }
 
@@ -28,8 +31,10 @@ impl Alerts {
 
     fn read(&self, output: impl std::io::Read, stray: &Path) {
         for line in BufReader::new(output).lines().map_while(Result::ok) {
+            let arrived = Timestamp::now();
             match serde_json::from_str(&line) {
                 Ok(alert) => {
+                    self.arrivals().push(arrived);
                     self.list().push(alert);
                     self.came.notify_all();
                 }
@@ -39,6 +44,10 @@ impl Alerts {
                 }
             }
         }
+    }
+
+    fn arrivals(&self) -> MutexGuard<'_, Vec<Timestamp>> {
+        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn list(&self) -> MutexGuard<'_, Vec<Value>> {
@@ -51,6 +60,12 @@ impl Agent {
     #[must_use]
     pub fn alerts(&self) -> Vec<Value> {
         self.alerts.list().clone()
+    }
+
+    /// When each of the alerts came, in their order, by the wall clock.
+    #[must_use]
+    pub fn arrivals(&self) -> Vec<Timestamp> {
+        self.alerts.arrivals().clone()
     }
 
     /// How many alerts there are so far: where to look from, for [`Agent::wait_for_alert`].

@@ -41,14 +41,24 @@ impl Load {
         program: &str,
         options: &[&str],
     ) -> anyhow::Result<(Self, Container)> {
-        const NAME: &str = "bench";
+        Self::in_named_container(docker, "bench", image, program, options)
+    }
+
+    /// As [`Self::in_container`], with a name for the container.
+    pub fn in_named_container(
+        docker: &Docker,
+        name: &str,
+        image: &str,
+        program: &str,
+        options: &[&str],
+    ) -> anyhow::Result<(Self, Container)> {
         let entry = format!("--entrypoint={program}");
-        let words = ["run", "-i", "--network=none", "--name", NAME, &entry];
+        let words = ["run", "-i", "--network=none", "--name", name, &entry];
         let load = Self::start(docker.command([&words, options, &[image]].concat()))?;
-        let id = docker.text(["inspect", "--format", "{{.Id}}", NAME])?;
+        let id = docker.text(["inspect", "--format", "{{.Id}}", name])?;
         let container = Container {
             id,
-            name: NAME.to_owned(),
+            name: name.to_owned(),
         };
         Ok((load, container))
     }

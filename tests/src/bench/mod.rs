@@ -4,6 +4,7 @@
 //! and what the agent itself takes. Failure: what could not be set up or did not succeed; a cost above its goal is no failure but
 //! stands in the report.
 
+pub mod alerts;
 pub mod alternate;
 pub mod calls;
 pub mod compile;
@@ -39,6 +40,8 @@ pub enum Part {
     Compile,
     /// A hundred containers with profiles of a thousand rules.
     Scale,
+    /// Alerts: from the kernel to a sink, and what a storm of them takes.
+    Alerts,
     /// What the typed normal form does to paths: no cost, and so not among [`Self::ALL`].
     Paths,
 }
@@ -57,7 +60,7 @@ type Measure = fn(Options, &Progress) -> anyhow::Result<Report>;
 
 impl Part {
     /// All that cost something, in the order in which they are measured.
-    pub const ALL: [Self; 4] = [Self::Exec, Self::Calls, Self::Compile, Self::Scale];
+    pub const ALL: [Self; 5] = [Self::Exec, Self::Calls, Self::Compile, Self::Scale, Self::Alerts];
 
     /// Measures. What `rounds` and `sample` do not say is as the part's own usual. Says on standard error how far it is.
     pub fn run(self, rounds: Option<u32>, sample: Option<u32>) -> anyhow::Result<Report> {
@@ -66,6 +69,7 @@ impl Part {
             Self::Calls => (calls::USUAL, calls::run),
             Self::Compile => (compile::USUAL, compile::run),
             Self::Scale => (scale::USUAL, scale::run),
+            Self::Alerts => (alerts::USUAL, alerts::run),
             Self::Paths => return paths::run(),
         };
         let options = Options {

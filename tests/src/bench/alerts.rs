@@ -1,0 +1,352 @@
+//! Alerts: how long they take from the kernel to a sink, and what a storm of them takes.
+//!
+//! Containers make files that their image's profile does not hold, each an alert of its own, at a steady rate: the time from the record in
+//! the kernel to the line at the reader of the agent's standard output is measured, the spool's write to disk between them included. Then
+//! they do so as fast as they can; and then one of them does one and the same unknown thing as fast as it can. Failure: a load program that
+//! does not do it; an alert that never comes.
+
+use std::collections::HashSet;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, ensure};
+use jiff::Timestamp;
+use serde_json::{Map, Value, json};
+
+use super::footprint::{Footprint, mib};
+use super::load::Load;
+use super::report::{Grid, Machine, Report, verdict};
+use super::{Options, Progress, ground};
+use crate::agent::{Agent, Options as AgentOptions};
+use crate::environment::Environment;
+use crate::image;
+use crate::runtime::{Container, Docker, Layout};
+
+/// How much is measured if nothing else is said: so many seconds, and so many alerts in each.
+pub const USUAL: Options = Options {
+    rounds: 20,
+    sample: 1_000,
+};
+
+/// The image that is measured.
+const IMAGE: &str = "bench-alerts:1";
+/// The load program, as a fixture and in the image.
+const FIXTURE: &str = "calls";
+/// See [`FIXTURE`].
+const LOAD: &str = "/usr/bin/calls";
+/// Where files are made.
+const DIRECTORY: &str = "/var/new";
+/// What is opened again and again in the storm of one behaviour.
+const ONE: &str = "/etc/one";
+/// Containers that make alerts: one alone may not send a thousand records a second.
+const CONTAINERS: usize = 2;
+/// Containers of the storm.
+const STORM_CONTAINERS: usize = 10;
+/// The steps of a second in which files are made.
+const STEPS: u32 = 100;
+/// How long a storm lasts.
+const STORM: Duration = Duration::from_secs(10);
+/// How long repeats are counted before they are summed up, seconds.
+const FOLD_WINDOW_S: u64 = 5;
+/// How long the last alert may take.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The longest that 99 of 100 alerts may take.
+const GOAL: Duration = Duration::from_millis(10);
+/// The most memory that the agent may use in a storm, bytes: what it may use on a full node, and what the bounds of waiting alerts add.
+const GOAL_MEMORY: u64 = 64 << 20;
+
+/// A container that makes alerts.
+struct Source {
+    load: Load,
+    container: Container,
+}
+
+/// Measures.
+pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Report> {
+    progress.say("starting a Docker daemon of its own and building an image");
+    let docker = Docker::start(Layout::Hybrid)?;
+    let fixture = Environment::get().fixture(FIXTURE);
+    image::build_with(&docker, IMAGE, "bench-alerts", |root| {
+        for directory in ["usr/bin", "var/new", "etc"] {
+            std::fs::create_dir_all(root.join(directory))?;
+        }
+        std::fs::write(root.join(&ONE[1..]), "one\n")?;
+        std::fs::copy(&fixture, root.join(&LOAD[1..]))?;
+        Ok(())
+    })?;
+    let agent = Agent::start(
+        &docker,
+        &AgentOptions {
+            config: format!("limits: {{ fold_window_s: {FOLD_WINDOW_S} }}\n"),
+            ..ground::options()
+        },
+    )?;
+    let mut sources = (0..STORM_CONTAINERS)
+        .map(|number| source(&docker, &agent, number))
+        .collect::<anyhow::Result<Vec<_>>>()?;
+    // What they do besides is learned.
+    std::thread::sleep(Duration::from_secs(2));
+    agent.set_domain_mode("monitor", IMAGE, "file")?;
+    ground::settle();
+
+    progress.say("alerts at a steady rate");
+    let steady = steady(&agent, &mut sources[..CONTAINERS], options)?;
+    progress.say("as many different ones as there can be");
+    let storm = storm(&agent, &mut sources)?;
+    progress.say("one behaviour, again and again");
+    let one = one(&agent, &mut sources[0])?;
+    report(options, &ground::tiers(&agent)?, &steady, &storm, &one)
+}
+
+fn source(docker: &Docker, agent: &Agent, number: usize) -> anyhow::Result<Source> {
+    let name = format!("bench-{number}");
+    let (load, container) = Load::in_named_container(docker, &name, IMAGE, LOAD, &[])?;
+    agent.wait_until_resolved(&container.id)?;
+    Ok(Source { load, container })
+}
+
+/// What a steady rate of alerts took.
+struct Steady {
+    alerts: usize,
+    /// From the record to the reader, sorted.
+    delays: Vec<Duration>,
+    elapsed: Duration,
+}
+
+fn steady(agent: &Agent, sources: &mut [Source], options: Options) -> anyhow::Result<Steady> {
+    let mark = agent.mark();
+    let each = options.sample / STEPS / u32::try_from(sources.len())?;
+    let step = Duration::from_secs(1) / STEPS;
+    let started = Instant::now();
+    for number in 0..options.rounds * STEPS {
+        let due = started + step * number;
+        std::thread::sleep(due.saturating_duration_since(Instant::now()));
+        for source in &mut *sources {
+            source.load.measure(each, &format!("new {DIRECTORY}"))?;
+        }
+    }
+    let elapsed = started.elapsed();
+    let wanted = (options.rounds * STEPS * each) as usize * sources.len();
+    wait_for(agent, mark, wanted)?;
+    let arrivals = agent.arrivals();
+    let alerts = agent.alerts();
+    let mut delays = Vec::with_capacity(wanted);
+    for (alert, arrived) in alerts.iter().zip(&arrivals).skip(mark) {
+        if alert["repeats_of"].is_null() {
+            let time = alert["time"].as_str().context("an alert without time")?;
+            let time: Timestamp = time.parse()?;
+            delays.push(Duration::try_from(arrived.duration_since(time)).unwrap_or_default());
+        }
+    }
+    delays.sort_unstable();
+    Ok(Steady {
+        alerts: delays.len(),
+        delays,
+        elapsed,
+    })
+}
+
+/// What a storm led to.
+struct Storm {
+    done: u64,
+    elapsed: Duration,
+    alerts: u64,
+    counted: u64,
+    lost: u64,
+    memory: u64,
+    cpu_share: f64,
+}
+
+/// All containers make files as fast as they can.
+fn storm(agent: &Agent, sources: &mut [Source]) -> anyhow::Result<Storm> {
+    under_watch(agent, |deadline| {
+        std::thread::scope(|scope| {
+            let making: Vec<_> = sources
+                .iter_mut()
+                .map(|source| {
+                    scope.spawn(move || -> anyhow::Result<u64> {
+                        let mut made = 0;
+                        while Instant::now() < deadline {
+                            source.load.measure(200, &format!("new {DIRECTORY}"))?;
+                            made += 200;
+                        }
+                        Ok(made)
+                    })
+                })
+                .collect();
+            making
+                .into_iter()
+                .map(|made| made.join().expect("no panic"))
+                .sum()
+        })
+    })
+}
+
+/// One container opens one file as fast as it can.
+fn one(agent: &Agent, source: &mut Source) -> anyhow::Result<Storm> {
+    let storm = under_watch(agent, |deadline| {
+        let mut opened = 0;
+        while Instant::now() < deadline {
+            source.load.measure(20_000, &format!("open {ONE}"))?;
+            opened += 20_000;
+        }
+        Ok(opened)
+    })?;
+    ensure!(
+        agent
+            .wait_for_alert(0, PATIENCE, |alert| alert["behaviour"]["path"] == ONE
+                && alert["container"]["id"] == source.container.id.as_str())
+            .is_some(),
+        "nobody was told of {ONE}"
+    );
+    Ok(storm)
+}
+
+fn under_watch(agent: &Agent, work: impl FnOnce(Instant) -> anyhow::Result<u64>) -> anyhow::Result<Storm> {
+    let mark = agent.mark();
+    let before = Footprint::of(agent)?;
+    let started = Instant::now();
+    let done = work(started + STORM)?;
+    let elapsed = started.elapsed();
+    let after = Footprint::of(agent)?;
+    // Until what was folded is summed up, and everything is with the reader.
+    std::thread::sleep(Duration::from_secs(FOLD_WINDOW_S + 2));
+    wait_until_delivered(agent)?;
+    let memory = Footprint::of(agent)?.memory_bytes.max(after.memory_bytes);
+    let alerts = agent.alerts();
+    let counts = alerts[mark..]
+        .iter()
+        .map(|alert| alert["count"].as_u64().unwrap_or(0));
+    let taken = after.since(&before);
+    Ok(Storm {
+        done,
+        elapsed,
+        alerts: (alerts.len() - mark) as u64,
+        counted: counts.sum(),
+        lost: Footprint::of(agent)?.since(&before).lost,
+        memory,
+        cpu_share: taken.cpu_share,
+    })
+}
+
+fn wait_for(agent: &Agent, mark: usize, wanted: usize) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let paths: HashSet<String> = agent.alerts()[mark..]
+            .iter()
+            .map(|alert| format!("{}{}", alert["container"]["id"], alert["behaviour"]["path"]))
+            .collect();
+        if paths.len() >= wanted {
+            return Ok(());
+        }
+        ensure!(
+            Instant::now() < deadline,
+            "{} of {wanted} alerts came; {}",
+            paths.len(),
+            agent.json(&["status"])?
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn wait_until_delivered(agent: &Agent) -> anyhow::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = agent.json(&["status"])?;
+        if status["spool"]["alerts"] == 0 {
+            return Ok(());
+        }
+        ensure!(Instant::now() < deadline, "alerts wait: {}", status["spool"]);
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn report(
+    options: Options,
+    tiers: &[String],
+    steady: &Steady,
+    storm: &Storm,
+    one: &Storm,
+) -> anyhow::Result<Report> {
+    let at = |share: f64| -> Duration {
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a position in a list"
+        )]
+        let position = ((steady.delays.len() as f64 * share).ceil() as usize).saturating_sub(1);
+        steady.delays.get(position).copied().unwrap_or_default()
+    };
+    let ms = |duration: Duration| format!("{:.2} ms", duration.as_secs_f64() * 1e3);
+    let mut delays = Grid::new(&["from the record to the reader", "", "goal"]);
+    let goal = format!("below {}", ms(GOAL));
+    for (name, share, goal) in [
+        ("half of the alerts", 0.5, String::new()),
+        ("90 of 100", 0.9, String::new()),
+        ("99 of 100", 0.99, verdict(&goal, at(0.99) < GOAL)),
+        ("all", 1.0, String::new()),
+    ] {
+        delays.lines.push(vec![name.to_owned(), ms(at(share)), goal]);
+    }
+    let mut storms = Grid::new(&[
+        "storm",
+        "done in a second",
+        "alerts",
+        "their counts",
+        "records lost, counted",
+        "memory",
+        "processor",
+    ]);
+    for (name, storm) in [("different files", storm), ("one file", one)] {
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let rate = storm.done as f64 / storm.elapsed.as_secs_f64();
+        storms.lines.push(vec![
+            name.to_owned(),
+            format!("{rate:.0}"),
+            storm.alerts.to_string(),
+            storm.counted.to_string(),
+            storm.lost.to_string(),
+            format!(
+                "{}; {}",
+                mib(storm.memory),
+                verdict(&format!("below {}", mib(GOAL_MEMORY)), storm.memory < GOAL_MEMORY)
+            ),
+            format!("{:.0} % of one", storm.cpu_share * 100.0),
+        ]);
+    }
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    let rate = steady.alerts as f64 / steady.elapsed.as_secs_f64();
+    let storm_json = |storm: &Storm| -> Value {
+        json!({
+            "done": storm.done, "elapsed_s": storm.elapsed.as_secs_f64(), "alerts": storm.alerts, "counted": storm.counted,
+            "lost": storm.lost, "memory_bytes": storm.memory, "cpu_share": storm.cpu_share,
+        })
+    };
+    let mut numbers = Map::new();
+    numbers.insert("alerts".to_owned(), json!(steady.alerts));
+    numbers.insert("rate_per_s".to_owned(), json!(rate));
+    for (name, share) in [
+        ("p50_ms", 0.5),
+        ("p90_ms", 0.9),
+        ("p99_ms", 0.99),
+        ("max_ms", 1.0),
+    ] {
+        numbers.insert(name.to_owned(), json!(at(share).as_secs_f64() * 1e3));
+    }
+    numbers.insert("storm_of_different".to_owned(), storm_json(storm));
+    numbers.insert("storm_of_one".to_owned(), storm_json(one));
+    Ok(Report {
+        part: "alerts",
+        machine: Machine::this()?,
+        conditions: format!(
+            "tiers: {}; {} alerts in {} s, {rate:.0} a second, of {CONTAINERS} containers; storms of {} s, the first of {STORM_CONTAINERS} containers",
+            tiers.join(", "),
+            steady.alerts,
+            options.rounds,
+            STORM.as_secs()
+        ),
+        tables: vec![delays, storms],
+        numbers,
+    })
+}
