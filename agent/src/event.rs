@@ -153,6 +153,7 @@ pub struct ExecUse {
 /// Which of the files that an execution needs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum ExecPart {
     /// The program that runs: a binary, or the interpreter of a script.
     #[default]

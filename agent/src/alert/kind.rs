@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 
 /// What is wrong. More kinds come with more domains.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum AlertKind {
     /// A program that did not come with the image.
     #[serde(rename = "exec.drift")]

@@ -14,6 +14,8 @@ pub mod format;
 pub mod hold;
 pub mod kind;
 pub mod model;
+#[cfg(test)]
+mod reference;
 pub mod severity;
 pub mod summary;
 pub mod technique;

@@ -31,17 +31,21 @@ pub const SCHEMA: &str = "driftlock.alert/v1";
 
 /// One alert.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct Alert {
     /// [`SCHEMA`].
     pub schema: Cow<'static, str>,
     /// Unique, and sortable by time (UUID version 7).
+    #[cfg_attr(test, schemars(with = "super::reference::Id"))]
     pub id: AlertId,
     /// When it happened; for a summary of repeats, when the last of them did.
+    #[cfg_attr(test, schemars(with = "super::reference::Date"))]
     pub time: Time,
     /// The node's name.
     pub node: String,
     /// What was watched.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::DomainWord"))]
     pub domain: Domain,
     /// What is wrong.
     pub kind: AlertKind,
@@ -49,6 +53,7 @@ pub struct Alert {
     pub severity: Severity,
     /// The mode that held.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::ModeWord"))]
     pub mode: Mode,
     /// What was done.
     pub action: AlertAction,
@@ -63,10 +68,13 @@ pub struct Alert {
     /// How many occurrences this alert stands for.
     pub count: u64,
     /// When the first of them happened.
+    #[cfg_attr(test, schemars(with = "super::reference::Date"))]
     pub first_seen: Time,
     /// When the last of them happened.
+    #[cfg_attr(test, schemars(with = "super::reference::Date"))]
     pub last_seen: Time,
     /// For a summary of repeats, the alert that told of the first occurrence.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Id>"))]
     pub repeats_of: Option<AlertId>,
     /// Records of this container that were lost since its previous alert: what happened in that time may be
     /// missing here.
@@ -84,9 +92,11 @@ pub struct AlertId(Uuid);
 
 /// What was done, and whether it is certain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertAction {
     /// What was done.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::ActionWord"))]
     pub taken: Action,
     /// It is certain for every occurrence that this alert stands for: the process was seen to die, or the operation was
     /// refused.
@@ -98,26 +108,34 @@ pub struct AlertAction {
 
 /// The container.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertContainer {
     /// The runtime's id; of an unresolved container, its cgroup's name.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub id: ByteText,
     /// Its name; null while it is unresolved.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub name: Option<ByteText>,
     /// `docker`, ...; null while it is unresolved.
     pub runtime: Option<String>,
     /// Its image; null while it is unresolved.
     pub image: Option<AlertImage>,
     /// The labels that the runtime keeps.
+    #[cfg_attr(test, schemars(with = "super::reference::Labels"))]
     pub labels: BTreeMap<ByteText, ByteText>,
     /// Name of its Kubernetes pod; null outside of pods. `name` is then the container's in the pod, `POD` of the pod's own.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub pod: Option<ByteText>,
     /// Namespace of the pod.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub namespace: Option<ByteText>,
     /// Unique id of the pod, where the runtime keeps it.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub pod_uid: Option<ByteText>,
     /// Labels of the pod.
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "super::reference::Labels"))]
     pub pod_labels: BTreeMap<ByteText, ByteText>,
     /// The process is in a container that this container itself runs, by the id that it chose for that; null for its own
     /// processes, and where the process was gone before its cgroup was read.
@@ -127,18 +145,23 @@ pub struct AlertContainer {
 
 /// The container's image.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertImage {
     /// As the container was created with.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub reference: Option<ByteText>,
     /// Digest of the image's config: its identity; null while the runtime does not tell it.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Digest>"))]
     pub config_digest: Option<ImageDigest>,
     /// The manifests that name the config, as the runtime has them (`name@sha256:...`).
     #[serde(default)]
+    #[cfg_attr(test, schemars(with = "Vec<super::reference::Text>"))]
     pub manifests: Vec<ByteText>,
 }
 
 /// The process, as it was when it happened.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertProcess {
     /// On the host.
     pub pid: u32,
@@ -146,22 +169,28 @@ pub struct AlertProcess {
     pub pid_in_container: u32,
     /// Whose process it is.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::StateWord"))]
     pub state: TaskState,
     /// Real user id on the host.
     pub uid: u32,
     /// Real group id on the host.
     pub gid: u32,
     /// When it started.
+    #[cfg_attr(test, schemars(with = "super::reference::Date"))]
     pub started: Time,
     /// The thread's name.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub comm: ByteText,
     /// The program it runs; null where that is not known, as where an execution was looked at before it happened.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub exe: Option<ByteText>,
     /// Its arguments, or those that it gave to the program it was about to execute; empty where they could not be read.
+    #[cfg_attr(test, schemars(with = "Vec<super::reference::Text>"))]
     pub args: Vec<ByteText>,
     /// Arguments are missing or cut.
     pub args_truncated: bool,
     /// Its working directory.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub cwd: Option<ByteText>,
     /// From its parent up to the container's first process.
     pub ancestors: Vec<AlertAncestor>,
@@ -171,15 +200,18 @@ pub struct AlertProcess {
 
 /// One of a process's ancestors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertAncestor {
     /// On the host.
     pub pid: u32,
     /// Its leader's name.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub comm: ByteText,
 }
 
 /// What was done, in the terms of the domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(untagged)]
 pub enum AlertBehaviour {
     /// A program was executed.
@@ -200,11 +232,14 @@ pub enum AlertBehaviour {
 
 /// A file that was used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertFile {
     /// Where the file came from.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::LayerWord"))]
     pub layer: Layer,
     /// Its path, as its layer defines it.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub path: ByteText,
     /// The path is longer than the kernel could compare; `path` is its end.
     pub path_too_long: bool,
@@ -220,6 +255,7 @@ pub struct AlertFile {
 
 /// A program that was executed, or was to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertExec {
     /// The file of which `part` speaks.
     #[serde(flatten)]
@@ -229,11 +265,14 @@ pub struct AlertExec {
     #[serde(default)]
     pub part: ExecPart,
     /// For a multi-call binary, the name it was invoked as.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub applet: Option<ByteText>,
     /// The name given to `execve`; empty where it is not known.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub filename: ByteText,
     /// For a script, the interpreter that the kernel chose; null in an alert about the script's own file, whose
     /// interpreter was not looked for yet.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub interpreter: Option<ByteText>,
     /// A script was executed.
     pub script: bool,
@@ -241,6 +280,7 @@ pub struct AlertExec {
 
 /// A file that was mapped executable, or was to be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertLibrary {
     /// The file.
     #[serde(flatten)]
@@ -251,29 +291,36 @@ pub struct AlertLibrary {
 
 /// A use of a file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertFileUse {
     /// The file. Where only a name was seen (`typed`), its inode is not known, and the path is what the name leads to.
     #[serde(flatten)]
     pub file: AlertFile,
     /// What was done with it, or was to be.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::OperationWord"))]
     pub operation: FileOperation,
     /// Flags of the opened file (`O_*`); 0 for a rename or link.
     pub open_flags: u32,
     /// The name that the process gave for it, where the kernel programs did not see the file itself.
+    #[cfg_attr(test, schemars(with = "Option<super::reference::Text>"))]
     pub typed: Option<ByteText>,
 }
 
 /// A use of a capability.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertCap {
     /// Which one.
+    #[cfg_attr(test, schemars(with = "super::reference::CapabilityName"))]
     pub capability: Capability,
     /// How far it reaches: for the whole node, or for what was created in another user namespace.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::NamespaceWord"))]
     pub namespace: UserNamespace,
     /// What the kernel answered.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::OutcomeWord"))]
     pub outcome: CapOutcome,
     /// Inode number of the user namespace.
     pub namespace_number: u32,
@@ -283,6 +330,7 @@ pub struct AlertCap {
 
 /// A system call.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertSyscall {
     /// Its name; `syscall_` and the number of one that has no name here.
     pub name: Cow<'static, str>,
@@ -290,9 +338,11 @@ pub struct AlertSyscall {
     pub number: u16,
     /// The interface by which it was made.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::AbiWord"))]
     pub abi: SyscallAbi,
     /// Who made it: a program of the container, or the runtime before that began.
     #[serde(with = "crate::tag")]
+    #[cfg_attr(test, schemars(with = "super::reference::PhaseWord"))]
     pub phase: SyscallPhase,
     /// The number as the process gave it, with all its bits.
     pub raw_number: u32,
@@ -300,16 +350,19 @@ pub struct AlertSyscall {
 
 /// A process that left its container's cgroup.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertLeftCgroup {
     /// Cgroup id of the destination.
     pub destination: u64,
     /// Its name.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub destination_name: ByteText,
 }
 
 /// More cgroups in a container than are entered as its own. Who made them is not known: the process of the alert is the
 /// container's oldest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertCgroupLimit {
     /// How many are entered.
     pub entered_cgroups: u64,
@@ -317,6 +370,7 @@ pub struct AlertCgroupLimit {
 
 /// What else was found out about a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum AlertNote {
     /// Its content equals the image's file: only owner or mode were changed.
@@ -327,13 +381,16 @@ pub enum AlertNote {
 
 /// The profile that it was compared with.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertProfile {
     /// The image's config digest; of a provisional profile, what stands for one.
+    #[cfg_attr(test, schemars(with = "super::reference::Digest"))]
     pub digest: ImageDigest,
     /// It belongs to this container alone, because no image is known of it.
     #[serde(default)]
     pub provisional: bool,
     /// The role.
+    #[cfg_attr(test, schemars(with = "super::reference::Text"))]
     pub role: ByteText,
     /// The generation of its rules that held.
     pub generation: u32,
@@ -343,10 +400,13 @@ pub struct AlertProfile {
 
 /// A blind window.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub struct AlertLost {
     /// Nothing was lost before this.
+    #[cfg_attr(test, schemars(with = "super::reference::Date"))]
     pub from: Time,
     /// When the loss was read.
+    #[cfg_attr(test, schemars(with = "super::reference::Date"))]
     pub to: Time,
     /// How many records were lost in between.
     pub records: u64,

@@ -43,6 +43,7 @@ use crate::behaviour::{Capability, SyscallBehaviour};
 /// How grave a deviation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(test, derive(schemars::JsonSchema))]
 pub enum Severity {
     /// For the record.
     Info,
