@@ -3,6 +3,7 @@
 use std::os::unix::fs::PermissionsExt as _;
 
 use tests::agent::Options;
+use tests::prometheus::{free_address, get, value};
 use tests::runtime::Layout;
 use tests::service::{Outcomes, Service};
 use tests::stage::{IMAGE, Stage, is_about};
@@ -47,10 +48,15 @@ fn a_flood_is_accounted_for() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// With the agent halted the ring buffer fills up: what it could not take is counted and told, and no verdict changes.
+/// With the agent halted the ring buffer fills up: what it could not take is counted and told, also to Prometheus, and no verdict changes.
 #[test]
 fn what_the_ring_could_not_take_is_told() -> anyhow::Result<()> {
-    let stage = Stage::learned(Layout::Hybrid, &Options::named("ring"))?;
+    let address = free_address()?;
+    let options = Options {
+        config: format!("metrics: {{ listen: '{address}' }}\n"),
+        ..Options::named("ring")
+    };
+    let stage = Stage::learned(Layout::Hybrid, &options)?;
     let volume = prepare(&stage)?;
     let service = stage.service("flood", &[&volume])?;
     stage.agent.set_mode("enforce", IMAGE)?;
@@ -67,7 +73,29 @@ fn what_the_ring_could_not_take_is_told() -> anyhow::Result<()> {
         "{PROGRAMS} records fit; nothing was tested"
     );
     assert_eq!(counter(&stage, &service, stage.stop.counter())?, PROGRAMS);
-    check_losses(&stage, mark, &service)
+    check_losses(&stage, mark, &service)?;
+    let (_, page) = get(address, "/metrics")?;
+    let lost = |cause| {
+        value(
+            &page,
+            "driftlock_records_lost_total",
+            &[("domain", "exec"), ("cause", cause)],
+        )
+    };
+    let of_exec = |name: &str| domain_counter(&stage, &service, "exec", name);
+    for (cause, name) in [("ring", "lost_ring"), ("quota", "lost_quota")] {
+        assert_eq!(
+            lost(cause),
+            Some(of_exec(name)?.to_string().as_str()),
+            "{cause}: {page}"
+        );
+    }
+    assert!(
+        stage.agent.log().contains("records lost"),
+        "{}",
+        stage.agent.log()
+    );
+    Ok(())
 }
 
 /// Makes a volume with all the programs, and sets the mode to `monitor`. Returns Docker's option for it.
@@ -87,6 +115,14 @@ fn counter(stage: &Stage, service: &Service, name: &str) -> anyhow::Result<u64> 
     container["counters"][name]
         .as_u64()
         .ok_or_else(|| anyhow::anyhow!("no {name}: {container:#}"))
+}
+
+fn domain_counter(stage: &Stage, service: &Service, domain: &str, name: &str) -> anyhow::Result<u64> {
+    let container = stage.agent.wait_until_resolved(&service.container.id)?;
+    let domains = container["domain_counters"].as_array().into_iter().flatten();
+    let mut of = domains.filter(|counters| counters["domain"] == domain);
+    of.find_map(|counters| counters[name].as_u64())
+        .ok_or_else(|| anyhow::anyhow!("no {name} of {domain}: {container:#}"))
 }
 
 fn losses(stage: &Stage, service: &Service) -> anyhow::Result<u64> {

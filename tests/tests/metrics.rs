@@ -48,31 +48,24 @@ fn figures_are_those_of_what_happened() -> anyhow::Result<()> {
     let (stage, service, address) = drifted("figures")?;
     let page = page(address)?;
     assert_eq!(faults(&page)?, "", "{page}");
-    let figure = |name: &str, labels: &[(&str, &str)]| -> anyhow::Result<f64> {
-        let text = value(&page, name, labels).with_context(|| format!("no {name} {labels:?} in {page}"))?;
-        Ok(text.parse()?)
+    let text = |name: &str, labels: &[(&str, &str)]| {
+        value(&page, name, labels).with_context(|| format!("no {name} {labels:?} in {page}"))
     };
-    assert_eq!(figure("driftlock_engine_answers", &[])?, 1.0);
-    assert!(
-        figure(
-            "driftlock_alerts_raised_total",
-            &[("kind", "exec.drift"), ("action", "none")]
-        )? >= 1.0
-    );
-    assert_eq!(
-        figure(
-            "driftlock_alerts_raised_total",
-            &[("kind", "exec.drift"), ("action", "killed")]
-        )?,
-        0.0
-    );
+    let figure =
+        |name: &str, labels: &[(&str, &str)]| -> anyhow::Result<f64> { Ok(text(name, labels)?.parse()?) };
+    let drift = |action| [("kind", "exec.drift"), ("action", action)];
+    assert_eq!(text("driftlock_engine_answers", &[])?, "1.0");
+    assert!(figure("driftlock_alerts_raised_total", &drift("none"))? >= 1.0);
+    assert_eq!(text("driftlock_alerts_raised_total", &drift("killed"))?, "0");
     assert!(figure("driftlock_alerts_by_severity_total", &[("severity", "high")])? >= 1.0);
-    assert_eq!(figure("driftlock_containers", &[("mode", "monitor")])?, 1.0);
-    assert_eq!(figure("driftlock_profiles", &[])?, 1.0);
+    assert_eq!(text("driftlock_containers", &[("mode", "monitor")])?, "1.0");
+    assert_eq!(text("driftlock_profiles", &[])?, "1.0");
     assert_eq!(
-        figure("driftlock_store_failures_total", &[("operation", "learn")])?,
-        0.0
+        text("driftlock_store_failures_total", &[("operation", "learn")])?,
+        "0"
     );
+    let stdout = [("sink", "stdout"), ("kind", "stdout")];
+    assert!(figure("driftlock_sink_delivered_total", &stdout)? >= 1.0);
     assert!(figure("driftlock_kernel_memory_bytes", &[])? > 1e6);
     assert!(figure("process_cpu_seconds_total", &[])? > 0.0);
     assert!(figure("process_resident_memory_bytes", &[])? > 1e6);
@@ -82,12 +75,11 @@ fn figures_are_those_of_what_happened() -> anyhow::Result<()> {
         ("driftlock_records_generated_total", "generated"),
         ("driftlock_records_submitted_total", "submitted"),
     ] {
-        let counters = status["domain_counters"].as_array().context("no counters")?;
-        for domain in counters {
+        for domain in status["domain_counters"].as_array().context("no counters")? {
             let labels = [("domain", domain["domain"].as_str().unwrap_or_default())];
             assert_eq!(
-                Some(figure(name, &labels)?),
-                domain[field].as_f64(),
+                text(name, &labels)?,
+                domain[field].to_string(),
                 "{name} {labels:?}"
             );
         }
@@ -95,7 +87,7 @@ fn figures_are_those_of_what_happened() -> anyhow::Result<()> {
     for tier in status["tiers"].as_array().context("no tiers")? {
         let word = |name: &str| tier[name].as_str().unwrap_or_default();
         let labels = [("domain", word("domain")), ("can", word("can"))];
-        assert_eq!(figure("driftlock_tier", &labels)?, 1.0, "{labels:?}");
+        assert_eq!(text("driftlock_tier", &labels)?, "1.0", "{labels:?}");
     }
     // Nothing of the container stands in the page.
     for text in [
@@ -158,7 +150,7 @@ fn rule_queries() -> anyhow::Result<Vec<(String, String)>> {
 #[test]
 fn what_is_shipped_asks_for_what_is_served() -> anyhow::Result<()> {
     check_rules(Path::new(RULES))?;
-    let (stage, _service, address) = drifted("dashboard")?;
+    let (mut stage, _service, address) = drifted("dashboard")?;
     let prometheus = Prometheus::start(stage.runtime.place().directory(), address, Path::new(RULES))?;
     // A rate needs two readings.
     prometheus.wait_until("there are rates", || {
@@ -191,5 +183,9 @@ fn what_is_shipped_asks_for_what_is_served() -> anyhow::Result<()> {
     })?;
     let firing = prometheus.query("ALERTS")?;
     assert_eq!(firing["data"]["result"], serde_json::json!([]), "{firing:#}");
-    Ok(())
+    stage.agent.stop()?;
+    prometheus.wait_until("the agent is gone", || {
+        let gone = prometheus.query("ALERTS{alertname=\"DriftlockAgentGone\"}")?;
+        Ok(gone["data"]["result"][0].is_object())
+    })
 }
