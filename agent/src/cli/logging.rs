@@ -15,7 +15,6 @@ const KERNEL_PROGRAMS: &str = "driftlock::program";
 /// Libraries that say much: the one that loads them about each instruction, the others about each frame of a connection to a
 /// runtime or sink.
 const TALKATIVE: &[&str] = &[
-    "async_nats",
     "aya_obj",
     "h2",
     "hyper",
@@ -26,6 +25,9 @@ const TALKATIVE: &[&str] = &[
     "tonic",
     "tower",
 ];
+
+/// A library that says as an error what the sink that uses it says in its own words.
+const SILENT: &str = "async_nats";
 
 /// What writes the lines.
 type Writer = Box<dyn Layer<Registry> + Send + Sync>;
@@ -77,15 +79,22 @@ pub fn init(config: &Config) -> Result<LogControl, Box<dyn std::error::Error + S
 /// Who is heard from which level on.
 fn targets(level: Level, kernel_log_level: Level) -> Targets {
     let level = filter(level);
-    let of_libraries = if level == LevelFilter::TRACE {
-        level
-    } else {
-        level.min(LevelFilter::WARN)
+    let at_most = |most: LevelFilter| {
+        if level == LevelFilter::TRACE {
+            level
+        } else {
+            level.min(most)
+        }
     };
     Targets::new()
         .with_default(level)
         .with_target(KERNEL_PROGRAMS, filter(kernel_log_level))
-        .with_targets(TALKATIVE.iter().map(|target| (*target, of_libraries)))
+        .with_targets(
+            TALKATIVE
+                .iter()
+                .map(|target| (*target, at_most(LevelFilter::WARN))),
+        )
+        .with_target(SILENT, at_most(LevelFilter::OFF))
 }
 
 fn filter(level: Level) -> LevelFilter {

@@ -23,7 +23,7 @@ use tokio_rustls::rustls::{RootCertStore, ServerConfig};
 use super::{Arrived, Certificates, Log, Receiver, free_port};
 
 /// Of so many requests one each is refused for now, answered late, and taken and not answered.
-const FAULT_EVERY: u64 = 100;
+const FAULT_EVERY: u64 = 400;
 /// How late.
 const LATE: Duration = Duration::from_millis(200);
 
@@ -171,12 +171,12 @@ async fn answer(request: Request<Incoming>, state: Arc<State>) -> Result<Respons
         Ok(response)
     };
     match number {
-        20 if is_faulty => return with_status(500),
-        40 if is_faulty => tokio::time::sleep(LATE).await,
+        100 if is_faulty => return with_status(500),
+        200 if is_faulty => tokio::time::sleep(LATE).await,
         _ => {}
     }
     state.log.note(&body);
-    if is_faulty && number == 60 {
+    if is_faulty && number == 300 {
         return Err(Error::other("cut off"));
     }
     with_status(200)

@@ -69,11 +69,14 @@ impl Arrived {
         let id = [&alert["id"], of_falco, &alert["metadata"]["uid"]]
             .into_iter()
             .find_map(Value::as_str);
+        // What the end of the line, a field or a sentence may be depends on the format; a path has nothing but these.
         let path = line.find(MARKED).map(|start| {
-            let end = line[start..]
-                .find('"')
-                .map_or(line.len(), |length| start + length);
-            &line[start..end]
+            let rest = &line[start + MARKED.len()..];
+            let is_in_path = |character: char| character.is_ascii_alphanumeric() || character == '-';
+            let length = rest
+                .find(|character| !is_in_path(character))
+                .unwrap_or(rest.len());
+            &line[start..start + MARKED.len() + length]
         });
         if let (Some(id), Some(path)) = (id, path) {
             *self
