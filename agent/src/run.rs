@@ -21,6 +21,7 @@ use crate::alert::time::BootClock;
 use crate::cli::logging::{self, LogControl};
 use crate::config::{CgroupHierarchy, Config, Level};
 use crate::confine;
+use crate::container::cgroup_namespace;
 use crate::container::containerd::ContainerdConfig;
 use crate::container::docker::DockerConfig;
 use crate::container::layout::{self, CgroupLayout, Detected, LayoutChoice};
@@ -56,6 +57,13 @@ const REQUESTS: usize = 64;
 pub fn run(config: Config, read_config: ReadConfig) -> anyhow::Result<()> {
     let log = logging::init(&config).map_err(|error| anyhow::anyhow!("cannot start the log: {error}"))?;
     memory::share();
+    match cgroup_namespace::enter_the_nodes() {
+        Ok(true) => tracing::info!("the node's cgroups are seen in the place of the agent's own"),
+        Ok(false) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the node's cgroup namespace cannot be entered: containers may not be found")
+        }
+    }
     if config.confine {
         confine::before_threads()?;
     }

@@ -32,6 +32,8 @@ pub mod hostile;
 #[cfg(feature = "harness")]
 pub mod image;
 #[cfg(feature = "harness")]
+pub mod manifest;
+#[cfg(feature = "harness")]
 pub mod nginx;
 #[cfg(feature = "harness")]
 pub mod prometheus;

@@ -9,7 +9,8 @@ use std::process::Command;
 use anyhow::{Context, Result};
 
 use crate::build::{self, Profile};
-use crate::setup::Tools;
+use crate::package;
+use crate::setup::{Tools, workspace};
 
 /// Where the things are; made by [`Environment::build`].
 #[derive(Debug)]
@@ -20,14 +21,20 @@ pub struct Environment {
     pub fixtures: PathBuf,
     /// A static busybox.
     pub busybox: PathBuf,
+    /// The agent's container image.
+    pub image: PathBuf,
 }
 
 impl Environment {
     /// Builds the kernel programs, the daemon and the programs for containers.
     pub fn build(tools: &Tools) -> Result<Self> {
         build::kernel_programs(tools)?;
+        let driftlock = build::daemon(Profile::Release)?;
+        let image = workspace().join("target/package/driftlock-image.tar");
+        package::image::make(&driftlock, &image)?;
         Ok(Self {
-            driftlock: build::daemon(Profile::Release)?,
+            driftlock,
+            image,
             fixtures: build::fixtures()?,
             busybox: tools.busybox.clone().context("the images need a busybox")?,
         })
@@ -43,7 +50,8 @@ impl Environment {
             .env("PATH", path)
             .env("DRIFTLOCK_BIN", self.driftlock)
             .env("DRIFTLOCK_FIXTURES", self.fixtures)
-            .env("DRIFTLOCK_BUSYBOX", self.busybox);
+            .env("DRIFTLOCK_BUSYBOX", self.busybox)
+            .env("DRIFTLOCK_IMAGE", self.image);
         Ok(())
     }
 }

@@ -5,6 +5,7 @@
 //! on hostile ones other than by an error or by leaving them out. Nothing here keeps a state that a restart would
 //! lose; the engine owns the registry of containers and calls in here.
 
+pub mod cgroup_namespace;
 pub mod containerd;
 pub mod content;
 pub mod crio;

@@ -24,14 +24,20 @@ const BLOBS: &str = "blobs/sha256";
 pub fn run(arguments: &Arguments) -> Result<()> {
     let binary = arguments.binary()?;
     let output = arguments.output("driftlock-image.tar")?;
-    let root = empty("image-root")?;
-    lay_out(&root, &binary)?;
-    let layout = empty("image")?;
-    let digest = describe(&root, &layout)?;
-    tar(&layout, &output)?;
+    let digest = make(&binary, &output)?;
     let mebibytes = std::fs::metadata(&output)?.len().div_ceil(1 << 20);
     eprintln!("image: {}, {mebibytes} MiB, {digest}", output.display());
     Ok(())
+}
+
+/// Makes the image of a binary; its config digest.
+pub fn make(binary: &Path, output: &Path) -> Result<String> {
+    let root = empty("image-root")?;
+    lay_out(&root, binary)?;
+    let layout = empty("image")?;
+    let digest = describe(&root, &layout)?;
+    tar(&layout, output)?;
+    Ok(digest)
 }
 
 /// The root filesystem.
