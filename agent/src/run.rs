@@ -61,7 +61,7 @@ pub fn run(config: Config, read_config: ReadConfig) -> anyhow::Result<()> {
         Ok(true) => tracing::info!("the node's cgroups are seen in the place of the agent's own"),
         Ok(false) => {}
         Err(error) => {
-            tracing::warn!(%error, "the node's cgroup namespace cannot be entered: containers may not be found")
+            tracing::warn!(%error, "the node's cgroup namespace cannot be entered: containers may not be found");
         }
     }
     if config.confine {
