@@ -1,6 +1,6 @@
 //! The `DaemonSet` in `deploy/kubernetes/base`, as a container runtime runs its container.
 //!
-//! Input: the manifest. Output: the words for `docker run` that give the container what the manifest says: capabilities, mounts, the host's
+//! Input: the manifest. Output: the words for `podman run` that give the container what the manifest says: capabilities, mounts, the host's
 //! processes, a root filesystem that is read-only. Failure: what the manifest has and is not understood here.
 
 use std::path::{Path, PathBuf};
@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail, ensure};
 use serde_json::Value;
 
+/// Of what the manifest gives, the one that root lacks on some machines of containers' own, by name and number.
+const RARE: (&str, u32) = ("SYS_RESOURCE", 24);
+
 /// The words for one container of a pod's specification. `host` gives the directory in the place of one of the node's, and of a
 /// configuration (by its name).
-pub fn docker_options(pod: &Value, host: impl Fn(&str) -> PathBuf) -> anyhow::Result<Vec<String>> {
+pub fn run_options(pod: &Value, host: impl Fn(&str) -> PathBuf) -> anyhow::Result<Vec<String>> {
     let container = &pod["containers"][0];
     let security = &container["securityContext"];
     let mut words = vec!["--network=none".to_owned()];
@@ -23,7 +26,11 @@ pub fn docker_options(pod: &Value, host: impl Fn(&str) -> PathBuf) -> anyhow::Re
             .as_array()
             .context("no capabilities")?
         {
-            words.push(format!("{option}={}", name.as_str().context("no name")?));
+            let name = name.as_str().context("no name")?;
+            // Nobody can give what nobody has; the agent does without.
+            if name != RARE.0 || root_has(RARE.1)? {
+                words.push(format!("{option}={name}"));
+            }
         }
     }
     if security["readOnlyRootFilesystem"] == true {
@@ -61,6 +68,14 @@ pub fn docker_options(pod: &Value, host: impl Fn(&str) -> PathBuf) -> anyhow::Re
         );
     }
     Ok(words)
+}
+
+/// Whether this machine's root can have a capability at all.
+fn root_has(number: u32) -> anyhow::Result<bool> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let set = status.lines().find_map(|line| line.strip_prefix("CapBnd:"));
+    let set = u64::from_str_radix(set.context("no bounding set")?.trim(), 16)?;
+    Ok(set & (1 << number) != 0)
 }
 
 fn source(volume: &Value, host: impl Fn(&str) -> PathBuf) -> anyhow::Result<PathBuf> {

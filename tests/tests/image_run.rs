@@ -1,4 +1,4 @@
-//! The agent's container image, run by Docker as the `DaemonSet` says, watches another container.
+//! The agent's container image, run by Podman as the `DaemonSet` says, watches another container.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use serde_json::Value;
 use tests::environment::{Environment, patience};
-use tests::runtime::{Docker, Layout, Runtime};
+use tests::runtime::{Kind, Layout, Podman, Runtime};
 use tests::stage::{IMAGE, Stage};
 use tests::{image, manifest, support};
 
@@ -25,24 +25,29 @@ fn the_image_runs_as_the_daemon_set_says_and_tells_drift() -> anyhow::Result<()>
         );
         return Ok(());
     };
-    let docker = Docker::start(Layout::Hybrid)?;
-    image::build(&docker, IMAGE, "one")?;
-    let loaded = docker.text(["load".into(), "--quiet".into(), "--input".into(), archive])?;
+    // Debian's Docker is older than the capabilities BPF and PERFMON.
+    if !Kind::Podman.is_here() {
+        support::not_on_this_kernel("the image", "Podman is not there");
+        return Ok(());
+    }
+    let podman = Podman::start(Layout::Hybrid)?;
+    image::build(&podman, IMAGE, "one")?;
+    let loaded = podman.text(["load", "--quiet", "--input", &archive.to_string_lossy()])?;
     let reference = loaded
         .rsplit(": ")
         .next()
         .context("nothing is loaded")?
         .to_owned();
-    let bpffs = mount_bpf(&docker)?;
+    let bpffs = mount_bpf(&podman)?;
     let pinned = bpffs.join("driftlock");
 
     let set = manifest::read("kubernetes/base/daemonset.yaml")?;
     let pod = &set["spec"]["template"]["spec"];
-    let options = manifest::docker_options(pod, |path| in_place_of(&docker, path))?;
-    // Where this Docker has its containers, which is not where a node's has them.
-    let directory = docker.directory().display();
+    let options = manifest::run_options(pod, |path| in_place_of(&podman, path))?;
+    // Where this Podman has its containers, which is not where a node's has them.
+    let directory = podman.place().directory().display();
     let data = format!("--volume={directory}:{directory}:ro,rslave");
-    write_configuration(&docker)?;
+    write_configuration(&podman)?;
     let arguments: Vec<&str> = pod["containers"][0]["args"]
         .as_array()
         .context("no arguments")?
@@ -51,20 +56,28 @@ fn the_image_runs_as_the_daemon_set_says_and_tells_drift() -> anyhow::Result<()>
         .map(|word| if word == "$(NODE_NAME)" { "node-1" } else { word })
         .collect();
     // As on a node with cgroups of version 2 alone.
-    let mut words = vec!["run", "--detach", "--name", NAME, "--cgroupns=private", &data];
+    let mut words = vec![
+        "run",
+        "--log-driver=k8s-file",
+        "--detach",
+        "--name",
+        NAME,
+        "--cgroupns=private",
+        &data,
+    ];
     words.extend(options.iter().map(String::as_str));
     words.push(&reference);
     words.extend(arguments);
-    docker.text(words)?;
+    podman.text(words)?;
 
-    let outcome = watches(&docker, &pod["containers"][0]["readinessProbe"]);
-    let log = docker.output(["logs", NAME])?;
-    let ended = docker.text(["stop", "--time=20", NAME]);
+    let outcome = watches(&podman, &pod["containers"][0]["readinessProbe"]);
+    let log = podman.command(["logs", NAME]).output()?;
+    let ended = podman.text(["stop", "--time=20", NAME]);
     let torn_down = Command::new(&Environment::get().driftlock)
         .arg("teardown")
         .env("DRIFTLOCK_BPFFS", &pinned)
-        .env("DRIFTLOCK_SOCKET", docker.directory().join("no-socket"))
-        .status();
+        .env("DRIFTLOCK_SOCKET", podman.place().directory().join("no-socket"))
+        .output();
     outcome.with_context(|| {
         format!(
             "{}{}",
@@ -74,14 +87,14 @@ fn the_image_runs_as_the_daemon_set_says_and_tells_drift() -> anyhow::Result<()>
     })?;
     ended?;
     ensure!(
-        torn_down?.success(),
+        torn_down?.status.success(),
         "what the agent pinned is not where it should be"
     );
     Ok(())
 }
 
 /// The probe succeeds, the agent is confined, there is no shell, and drift in another container is told.
-fn watches(docker: &Docker, probe: &Value) -> anyhow::Result<()> {
+fn watches(podman: &Podman, probe: &Value) -> anyhow::Result<()> {
     let probe: Vec<&str> = probe["exec"]["command"]
         .as_array()
         .context("no probe")?
@@ -89,34 +102,36 @@ fn watches(docker: &Docker, probe: &Value) -> anyhow::Result<()> {
         .filter_map(Value::as_str)
         .collect();
     let deadline = Instant::now() + patience(Duration::from_mins(2));
-    while !docker
-        .output([&["exec", NAME], probe.as_slice()].concat())?
+    while !podman
+        .command([&["exec", NAME], probe.as_slice()].concat())
+        .output()?
         .status
         .success()
     {
         ensure!(Instant::now() < deadline, "the probe does not succeed");
         std::thread::sleep(Duration::from_millis(200));
     }
-    let status = docker.text(["exec", NAME, "driftlock", "status", "--json"])?;
+    let status = podman.text(["exec", NAME, "driftlock", "status", "--json"])?;
     let status: Value = serde_json::from_str(&status)?;
     ensure!(
         status["node"] == "node-1" && status["confinement"]["confined"] == true,
         "{status:#}"
     );
     ensure!(
-        !docker
-            .output(["exec", NAME, "/bin/sh", "-c", "true"])?
+        !podman
+            .command(["exec", NAME, "/bin/sh", "-c", "true"])
+            .output()?
             .status
             .success(),
         "there is a shell"
     );
 
-    let watched = docker.service("watched", IMAGE, &[], &[])?;
+    let watched = podman.service("watched", IMAGE, &[], &[])?;
     let id = watched.container.id.clone();
     Stage::drop_payload(&watched, "/tmp/dropped")?;
     watched.start(&["/tmp/dropped", "/tmp/witness"])?;
     loop {
-        let lines = docker.text(["logs", NAME])?;
+        let lines = podman.text(["logs", NAME])?;
         let alerts = lines
             .lines()
             .filter_map(|line| serde_json::from_str::<Value>(line).ok());
@@ -132,24 +147,24 @@ fn watches(docker: &Docker, probe: &Value) -> anyhow::Result<()> {
 }
 
 /// The machine's own directories are the node's, but for what the agent writes.
-fn in_place_of(docker: &Docker, path: &str) -> PathBuf {
+fn in_place_of(podman: &Podman, path: &str) -> PathBuf {
     match path {
-        "/sys/fs/bpf" => docker.directory().join("bpf"),
-        "/run/driftlock" => docker.directory().join("agent-run"),
-        "/var/lib/driftlock" => docker.directory().join("agent-state"),
-        "/run" => docker.directory().join("node-run"),
-        "/var/lib" => docker.directory().join("node-lib"),
-        "driftlock" => docker.directory().join("agent-config"),
+        "/sys/fs/bpf" => podman.place().directory().join("bpf"),
+        "/run/driftlock" => podman.place().directory().join("agent-run"),
+        "/var/lib/driftlock" => podman.place().directory().join("agent-state"),
+        "/run" => podman.place().directory().join("node-run"),
+        "/var/lib" => podman.place().directory().join("node-lib"),
+        "driftlock" => podman.place().directory().join("agent-config"),
         other => PathBuf::from(other),
     }
 }
 
-fn mount_bpf(docker: &Docker) -> anyhow::Result<PathBuf> {
-    let bpffs = docker.directory().join("bpf");
+fn mount_bpf(podman: &Podman) -> anyhow::Result<PathBuf> {
+    let bpffs = podman.place().directory().join("bpf");
     for directory in ["bpf", "node-run/driftlock", "node-lib/driftlock"] {
-        std::fs::create_dir_all(docker.directory().join(directory))?;
+        std::fs::create_dir_all(podman.place().directory().join(directory))?;
     }
-    let mounted = docker
+    let mounted = podman
         .place()
         .beside("mount")
         .args(["-t", "bpf", "bpf"])
@@ -159,11 +174,11 @@ fn mount_bpf(docker: &Docker) -> anyhow::Result<PathBuf> {
     Ok(bpffs)
 }
 
-fn write_configuration(docker: &Docker) -> anyhow::Result<()> {
-    let directory = in_place_of(docker, "driftlock");
+fn write_configuration(podman: &Podman) -> anyhow::Result<()> {
+    let directory = in_place_of(podman, "driftlock");
     std::fs::create_dir_all(&directory)?;
     Ok(std::fs::write(
         directory.join("config.yaml"),
-        docker.configuration(),
+        podman.configuration(),
     )?)
 }

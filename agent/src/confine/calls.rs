@@ -1,6 +1,7 @@
 //! The system calls that the agent, and the processes that it starts, may make once it runs.
 //!
-//! Input: the list below. Output: a filter for the kernel. Failure: a list that makes no filter, which the tests would tell.
+//! Input: the list below. Output: two filters for the kernel, of which the stricter answer holds. Failure: a list that makes no filter, which
+//! the tests would tell.
 //!
 //! Any other call fails with `ENOSYS`, as on a kernel that does not know it, so that libraries fall back on an older one instead of giving
 //! up; and the kernel logs it (`audit: type=1326 ... comm="driftlock"`), so that what is missing here is seen, not guessed at.
@@ -234,7 +235,7 @@ const ALLOWED: &[&str] = &[
 /// Kinds of sockets: control socket and runtimes, receivers of alerts, and the look-up of their names.
 const SOCKETS: &[i32] = &[libc::AF_UNIX, libc::AF_INET, libc::AF_INET6, libc::AF_NETLINK];
 
-/// What `clone` may not make. `clone3` hides this from a filter, so it is not there at all, and the C library falls back on `clone`.
+/// What `clone` may not make.
 const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWCGROUP
     | libc::CLONE_NEWUTS
@@ -243,10 +244,14 @@ const NAMESPACES: i32 = libc::CLONE_NEWNS
     | libc::CLONE_NEWPID
     | libc::CLONE_NEWNET;
 
-/// The filter.
+/// `clone3` hides from a filter what it makes. The C library tries it first for each thread, and falls back on `clone`.
+const HIDDEN: &str = "clone3";
+
+/// The filter of what is allowed, to be put on with a log of what is not.
 pub(super) fn filter() -> Result<BpfProgram, BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> = ALLOWED
         .iter()
+        .chain([&HIDDEN])
         .filter_map(|name| Some((number(name)?, Vec::new())))
         .collect();
     let sockets = SOCKETS
@@ -256,9 +261,26 @@ pub(super) fn filter() -> Result<BpfProgram, BackendError> {
     rules.extend(number("socket").map(|socket| (socket, sockets)));
     let none = rule(SeccompCmpOp::MaskedEq(u64::from(NAMESPACES.unsigned_abs())), 0)?;
     rules.extend(number("clone").map(|clone| (clone, vec![none])));
-    let refuse = SeccompAction::Errno(libc::ENOSYS.unsigned_abs());
+    made(rules, refuse(), SeccompAction::Allow)
+}
+
+/// A filter that refuses what is hidden, and nothing else: without a log, in which each new thread would be.
+pub(super) fn quiet_filter() -> Result<BpfProgram, BackendError> {
+    let rules = number(HIDDEN).map(|call| (call, Vec::new()));
+    made(rules.into_iter().collect(), SeccompAction::Allow, refuse())
+}
+
+fn refuse() -> SeccompAction {
+    SeccompAction::Errno(libc::ENOSYS.unsigned_abs())
+}
+
+fn made(
+    rules: BTreeMap<i64, Vec<SeccompRule>>,
+    otherwise: SeccompAction,
+    action: SeccompAction,
+) -> Result<BpfProgram, BackendError> {
     let arch = std::env::consts::ARCH.try_into()?;
-    SeccompFilter::new(rules, refuse, SeccompAction::Allow, arch)?.try_into()
+    SeccompFilter::new(rules, otherwise, action, arch)?.try_into()
 }
 
 /// A condition on the first argument.

@@ -21,13 +21,16 @@ const ANSWERING: CapabilitySet = CapabilitySet::SYS_ADMIN.union(CapabilitySet::S
 /// For starting, beside those: mounts of bpf and tracefs where they are missing (as `SYS_ADMIN`), and the group of the control socket.
 pub(super) const STARTING: CapabilitySet = RUNNING.union(ANSWERING).union(CapabilitySet::CHOWN);
 
-/// What running takes.
-pub(super) const fn running(answers: bool) -> CapabilitySet {
-    if answers {
-        RUNNING.union(ANSWERING)
-    } else {
-        RUNNING
-    }
+/// What running takes. Whoever started the agent may not know `BPF` and `PERFMON`, which are of Linux 5.8; `SYS_ADMIN` stands for both.
+pub(super) fn running(answers: bool) -> io::Result<CapabilitySet> {
+    let old = !capabilities(None)?
+        .permitted
+        .contains(CapabilitySet::BPF.union(CapabilitySet::PERFMON));
+    Ok(match (answers, old) {
+        (true, _) => RUNNING.union(ANSWERING),
+        (false, true) => RUNNING.union(CapabilitySet::SYS_ADMIN),
+        (false, false) => RUNNING,
+    })
 }
 
 /// Drops all others of this thread.

@@ -54,10 +54,11 @@ pub fn before_threads() -> Result<(), ConfineError> {
 /// The second step: keeps what running takes, in every thread, and lets no other system calls through than those of the list. `answers`: a
 /// process answers before executions, or will, which takes what nothing else takes.
 pub fn after_start(answers: bool) -> Result<(), ConfineError> {
-    let filter = calls::filter()?;
-    kernel::keep_in_every_thread(capabilities::running(answers))
-        .map_err(failed("drop capabilities in every thread"))?;
-    kernel::filter_every_thread(&filter).map_err(failed("filter its system calls"))
+    let (quiet, filter) = (calls::quiet_filter()?, calls::filter()?);
+    let kept = capabilities::running(answers).map_err(failed("ask for its capabilities"))?;
+    kernel::keep_in_every_thread(kept).map_err(failed("drop capabilities in every thread"))?;
+    kernel::filter_every_thread(&quiet, false).map_err(failed("filter its system calls"))?;
+    kernel::filter_every_thread(&filter, true).map_err(failed("filter its system calls"))
 }
 
 /// Lifts the limit of locked memory, by which Linux before 5.11 counts maps. Where it may not be lifted the kernel says so at a map that is

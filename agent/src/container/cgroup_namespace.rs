@@ -1,7 +1,7 @@
 //! The agent's own cgroup namespace.
 //!
 //! In a container the paths of cgroups (`/proc/PID/cgroup`) begin at the container's own cgroup, so that the others' are none that could be
-//! found below `/sys/fs/cgroup`. Where the agent sees the node's processes it takes the place of the node's first process.
+//! found below `/sys/fs/cgroup`. Where the agent sees the node's processes it enters that of the node.
 //! Input: `/proc`. Output: this thread is in that namespace; to be called before there is another. Failure: the system's error; then containers
 //! may not be told from each other, which the agent says of each.
 
@@ -11,13 +11,24 @@ use std::path::Path;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-/// Enters the cgroup namespace of process 1, if that is another one. Whether it was.
+/// Who is in the node's own: its first process, and the kernel's, where the first may not be looked at.
+const NODES: [&str; 2] = ["1", "2"];
+
+/// Enters the cgroup namespace of the node, if that is another one. Whether it was.
 pub fn enter_the_nodes() -> io::Result<bool> {
     let of = |process: &str| Path::new("/proc").join(process).join("ns/cgroup");
-    if std::fs::read_link(of("1"))? == std::fs::read_link(of("self"))? {
-        return Ok(false);
+    let own = std::fs::read_link(of("self"))?;
+    let mut problem = None;
+    for process in NODES {
+        match std::fs::read_link(of(process)) {
+            Ok(namespace) if namespace == own => return Ok(false),
+            Ok(_) => {
+                let namespace = std::fs::File::open(of(process))?;
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
+                return Ok(true);
+            }
+            Err(error) => problem = Some(error),
+        }
     }
-    let namespace = std::fs::File::open(of("1"))?;
-    move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::ControlGroup))?;
-    Ok(true)
+    problem.map_or(Ok(false), Err)
 }

@@ -91,11 +91,11 @@ fn threads_with_others(kept: CapabilitySet) -> io::Result<Vec<i32>> {
     Ok(others)
 }
 
-/// Puts a filter on every thread of this process. What it refuses is logged by the kernel.
+/// Puts a further filter on every thread of this process; `is_logged`: the kernel logs what it refuses.
 ///
 /// # Errors
 /// The system's; a thread with a filter of its own cannot be given this one.
-pub fn filter_every_thread(filter: &[seccompiler::sock_filter]) -> io::Result<()> {
+pub fn filter_every_thread(filter: &[seccompiler::sock_filter], is_logged: bool) -> io::Result<()> {
     let mut filter: Vec<libc::sock_filter> = filter
         .iter()
         .map(|step| libc::sock_filter {
@@ -110,7 +110,12 @@ pub fn filter_every_thread(filter: &[seccompiler::sock_filter]) -> io::Result<()
         len: filter.len().try_into().map_err(too_long)?,
         filter: filter.as_mut_ptr(),
     };
-    let flags = libc::SECCOMP_FILTER_FLAG_TSYNC | libc::SECCOMP_FILTER_FLAG_LOG;
+    let log = if is_logged {
+        libc::SECCOMP_FILTER_FLAG_LOG
+    } else {
+        0
+    };
+    let flags = libc::SECCOMP_FILTER_FLAG_TSYNC | log;
     // SAFETY: the program is a live value that says where its steps are and how many; the kernel copies them, and checks each.
     let result = unsafe {
         libc::syscall(
