@@ -69,7 +69,10 @@ fn lay_out(root: &Path, binary: &Path) -> Result<()> {
     }
     let manuals = root.join("usr/share/man/man1");
     std::fs::create_dir_all(&manuals)?;
-    process::hide("manual pages", Command::new(binary).arg("man").arg(&manuals))?;
+    process::hide(
+        "manual pages",
+        Command::new(binary).args(["man", "--dir"]).arg(&manuals),
+    )?;
     for page in std::fs::read_dir(&manuals)? {
         let page = page?.path();
         process::hide("manual page", Command::new("gzip").args(["-9", "-n"]).arg(&page))?;
