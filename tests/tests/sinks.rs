@@ -189,7 +189,7 @@ fn receivers(
         Box::new(UnixReceiver::new(directory)),
         Box::new(RsyslogReceiver::new(directory, &certificates)?),
         Box::new(https(&certificates)?),
-        Box::new(NatsReceiver::new(directory)?),
+        Box::new(NatsReceiver::new(directory, &certificates)?),
     ];
     for receiver in &mut receivers {
         receiver.start()?;

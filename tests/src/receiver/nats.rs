@@ -1,13 +1,13 @@
-//! Debian's nats-server with a `JetStream` on disk.
+//! Debian's nats-server with a `JetStream` on disk, and certificates on both sides.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::Context as _;
-use async_nats::jetstream;
+use async_nats::{ConnectOptions, jetstream};
 
-use super::{Arrived, Receiver, free_port, wait_for_port};
+use super::{Arrived, Certificates, Receiver, free_port, wait_for_port};
 use crate::runtime::tail;
 
 /// The stream, which the agent makes.
@@ -17,15 +17,17 @@ const STREAM: &str = "DRIFTLOCK";
 #[derive(Debug)]
 pub struct NatsReceiver {
     directory: PathBuf,
+    certificates: Certificates,
     port: u16,
     process: Option<Child>,
 }
 
 impl NatsReceiver {
     /// In a directory.
-    pub fn new(directory: &Path) -> anyhow::Result<Self> {
+    pub fn new(directory: &Path, certificates: &Certificates) -> anyhow::Result<Self> {
         Ok(Self {
             directory: directory.to_owned(),
+            certificates: certificates.clone(),
             port: free_port()?,
             process: None,
         })
@@ -43,8 +45,9 @@ impl Receiver for NatsReceiver {
 
     fn sink(&self) -> String {
         format!(
-            "- {{ format: ocsf, nats: {{ url: 'nats://127.0.0.1:{}', subject: driftlock.alerts, stream: {STREAM} }} }}\n",
-            self.port
+            "- {{ format: ocsf, nats: {{ url: 'tls://localhost:{}', subject: driftlock.alerts, stream: {STREAM}, tls: {} }} }}\n",
+            self.port,
+            self.certificates.of_agent()
         )
     }
 
@@ -60,6 +63,12 @@ impl Receiver for NatsReceiver {
                 "--store_dir",
             ])
             .arg(self.directory.join("nats"))
+            .args(["--tls", "--tlsverify", "--tlscacert"])
+            .arg(self.certificates.authority())
+            .arg("--tlscert")
+            .arg(self.certificates.certificate("receiver"))
+            .arg("--tlskey")
+            .arg(self.certificates.key("receiver"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
@@ -82,7 +91,14 @@ impl Receiver for NatsReceiver {
             .enable_all()
             .build()?;
         runtime.block_on(async {
-            let client = async_nats::connect(format!("nats://127.0.0.1:{}", self.port)).await?;
+            let client = ConnectOptions::new()
+                .add_root_certificates(self.certificates.authority())
+                .add_client_certificate(
+                    self.certificates.certificate("agent"),
+                    self.certificates.key("agent"),
+                )
+                .connect(format!("tls://localhost:{}", self.port))
+                .await?;
             let stream = jetstream::new(client).get_stream(STREAM).await?;
             let state = &stream.cached_info().state;
             let mut arrived = Arrived::default();
