@@ -68,7 +68,7 @@ fn nothing_is_lost_in_a_storm_of_failures() -> anyhow::Result<()> {
 
 /// A hundred thousand alerts, the agent killed twenty times.
 #[test]
-#[ignore = "takes some ten minutes"]
+#[ignore = "takes a quarter of an hour"]
 fn nothing_is_lost_in_a_long_storm_of_failures() -> anyhow::Result<()> {
     let flood = Flood {
         per_container: 25_000,
