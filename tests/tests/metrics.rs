@@ -1,6 +1,11 @@
 //! What a real agent serves for Prometheus, read by the real one: the figures are those of what happened, and every query that is shipped means
 //! something.
 
+#![allow(
+    clippy::float_cmp,
+    reason = "figures are whole numbers, of which floating point holds each exactly"
+)]
+
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::path::Path;

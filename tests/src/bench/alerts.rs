@@ -12,7 +12,7 @@ use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 
-use super::footprint::{Footprint, mib};
+use super::footprint::{Footprint, Taken, mib};
 use super::load::Load;
 use super::report::{Grid, Machine, Report, verdict};
 use super::{Options, Progress, ground};
@@ -111,12 +111,15 @@ struct Steady {
     /// From the record to the reader, sorted.
     delays: Vec<Duration>,
     elapsed: Duration,
+    /// What the agent took meanwhile.
+    taken: Taken,
 }
 
 fn steady(agent: &Agent, sources: &mut [Source], options: Options) -> anyhow::Result<Steady> {
     let mark = agent.mark();
     let each = options.sample / STEPS / u32::try_from(sources.len())?;
     let step = Duration::from_secs(1) / STEPS;
+    let before = Footprint::of(agent)?;
     let started = Instant::now();
     for number in 0..options.rounds * STEPS {
         let due = started + step * number;
@@ -127,6 +130,7 @@ fn steady(agent: &Agent, sources: &mut [Source], options: Options) -> anyhow::Re
     }
     let elapsed = started.elapsed();
     let wanted = (options.rounds * STEPS * each) as usize * sources.len();
+    let taken = Footprint::of(agent)?.since(&before);
     wait_for(agent, mark, wanted)?;
     let arrivals = agent.arrivals();
     let alerts = agent.alerts();
@@ -143,6 +147,7 @@ fn steady(agent: &Agent, sources: &mut [Source], options: Options) -> anyhow::Re
         alerts: delays.len(),
         delays,
         elapsed,
+        taken,
     })
 }
 
@@ -289,6 +294,11 @@ fn report(
     ] {
         delays.lines.push(vec![name.to_owned(), ms(at(share)), goal]);
     }
+    delays.lines.push(vec![
+        "the agent's processor time".to_owned(),
+        steady.taken.processor(),
+        String::new(),
+    ]);
     let mut storms = Grid::new(&[
         "storm",
         "done in a second",
@@ -326,6 +336,7 @@ fn report(
     let mut numbers = Map::new();
     numbers.insert("alerts".to_owned(), json!(steady.alerts));
     numbers.insert("rate_per_s".to_owned(), json!(rate));
+    numbers.insert("agent".to_owned(), steady.taken.to_json());
     for (name, share) in [
         ("p50_ms", 0.5),
         ("p90_ms", 0.9),
