@@ -92,6 +92,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
         events,
         positions,
         checkpoint,
+        rewound,
     } = Kernel::load(&load_options(&config, &layout), open_pins(&config)?)?;
     let kernel_log = (config.kernel_log_level != Level::Off)
         .then(|| kernel.logger())
@@ -99,7 +100,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     let events = readiness::of_events(events).context("cannot wait for records")?;
 
     let feed = AlertFeed::new(config.limits.alerts_kept);
-    let (id_epoch_ms, move_checkpoint) = checkpoints(checkpoint)?;
+    let (checkpoint, move_checkpoint) = checkpoints(checkpoint)?;
     let spool = Spool::open(
         &config.state_dir,
         config.spool,
@@ -133,7 +134,8 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
         feed,
         metrics,
         positions,
-        id_epoch_ms,
+        checkpoint,
+        overwritten_bytes: rewound.overwritten,
         alerts,
         spool: spool.state(),
         pulse,
@@ -170,10 +172,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     stop_engine();
     engine.await.context("the engine failed")??;
     let spool = spool.await.context("the spool failed")?;
-    if tokio::time::timeout(DRAIN, sinks.stop()).await.is_err() {
-        tracing::warn!("not every sink has every alert: they stay in the spool");
-    }
-    spool.close().await;
+    drain(spool, sinks).await;
     stop_endpoint();
     endpoint.await.context("the metrics' server failed")?;
     stop_server();
@@ -233,25 +232,26 @@ fn stop_signal() -> (impl FnOnce(), impl Future<Output = ()>) {
     (tell, wait)
 }
 
-/// What the wall clock showed when the boot-time clock was zero, in milliseconds: what an agent before this one took for alerts' ids, so
-/// that it is the same for a record that is read again, unless the clock was set since. And what moves the checkpoint.
-fn checkpoints(mut map: CheckpointMap) -> anyhow::Result<(u64, impl FnMut(u64) + Send + 'static)> {
-    let before = map.get()?;
+/// Lets the sinks have what is in the spool, if they take it soon.
+async fn drain(spool: Spool, sinks: Sinks) {
+    if tokio::time::timeout(DRAIN, sinks.stop()).await.is_err() {
+        tracing::warn!("not every sink has every alert: they stay in the spool");
+    }
+    spool.close().await;
+}
+
+/// The checkpoint that this agent begins with, and what moves it. What the wall clock showed when the boot-time clock was zero is taken from an
+/// agent before this one, so that the ids of alerts are the same for records that are read again, unless the clock was set since.
+fn checkpoints(
+    mut map: CheckpointMap,
+) -> anyhow::Result<(Checkpoint, impl FnMut(Checkpoint) + Send + 'static)> {
+    let mut checkpoint = map.get()?;
     let now = BootClock::sample().date(0).epoch_ms();
-    let id_epoch_ms = if before.id_epoch_ms.abs_diff(now) > CLOCK_SET_MS {
-        now
-    } else {
-        before.id_epoch_ms
-    };
-    map.set(Checkpoint {
-        id_epoch_ms,
-        ..before
-    })?;
-    let set = move |position| {
-        let checkpoint = Checkpoint {
-            position,
-            id_epoch_ms,
-        };
+    if checkpoint.id_epoch_ms.abs_diff(now) > CLOCK_SET_MS {
+        checkpoint.id_epoch_ms = now;
+    }
+    map.set(checkpoint)?;
+    let set = move |checkpoint| {
         if let Err(error) = map.set(checkpoint) {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -259,7 +259,7 @@ fn checkpoints(mut map: CheckpointMap) -> anyhow::Result<(u64, impl FnMut(u64) +
             );
         }
     };
-    Ok((id_epoch_ms, set))
+    Ok((checkpoint, set))
 }
 
 /// Carries the kernel programs' own log into the agent's.

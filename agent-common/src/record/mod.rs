@@ -36,7 +36,7 @@ tag! {
 }
 
 /// Single value of `CHECKPOINT`: what the next daemon must know of the one before. Written by the daemon alone.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Checkpoint {
@@ -44,7 +44,23 @@ pub struct Checkpoint {
     pub position: u64,
     /// What the wall clock showed when the boot-time clock was zero, in milliseconds, as alerts' ids have it; 0 if there are none yet.
     pub id_epoch_ms: u64,
+    /// Positions at which records begin, in order, the latest last; 0 where there is none yet. Where records after `position` were overwritten,
+    /// the next daemon begins at the first of these that is still there.
+    pub marks: [u64; CHECKPOINT_MARKS],
 }
+
+impl Default for Checkpoint {
+    fn default() -> Self {
+        Self {
+            position: 0,
+            id_epoch_ms: 0,
+            marks: [0; CHECKPOINT_MARKS],
+        }
+    }
+}
+
+/// Positions in a [`Checkpoint`]: together they reach back once around `EVENTS`.
+pub const CHECKPOINT_MARKS: usize = 64;
 
 /// What every record starts with.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

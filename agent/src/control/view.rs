@@ -69,6 +69,10 @@ pub struct StatusView {
     pub containers: u64,
     /// The store's file.
     pub store: String,
+    /// Bytes of records that the agent before this one had read and not told of, and that were overwritten before this one started: what they
+    /// told is lost.
+    #[serde(default)]
+    pub overwritten_bytes: u64,
     /// How the spool is doing.
     #[serde(default)]
     pub spool: SpoolView,

@@ -299,7 +299,7 @@ impl Engine {
             &process.started_ns.to_ne_bytes(),
             kind.as_str().as_bytes(),
         ];
-        AlertId::of_record(self.id_epoch_ms, origin.time_ns, &parts)
+        AlertId::of_record(self.checkpoint.id_epoch_ms, origin.time_ns, &parts)
     }
 
     /// The container inside a container that a process is in, by its cgroup or, once it is gone, by its parents'.

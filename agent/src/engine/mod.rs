@@ -36,6 +36,7 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
+use agent_common::record::Checkpoint;
 use agent_common::rule::BehaviourKey;
 use aya::maps::{MapData, RingBuf};
 use tokio::io::unix::AsyncFd;
@@ -107,8 +108,11 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where the reader of the records stands.
     pub positions: RingPositions,
-    /// What the wall clock showed when the boot-time clock was zero, as alerts' ids have it, in milliseconds.
-    pub id_epoch_ms: u64,
+    /// How far an agent before this one has come with them, and what the wall clock showed when the boot-time clock was zero, as alerts' ids
+    /// have it.
+    pub checkpoint: Checkpoint,
+    /// What of them was to be read again and is lost.
+    pub overwritten_bytes: u64,
     /// Alerts, for the spool. While it takes none the engine keeps [`READY_MAX`], then it waits.
     pub alerts: mpsc::Sender<Batch>,
     /// How the spool and the sinks are doing.
@@ -136,8 +140,8 @@ pub struct Engine {
     positions: RingPositions,
     unsettled: Unsettled,
     /// The checkpoint that was sent last.
-    checkpoint: u64,
-    id_epoch_ms: u64,
+    checkpoint: Checkpoint,
+    overwritten_bytes: u64,
     alerts: mpsc::Sender<Batch>,
     spool: Arc<SpoolState>,
     pulse: Arc<Pulse>,
@@ -221,9 +225,9 @@ impl Engine {
             feed: parts.feed,
             metrics: parts.metrics,
             positions: parts.positions,
-            unsettled: Unsettled::default(),
-            checkpoint: 0,
-            id_epoch_ms: parts.id_epoch_ms,
+            unsettled: Unsettled::new(&parts.checkpoint),
+            checkpoint: parts.checkpoint,
+            overwritten_bytes: parts.overwritten_bytes,
             alerts: parts.alerts,
             spool: parts.spool,
             pulse: parts.pulse,
@@ -459,7 +463,7 @@ impl Engine {
                 alert.to_line().into()
             })
             .collect();
-        self.checkpoint = self.unsettled.settled(self.positions.reader());
+        self.checkpoint = self.unsettled.checkpoint(self.positions.reader());
         Batch {
             lines,
             checkpoint: Some(self.checkpoint),
@@ -468,14 +472,14 @@ impl Engine {
 
     /// Lets the next agent not read again what has led to nothing that would be told.
     fn send_checkpoint(&mut self) {
-        let settled = self.unsettled.settled(self.positions.reader());
-        if self.ready.is_empty() && settled != self.checkpoint {
+        let checkpoint = self.unsettled.checkpoint(self.positions.reader());
+        if self.ready.is_empty() && checkpoint != self.checkpoint {
             let batch = Batch {
                 lines: Vec::new(),
-                checkpoint: Some(settled),
+                checkpoint: Some(checkpoint),
             };
             if self.alerts.try_send(batch).is_ok() {
-                self.checkpoint = settled;
+                self.checkpoint = checkpoint;
             }
         }
     }

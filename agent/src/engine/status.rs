@@ -80,6 +80,7 @@ impl Engine {
                 .filter(|tracked| !tracked.is_removed())
                 .count() as u64,
             store: self.store.path().display().to_string(),
+            overwritten_bytes: self.overwritten_bytes,
             spool: self.spool.view(),
             sinks: self.spool.sink_views(),
             folding: self.folding(),

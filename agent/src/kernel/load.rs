@@ -107,6 +107,8 @@ pub struct Loaded {
     pub positions: RingPositions,
     /// How far the daemon has come with them.
     pub checkpoint: CheckpointMap,
+    /// What is read again of what the daemon before this one has read.
+    pub rewound: Rewound,
 }
 
 /// A hook, as `status` shows it.
@@ -269,9 +271,11 @@ impl Kernel {
         }
         let checkpoint = CheckpointMap::new(&mut ebpf)?;
         let positions = maps::positions(&ebpf)?;
-        if !is_new {
-            rewind(&positions, &checkpoint)?;
-        }
+        let rewound = if is_new {
+            Rewound::default()
+        } else {
+            rewind(&positions, &checkpoint)?
+        };
         let events = maps::events(&mut ebpf)?;
         Ok(Loaded {
             kernel: Self {
@@ -291,6 +295,7 @@ impl Kernel {
             events,
             positions,
             checkpoint,
+            rewound,
         })
     }
 
@@ -662,19 +667,22 @@ fn refusal(error: &std::io::Error, verifier_log: &str) -> String {
 }
 
 /// The daemon before this one may have ended between taking records out and having told what they led to: they are read again.
-fn rewind(positions: &RingPositions, checkpoint: &CheckpointMap) -> Result<(), LoadError> {
-    match positions.rewind(checkpoint.get()?.position) {
-        Rewound::By(0) => {}
-        Rewound::By(bytes) => tracing::info!(
-            bytes,
+fn rewind(positions: &RingPositions, checkpoint: &CheckpointMap) -> Result<Rewound, LoadError> {
+    let rewound = positions.rewind(&checkpoint.get()?);
+    let Rewound { again, overwritten } = rewound;
+    if again > 0 {
+        tracing::info!(
+            bytes = again,
             "records that an earlier agent did not come to an end with are read again"
-        ),
-        Rewound::Overwritten(bytes) => tracing::warn!(
-            bytes,
-            "records that an earlier agent did not come to an end with are lost: the ring buffer holds later ones in their place"
-        ),
+        );
     }
-    Ok(())
+    if overwritten > 0 {
+        tracing::error!(
+            bytes = overwritten,
+            "records that an earlier agent did not come to an end with are lost: the ring buffer holds later ones in their place"
+        );
+    }
+    Ok(rewound)
 }
 
 /// What the programs are loaded with; what must stay as it is comes from the agent before.

@@ -17,6 +17,7 @@ use std::ptr::NonNull;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use agent_common::record::Checkpoint;
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use rustix::param::page_size;
 
@@ -32,13 +33,13 @@ pub struct RingPositions {
     size: u64,
 }
 
-/// What became of a wish to go back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rewound {
-    /// So many bytes of records are read again; 0 if there is nothing to read again.
-    By(u64),
-    /// Records of so many bytes since the checkpoint have been overwritten in part: none of them is read again.
-    Overwritten(u64),
+/// What became of a wish to go back: bytes of records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rewound {
+    /// That are read again.
+    pub again: u64,
+    /// That have been overwritten since, and are lost.
+    pub overwritten: u64,
 }
 
 impl RingPositions {
@@ -58,25 +59,40 @@ impl RingPositions {
         self.reader.load()
     }
 
-    /// Takes the reader back to `checkpoint`. To be called before the reader exists, while programs may be writing.
+    /// Takes the reader back to the checkpoint, or to the first of its marks whose records are still there. To be called before the reader
+    /// exists, while programs may be writing.
     #[must_use]
-    pub fn rewind(&self, checkpoint: u64) -> Rewound {
+    pub fn rewind(&self, checkpoint: &Checkpoint) -> Rewound {
         let reader = self.reader.load();
-        let Some(bytes) = reader.checked_sub(checkpoint).filter(|bytes| *bytes > 0) else {
-            return Rewound::By(0);
-        };
-        if self.writers.load().saturating_sub(checkpoint) > self.size {
-            return Rewound::Overwritten(bytes);
+        for start in starts(checkpoint, reader) {
+            if self.writers.load().saturating_sub(start) > self.size {
+                continue;
+            }
+            // From here on the programs leave alone what is behind this; before, they may have begun to write over it.
+            self.reader.store(start);
+            std::thread::sleep(SETTLED);
+            if self.writers.load().saturating_sub(start) <= self.size {
+                return Rewound {
+                    again: reader - start,
+                    overwritten: start - checkpoint.position,
+                };
+            }
         }
-        // From here on the programs leave alone what is behind the checkpoint; before, they may have begun to write over it.
-        self.reader.store(checkpoint);
-        std::thread::sleep(SETTLED);
-        if self.writers.load().saturating_sub(checkpoint) > self.size {
-            self.reader.store(reader);
-            return Rewound::Overwritten(bytes);
+        self.reader.store(reader);
+        Rewound {
+            again: 0,
+            overwritten: reader.saturating_sub(checkpoint.position),
         }
-        Rewound::By(bytes)
     }
+}
+
+/// Where reading may begin again, the best first.
+fn starts(checkpoint: &Checkpoint, reader: u64) -> impl Iterator<Item = u64> {
+    let position = checkpoint.position;
+    let marks = checkpoint.marks.into_iter().filter(move |mark| *mark > position);
+    std::iter::once(position)
+        .chain(marks)
+        .filter(move |start| *start < reader)
 }
 
 /// A mapped page that begins with a position.
@@ -128,5 +144,21 @@ impl Drop for Page {
     fn drop(&mut self) {
         // SAFETY: it was mapped with this size, and no reference to it outlives the value.
         let _ = unsafe { munmap(self.0.as_ptr(), page_size()) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reading_begins_at_the_checkpoint_or_at_a_mark_after_it() {
+        let mut checkpoint = Checkpoint {
+            position: 100,
+            ..Checkpoint::default()
+        };
+        checkpoint.marks[..4].copy_from_slice(&[40, 100, 160, 220]);
+        assert_eq!(starts(&checkpoint, 200).collect::<Vec<_>>(), [100, 160]);
+        assert_eq!(starts(&checkpoint, 100).count(), 0, "nothing is to be read again");
     }
 }

@@ -21,6 +21,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use agent_common::record::Checkpoint;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 
@@ -43,8 +44,8 @@ const IDLE: Duration = Duration::from_millis(500);
 pub struct Batch {
     /// In the native format, each with its newline.
     pub lines: Vec<Arc<str>>,
-    /// All records before this position of the ring buffer have led to what they lead to, if this batch is on disk.
-    pub checkpoint: Option<u64>,
+    /// How far the engine has come with the records, once this batch is on disk.
+    pub checkpoint: Option<Checkpoint>,
 }
 
 /// How the spool is doing.
@@ -90,9 +91,9 @@ pub struct Spool {
     state: Arc<SpoolState>,
     feed: Arc<AlertFeed>,
     /// Moves the kernel's checkpoint.
-    checkpoint: Box<dyn FnMut(u64) + Send>,
+    checkpoint: Box<dyn FnMut(Checkpoint) + Send>,
     /// What it is moved to by the next write that succeeds.
-    next_checkpoint: Option<u64>,
+    next_checkpoint: Option<Checkpoint>,
 }
 
 impl Spool {
@@ -102,7 +103,7 @@ impl Spool {
         config: SpoolConfig,
         sinks: &[SinkConfig],
         feed: Arc<AlertFeed>,
-        checkpoint: impl FnMut(u64) + Send + 'static,
+        checkpoint: impl FnMut(Checkpoint) + Send + 'static,
     ) -> Result<Self, SpoolError> {
         let names: Vec<String> = sinks.iter().map(|sink| sink.name.clone()).collect();
         let (store, held) = Store::open(state_dir, &names)?;
@@ -277,8 +278,8 @@ impl Spool {
         if lock(&self.state.error).take().is_some() {
             tracing::info!("the spool can be written again");
         }
-        if let Some(position) = self.next_checkpoint.take() {
-            (self.checkpoint)(position);
+        if let Some(checkpoint) = self.next_checkpoint.take() {
+            (self.checkpoint)(checkpoint);
         }
     }
 
@@ -302,8 +303,8 @@ impl Spool {
             self.feed.publish(line);
         }
         if self.state.sinks.is_empty() {
-            if let Some(position) = self.next_checkpoint.take() {
-                (self.checkpoint)(position);
+            if let Some(checkpoint) = self.next_checkpoint.take() {
+                (self.checkpoint)(checkpoint);
             }
             return;
         }

@@ -23,16 +23,19 @@ fn open(directory: &Path, config: SpoolConfig, sinks: &[&str]) -> (Spool, Arc<At
     let checkpoint = Arc::new(AtomicU64::default());
     let moved = Arc::clone(&checkpoint);
     let sinks: Vec<_> = sinks.iter().map(|name| sink(name)).collect();
-    let spool = Spool::open(directory, config, &sinks, AlertFeed::new(0), move |position| {
-        moved.store(position, Ordering::Relaxed);
+    let spool = Spool::open(directory, config, &sinks, AlertFeed::new(0), move |checkpoint| {
+        moved.store(checkpoint.position, Ordering::Relaxed);
     });
     (spool.expect("opens"), checkpoint)
 }
 
-fn batch(lines: &[&str], checkpoint: u64) -> Vec<Batch> {
+fn batch(lines: &[&str], position: u64) -> Vec<Batch> {
     vec![Batch {
         lines: lines.iter().map(|line| Arc::from(*line)).collect(),
-        checkpoint: Some(checkpoint),
+        checkpoint: Some(Checkpoint {
+            position,
+            ..Checkpoint::default()
+        }),
     }]
 }
 

@@ -109,6 +109,7 @@ pub fn status() -> StatusView {
         learning_left_out: 3,
         containers: 3,
         store: "/var/lib/driftlock/profiles.redb".to_owned(),
+        overwritten_bytes: 0,
         spool: SpoolView {
             alerts: 7,
             bytes: 9_100,

@@ -99,6 +99,14 @@ pub fn points(status: &StatusView) -> Vec<Point> {
             count(status.modes.not_observable, "container")
         ),
     );
+    add(
+        status.overwritten_bytes > 0,
+        Tone::Bad,
+        format!(
+            "records of {} KiB were lost when the agent before this one was killed",
+            status.overwritten_bytes.div_ceil(1 << 10)
+        ),
+    );
     let given_up = status.spool.dropped + status.sinks.iter().map(|sink| sink.refused).sum::<u64>();
     add(
         given_up > 0,
