@@ -10,6 +10,8 @@ use tests::environment::Environment;
 use tests::support;
 
 const UNIT: &str = "/run/systemd/system/driftlock.service";
+/// Where the agent's log goes: the machine has no journal.
+const LOG: &str = "/run/driftlock-unit.log";
 
 /// A command that must succeed; what it printed.
 fn done(program: impl AsRef<std::ffi::OsStr>, arguments: &[&str]) -> anyhow::Result<String> {
@@ -35,7 +37,8 @@ fn the_unit_starts_proves_reloads_and_leaves_what_is_enforced() -> anyhow::Resul
     let unit = include_str!("../../deploy/systemd/driftlock.service");
     std::fs::write(
         UNIT,
-        unit.replace("/usr/bin/driftlock", &driftlock.display().to_string()),
+        unit.replace("/usr/bin/driftlock", &driftlock.display().to_string())
+            .replace("[Service]\n", &format!("[Service]\nStandardError=append:{LOG}\n")),
     )?;
     let outcome = under_systemd(driftlock);
     let log = Command::new("systemctl")
@@ -45,7 +48,8 @@ fn the_unit_starts_proves_reloads_and_leaves_what_is_enforced() -> anyhow::Resul
     let torn_down = done(driftlock, &["teardown"]);
     std::fs::remove_file(UNIT)?;
     done("systemctl", &["daemon-reload"])?;
-    outcome.with_context(|| String::from_utf8_lossy(&log.stdout).into_owned())?;
+    let said = std::fs::read_to_string(LOG).unwrap_or_default();
+    outcome.with_context(|| format!("{}\nlog:\n{said}", String::from_utf8_lossy(&log.stdout)))?;
     stopped?;
     ensure!(torn_down?.contains("removed"), "nothing was left in force");
     Ok(())

@@ -197,7 +197,9 @@ impl Spool {
             lines.extend(batch.lines);
             self.next_checkpoint = batch.checkpoint.or(self.next_checkpoint);
         }
-        if self.state.sinks.is_empty() {
+        // With no sink nobody waits for an alert, and a checkpoint alone need not wait for the disk.
+        if self.state.sinks.is_empty() || (lines.is_empty() && !self.has_to_write()) {
+            self.move_checkpoint();
             return self.raise(lines);
         }
         let at_limit = self.state.config.at_limit;
@@ -278,6 +280,10 @@ impl Spool {
         if lock(&self.state.error).take().is_some() {
             tracing::info!("the spool can be written again");
         }
+        self.move_checkpoint();
+    }
+
+    fn move_checkpoint(&mut self) {
         if let Some(checkpoint) = self.next_checkpoint.take() {
             (self.checkpoint)(checkpoint);
         }
@@ -297,16 +303,10 @@ impl Spool {
         }
     }
 
-    /// Tells everybody. With no sinks, alerts are raised when somebody could have read them.
-    fn raise(&mut self, lines: Vec<Arc<str>>) {
+    /// Tells everybody.
+    fn raise(&self, lines: Vec<Arc<str>>) {
         for line in lines {
             self.feed.publish(line);
-        }
-        if self.state.sinks.is_empty() {
-            if let Some(checkpoint) = self.next_checkpoint.take() {
-                (self.checkpoint)(checkpoint);
-            }
-            return;
         }
         let last = lock(&self.tail).last();
         self.state.last.store(last, Ordering::Relaxed);

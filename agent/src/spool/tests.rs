@@ -166,6 +166,24 @@ async fn while_the_disk_takes_nothing_sinks_read_from_memory() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_alone_is_not_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let (mut spool, checkpoint) = open(directory.path(), ROOM, &["a"]);
+    let changed = || {
+        let file = std::fs::metadata(directory.path().join("spool.redb"));
+        file.and_then(|file| file.modified()).expect("a time")
+    };
+    let before = changed();
+    for position in 1..=3 {
+        spool.write(batch(&[], position));
+        assert_eq!(checkpoint.load(Ordering::Relaxed), position);
+    }
+    assert_eq!(changed(), before);
+    spool.write(batch(&["1"], 4));
+    assert_ne!(changed(), before);
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_set_aside() {
     let directory = tempfile::tempdir().expect("a directory");
     std::fs::write(directory.path().join("spool.redb"), [7; 5000]).expect("written");
