@@ -209,12 +209,11 @@ impl Spool {
         if at_limit == AtLimit::DropNewest && coming > room {
             self.drop_newest(&mut lines, room);
         }
-        let (unsaved, given_up) = {
+        let unsaved = {
             let mut tail = lock(&self.tail);
-            let given_up = tail.add(lines.iter().cloned(), at_limit);
-            (tail.unsaved(), given_up)
+            tail.add(lines.iter().cloned());
+            tail.unsaved()
         };
-        self.state.dropped.fetch_add(given_up, Ordering::Relaxed);
         let acknowledged: Vec<_> = self
             .state
             .sinks
@@ -291,9 +290,12 @@ impl Spool {
 
     fn not_written(&mut self, error: &SpoolError) {
         self.state.write_failures.fetch_add(1, Ordering::Relaxed);
-        self.state
-            .unsaved
-            .store(lock(&self.tail).unsaved_count(), Ordering::Relaxed);
+        let (given_up, unsaved) = {
+            let mut tail = lock(&self.tail);
+            (tail.not_saved(self.state.config.at_limit), tail.unsaved_count())
+        };
+        self.state.dropped.fetch_add(given_up, Ordering::Relaxed);
+        self.state.unsaved.store(unsaved, Ordering::Relaxed);
         let source = format!("{error}: {}", error.source);
         if lock(&self.state.error).replace(source).is_none() {
             tracing::error!(

@@ -1,9 +1,10 @@
 //! The latest alerts in memory: what sinks read that keep up, and what could not be written.
 //!
-//! Bounds: [`SAVED_BYTES_MAX`] of what is on disk, too, of which the oldest goes; [`UNSAVED_BYTES_MAX`] of what is not, of which what the
-//! configuration says goes, counted.
+//! Bounds: [`SAVED_BYTES_MAX`] of what is on disk, too, of which the oldest goes; [`UNSAVED_BYTES_MAX`] of what the disk did
+//! not take, of which what the configuration says goes, counted; and what is being written.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::reader::Entry;
 use crate::config::sinks::AtLimit;
@@ -43,21 +44,9 @@ impl Tail {
         self.last
     }
 
-    /// Adds alerts that are not on disk. Returns how many were given up.
-    pub(super) fn add(
-        &mut self,
-        lines: impl IntoIterator<Item = std::sync::Arc<str>>,
-        at_limit: AtLimit,
-    ) -> u64 {
-        let mut given_up = 0;
+    /// Adds alerts that are not on disk yet.
+    pub(super) fn add(&mut self, lines: impl IntoIterator<Item = Arc<str>>) {
         for line in lines {
-            if self.unsaved_bytes > 0 && self.unsaved_bytes + line.len() > UNSAVED_BYTES_MAX {
-                given_up += 1;
-                match at_limit {
-                    AtLimit::DropNewest => continue,
-                    AtLimit::DropOldest => self.drop_oldest_unsaved(),
-                }
-            }
             self.last += 1;
             self.bytes += line.len();
             self.unsaved_bytes += line.len();
@@ -65,6 +54,18 @@ impl Tail {
                 number: self.last,
                 line,
             });
+        }
+    }
+
+    /// The disk did not take them: gives up what is beyond the bound. Returns how many that were.
+    pub(super) fn not_saved(&mut self, at_limit: AtLimit) -> u64 {
+        let mut given_up = 0;
+        while self.unsaved_bytes > UNSAVED_BYTES_MAX {
+            match at_limit {
+                AtLimit::DropNewest => self.drop_newest_unsaved(),
+                AtLimit::DropOldest => self.drop_oldest_unsaved(),
+            }
+            given_up += 1;
         }
         given_up
     }
@@ -123,6 +124,13 @@ impl Tail {
         if let Some(first) = self.entries.pop_front() {
             self.bytes -= first.line.len();
             self.complete_after = first.number;
+        }
+    }
+
+    fn drop_newest_unsaved(&mut self) {
+        if let Some(entry) = self.entries.pop_back_if(|entry| entry.number > self.saved) {
+            self.bytes -= entry.line.len();
+            self.unsaved_bytes -= entry.line.len();
         }
     }
 

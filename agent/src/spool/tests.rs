@@ -165,6 +165,38 @@ async fn while_the_disk_takes_nothing_sinks_read_from_memory() {
     assert_eq!(read(&spool.reader(), 0).await, numbered(&[(1, "1"), (2, "2")]));
 }
 
+/// What waits for a disk that works is not what a disk does not take: only that has a bound in memory.
+#[tokio::test]
+async fn much_at_once_is_all_written() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let config = SpoolConfig {
+        max_bytes: 64 << 20,
+        ..ROOM
+    };
+    let (mut spool, _) = open(directory.path(), config, &["a"]);
+    let much = || {
+        vec![Batch {
+            lines: vec!["x".repeat(10_000).into(); 1_200],
+            checkpoint: None,
+        }]
+    };
+    spool.write(much());
+    assert_eq!(spool.state.view().dropped, 0);
+    assert_eq!(lock(&spool.state.held).alerts, 1_200);
+
+    spool.store.fail();
+    let (file, aside) = (
+        directory.path().join("spool.redb"),
+        directory.path().join("aside"),
+    );
+    std::fs::rename(&file, &aside).expect("moved");
+    std::fs::create_dir(&file).expect("in its place");
+    spool.write(much());
+    let view = spool.state.view();
+    assert_eq!(view.unsaved + view.dropped, 1_200, "{view:?}");
+    assert!(view.unsaved * 10_000 <= 8 << 20, "{view:?}");
+}
+
 #[tokio::test]
 async fn a_checkpoint_alone_is_not_written() {
     let directory = tempfile::tempdir().expect("a directory");
