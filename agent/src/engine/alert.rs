@@ -5,6 +5,7 @@ use std::time::Duration;
 use agent_common::container::NESTED_CGROUPS_MAX;
 use agent_common::domain::{Domain, Mode};
 use agent_common::file::Layer;
+use agent_common::instance::Instance;
 use agent_common::rule::{Action, BehaviourKey};
 use agent_common::task::TaskState;
 
@@ -175,6 +176,8 @@ impl Engine {
     /// Folds an alert. `process`: the one that was killed.
     pub(super) fn offer(&mut self, key: FoldKey, alert: Alert, process: Option<&ProcessEvent>) {
         let now = Self::now();
+        // What is due ends once. If it only were looked at here, a storm would look at all of it for each alert.
+        self.end_folds(now);
         self.collect_repeats(now);
         let process = process.map(|process| (process.pid, process.started_ns));
         let ready = self.fold.offer(key, alert, process, now);
@@ -223,7 +226,11 @@ impl Engine {
             metadata_only: false,
         });
         let time = self.clock.date(origin.time_ns);
-        let lost = self.lost_since_last_alert(origin, kind.domain(), time);
+        let instance = self.containers.get(&origin.container);
+        let instance = instance.and_then(|tracked| self.maps.instance(tracked.slot).ok());
+        let lost =
+            instance.and_then(|instance| self.lost_since_last_alert(&instance, origin, kind.domain(), time));
+        let coverage = self.coverage(origin.container, kind.domain());
         let tracked = self.containers.get(&origin.container);
         Alert {
             schema: SCHEMA.into(),
@@ -237,7 +244,7 @@ impl Engine {
             action: AlertAction::NONE,
             container: tracked
                 .map(|tracked| AlertContainer {
-                    nested: self.nested_in(tracked, process),
+                    nested: instance.and_then(|instance| self.nested_in(&instance, tracked, process)),
                     ..container(tracked)
                 })
                 .unwrap_or_default(),
@@ -272,10 +279,7 @@ impl Engine {
                     .publisher
                     .state(known.profile)
                     .map_or(0, |(generation, _)| generation),
-                coverage: self
-                    .store
-                    .profile(&known.key)
-                    .and_then(|profile| profile.coverage(kind.domain())),
+                coverage,
             }),
             count: 1,
             first_seen: time,
@@ -303,7 +307,11 @@ impl Engine {
     }
 
     /// The container inside a container that a process is in, by its cgroup or, once it is gone, by its parents'.
-    fn nested_in(&self, tracked: &Tracked, process: &ProcessEvent) -> Option<String> {
+    fn nested_in(&self, instance: &Instance, tracked: &Tracked, process: &ProcessEvent) -> Option<String> {
+        // Where there is none, `/proc` need not be asked for each alert.
+        if instance.nested_cgroups == 0 && instance.cgroups_left_out == 0 {
+            return None;
+        }
         let own = tracked.path.as_deref()?;
         let parents = process.ancestors.iter().map(|(pid, _)| *pid);
         let path = std::iter::once(process.pid)
@@ -313,10 +321,15 @@ impl Engine {
     }
 
     /// The blind window since the container's last alert of a domain, if records of it were lost.
-    fn lost_since_last_alert(&mut self, origin: Origin, domain: Domain, time: Time) -> Option<AlertLost> {
-        let lost_answers = self.lost_answers(origin.container, domain);
+    fn lost_since_last_alert(
+        &mut self,
+        instance: &Instance,
+        origin: Origin,
+        domain: Domain,
+        time: Time,
+    ) -> Option<AlertLost> {
+        let lost = instance.counters[domain as usize].lost() + self.lost_answers(origin.container, domain);
         let tracked = self.containers.get_mut(&origin.container)?;
-        let lost = self.maps.instance(tracked.slot).ok()?.counters[domain as usize].lost() + lost_answers;
         let now = Told { at: Some(time), lost };
         let before = std::mem::replace(&mut tracked.told[domain as usize], now);
         let records = lost.saturating_sub(before.lost);

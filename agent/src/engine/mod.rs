@@ -14,6 +14,7 @@ mod answer;
 mod container;
 mod content;
 mod counters;
+mod coverage;
 mod event;
 mod inherit;
 mod inquiry;
@@ -68,6 +69,7 @@ use crate::publish::Publisher;
 use crate::spool::{Batch, SpoolState};
 use container::Tracked;
 use content::{Checked, ContentChecker, ContentMemory, Held};
+use coverage::Coverages;
 use inherit::{Compared, Comparer, Successions};
 use inquiry::{Answered, Inquirer};
 use pulse::Pulse;
@@ -184,6 +186,7 @@ pub struct Engine {
     /// What was learned since the last window ended: it was seen in this one, which the kernel counts only from the next time
     /// on. No more than the profiles of the containers have room for.
     learned_now: HashSet<BehaviourKey>,
+    coverages: Coverages,
     /// The domains in which profiles permit what a trusted key has signed, by number, as far as that was asked.
     signed: HashMap<u32, ByDomain>,
 }
@@ -255,6 +258,7 @@ impl Engine {
             last_window: window::window(now),
             departed: HashMap::new(),
             learned_now: HashSet::new(),
+            coverages: Coverages::default(),
             signed: HashMap::new(),
         };
         (engine, results)
@@ -334,7 +338,10 @@ impl Engine {
                 }
                 Some((request, answer)) = requests.recv() => {
                     // The records that were there before the request are part of what it asks about.
-                    while self.take_records(events.get_mut()) == BATCH_RECORDS {}
+                    let end = self.positions.writers();
+                    while self.positions.reader() < end && self.take_records(events.get_mut()) > 0 {
+                        self.send_ready().await;
+                    }
                     let response = self.answer(request);
                     // The client may have gone.
                     let _ = answer.send(response);

@@ -59,6 +59,12 @@ impl RingPositions {
         self.reader.load()
     }
 
+    /// Everything before this position was put in, or is being put in.
+    #[must_use]
+    pub fn writers(&self) -> u64 {
+        self.writers.load()
+    }
+
     /// Takes the reader back to the checkpoint, or to the first of its marks whose records are still there. To be called before the reader
     /// exists, while programs may be writing.
     #[must_use]

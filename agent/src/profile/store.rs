@@ -41,6 +41,8 @@ pub struct ProfileStore {
     /// `None` after a failed write, until it is opened again.
     database: Option<Database>,
     state: State,
+    /// How often what is in memory was changed.
+    revision: u64,
 }
 
 type Result<T> = std::result::Result<T, StoreError>;
@@ -56,7 +58,14 @@ impl ProfileStore {
             path,
             database: Some(database),
             state,
+            revision: 0,
         })
+    }
+
+    /// A number that is another one after each change of what is stored.
+    #[must_use]
+    pub const fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The store's file.
@@ -122,6 +131,7 @@ impl ProfileStore {
             let (database, state) = file::open(&self.path)?;
             self.database = Some(database);
             self.state = state;
+            self.revision += 1;
         }
         Ok(())
     }
@@ -147,6 +157,7 @@ impl ProfileStore {
         for change in changes {
             self.state.apply(change);
         }
+        self.revision += 1;
         Ok(())
     }
 }

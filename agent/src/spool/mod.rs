@@ -31,7 +31,7 @@ use crate::sink::SinkView;
 use crate::sink::state::SinkState;
 use reader::Reader;
 pub use store::SpoolError;
-use store::{Held, Store, Write};
+use store::{Held, Store, Write, Written};
 use tail::Tail;
 
 /// Batches that may wait for the disk.
@@ -220,15 +220,14 @@ impl Spool {
             .iter()
             .map(|sink| (sink.name.clone(), sink.acknowledged()))
             .collect();
-        let through = self.state.acknowledged_by_all();
         let written = self.store.write(&Write {
             acknowledged: &acknowledged,
-            remove_through: through,
+            remove_through: self.state.acknowledged_by_all(),
             append: &unsaved,
             max_bytes: self.state.config.max_bytes,
         });
         match written {
-            Ok(held) => self.written(held, through),
+            Ok(written) => self.written(&written),
             Err(error) => self.not_written(&error),
         }
         self.raise(lines);
@@ -244,36 +243,17 @@ impl Spool {
             fits
         });
         let dropped = (before - lines.len()) as u64;
+        for sink in &self.state.sinks {
+            sink.dropped.fetch_add(dropped, Ordering::Relaxed);
+        }
         if self.state.dropped.fetch_add(dropped, Ordering::Relaxed) == 0 {
             tracing::error!(dropped, "the spool is full: alerts are given up as they come");
         }
     }
 
-    fn written(&mut self, held: Held, acknowledged: u64) {
-        // What went and was not acknowledged by all was given up. Numbers of those are without gaps but for what was given up before.
-        let mut place = lock(&self.state.held);
-        let first_held = if held.alerts == 0 {
-            held.last + 1
-        } else {
-            held.oldest
-        };
-        let first_due = place.oldest.max(acknowledged.saturating_add(1));
-        let dropped = if place.alerts > 0 {
-            first_held.saturating_sub(first_due)
-        } else {
-            0
-        };
-        *place = held;
-        drop(place);
-        if dropped > 0 {
-            if self.state.dropped.fetch_add(dropped, Ordering::Relaxed) == 0 {
-                tracing::error!(dropped, "the spool is full: the oldest alerts are given up");
-            }
-            for sink in &self.state.sinks {
-                let missed = first_held.saturating_sub(sink.acknowledged().saturating_add(1));
-                sink.dropped.fetch_add(missed.min(dropped), Ordering::Relaxed);
-            }
-        }
+    fn written(&mut self, written: &Written) {
+        *lock(&self.state.held) = written.held;
+        self.state.give_up(&written.given_up);
         lock(&self.tail).all_saved();
         self.state.unsaved.store(0, Ordering::Relaxed);
         if lock(&self.state.error).take().is_some() {
@@ -294,7 +274,7 @@ impl Spool {
             let mut tail = lock(&self.tail);
             (tail.not_saved(self.state.config.at_limit), tail.unsaved_count())
         };
-        self.state.dropped.fetch_add(given_up, Ordering::Relaxed);
+        self.state.give_up(&given_up);
         self.state.unsaved.store(unsaved, Ordering::Relaxed);
         let source = format!("{error}: {}", error.source);
         if lock(&self.state.error).replace(source).is_none() {
@@ -321,6 +301,23 @@ impl SpoolState {
     #[must_use]
     pub fn sinks(&self) -> &[Arc<SinkState>] {
         &self.sinks
+    }
+
+    /// Alerts went for want of room: those that a sink has after all are not lost to it.
+    fn give_up(&self, numbers: &[u64]) {
+        let missed =
+            |acknowledged: u64| numbers.iter().filter(|number| **number > acknowledged).count() as u64;
+        for sink in &self.sinks {
+            sink.dropped
+                .fetch_add(missed(sink.acknowledged()), Ordering::Relaxed);
+        }
+        let dropped = missed(self.acknowledged_by_all());
+        if dropped > 0 && self.dropped.fetch_add(dropped, Ordering::Relaxed) == 0 {
+            tracing::error!(
+                dropped,
+                "there is no room for the alerts that wait for sinks: some are given up"
+            );
+        }
     }
 
     /// Up to which alert all sinks have everything.

@@ -53,6 +53,15 @@ pub(super) struct Held {
     pub(super) oldest: u64,
 }
 
+/// What became of a transaction.
+#[derive(Debug)]
+pub(super) struct Written {
+    /// What is in the file now.
+    pub(super) held: Held,
+    /// The alerts that went for want of room, by number, not for having been acknowledged.
+    pub(super) given_up: Vec<u64>,
+}
+
 /// What one transaction does, in this order.
 pub(super) struct Write<'a> {
     /// Sinks' acknowledgements.
@@ -110,7 +119,7 @@ impl Store {
     }
 
     /// Does all or nothing of `write`, durably.
-    pub(super) fn write(&self, write: &Write<'_>) -> Result<Held, SpoolError> {
+    pub(super) fn write(&self, write: &Write<'_>) -> Result<Written, SpoolError> {
         let written = self.database().and_then(|database| perform(&database, write));
         written.map_err(|source| {
             *self.database.write().unwrap_or_else(PoisonError::into_inner) = None;
@@ -211,11 +220,12 @@ fn open(path: &Path, sinks: &[String]) -> Outcome<(Database, Held)> {
     Ok((database, held))
 }
 
-fn perform(database: &Database, write: &Write<'_>) -> Outcome<Held> {
+fn perform(database: &Database, write: &Write<'_>) -> Outcome<Written> {
     let mut transaction = database.begin_write()?;
     transaction.set_durability(redb::Durability::Immediate)?;
     // Containers choose what is written, so the commit must not rest on a checksum alone.
     transaction.set_two_phase_commit(true);
+    let mut given_up = Vec::new();
     let held = {
         let mut sinks = transaction.open_table(SINKS)?;
         for (name, number) in write.acknowledged {
@@ -244,6 +254,9 @@ fn perform(database: &Database, write: &Write<'_>) -> Outcome<Held> {
                 break;
             }
             alerts.remove(number)?;
+            if number > write.remove_through {
+                given_up.push(number);
+            }
             bytes = bytes.saturating_sub(size);
         }
         meta.insert(BYTES, bytes)?;
@@ -256,5 +269,5 @@ fn perform(database: &Database, write: &Write<'_>) -> Outcome<Held> {
         }
     };
     transaction.commit()?;
-    Ok(held)
+    Ok(Written { held, given_up })
 }

@@ -57,15 +57,18 @@ impl Tail {
         }
     }
 
-    /// The disk did not take them: gives up what is beyond the bound. Returns how many that were.
-    pub(super) fn not_saved(&mut self, at_limit: AtLimit) -> u64 {
-        let mut given_up = 0;
+    /// The disk did not take them: gives up what is beyond the bound. Returns the numbers of those.
+    pub(super) fn not_saved(&mut self, at_limit: AtLimit) -> Vec<u64> {
+        let mut given_up = Vec::new();
         while self.unsaved_bytes > UNSAVED_BYTES_MAX {
-            match at_limit {
-                AtLimit::DropNewest => self.drop_newest_unsaved(),
-                AtLimit::DropOldest => self.drop_oldest_unsaved(),
-            }
-            given_up += 1;
+            let entry = match at_limit {
+                AtLimit::DropNewest => self.entries.pop_back_if(|entry| entry.number > self.saved),
+                AtLimit::DropOldest => self.oldest_unsaved(),
+            };
+            let Some(entry) = entry else { break };
+            self.bytes -= entry.line.len();
+            self.unsaved_bytes -= entry.line.len();
+            given_up.push(entry.number);
         }
         given_up
     }
@@ -127,19 +130,11 @@ impl Tail {
         }
     }
 
-    fn drop_newest_unsaved(&mut self) {
-        if let Some(entry) = self.entries.pop_back_if(|entry| entry.number > self.saved) {
-            self.bytes -= entry.line.len();
-            self.unsaved_bytes -= entry.line.len();
-        }
-    }
-
-    fn drop_oldest_unsaved(&mut self) {
+    /// Takes the oldest out that is not on disk; the next is the oldest then.
+    fn oldest_unsaved(&mut self) -> Option<Entry> {
         let position = self.entries.partition_point(|entry| entry.number <= self.saved);
-        if let Some(entry) = self.entries.remove(position) {
-            self.bytes -= entry.line.len();
-            self.unsaved_bytes -= entry.line.len();
-            self.saved = entry.number;
-        }
+        let entry = self.entries.remove(position)?;
+        self.saved = entry.number;
+        Some(entry)
     }
 }

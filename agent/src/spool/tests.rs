@@ -128,6 +128,7 @@ async fn at_the_bound_the_newest_go() {
     }
     assert_eq!(read(&spool.reader(), 0).await, numbered(&[(1, "11"), (2, "22")]));
     assert_eq!(spool.state.view().dropped, 1);
+    assert_eq!(spool.state.sink_views()[0].dropped, 1);
     spool.state.sinks()[0].acknowledge(1);
     spool.write(Vec::new());
     spool.write(batch(&["44"], 1));
@@ -195,6 +196,15 @@ async fn much_at_once_is_all_written() {
     let view = spool.state.view();
     assert_eq!(view.unsaved + view.dropped, 1_200, "{view:?}");
     assert!(view.unsaved * 10_000 <= 8 << 20, "{view:?}");
+
+    std::fs::remove_dir(&file).expect("removed");
+    std::fs::rename(&aside, &file).expect("moved back");
+    spool.state.sinks()[0].acknowledge(1_200);
+    spool.write(Vec::new());
+    let after = spool.state.view();
+    assert_eq!(after.dropped, view.dropped, "counted once");
+    assert_eq!(spool.state.sink_views()[0].dropped, view.dropped);
+    assert_eq!(lock(&spool.state.held).alerts, view.unsaved);
 }
 
 #[tokio::test]

@@ -159,6 +159,8 @@ struct Storm {
     alerts: u64,
     counted: u64,
     lost: u64,
+    /// Alerts that the spool had no room for.
+    given_up: u64,
     memory: u64,
     cpu_share: f64,
 }
@@ -211,6 +213,13 @@ fn one(agent: &Agent, source: &mut Source) -> anyhow::Result<Storm> {
 fn under_watch(agent: &Agent, work: impl FnOnce(Instant) -> anyhow::Result<u64>) -> anyhow::Result<Storm> {
     let mark = agent.mark();
     let before = Footprint::of(agent)?;
+    let given_up = |agent: &Agent| -> anyhow::Result<u64> {
+        let status = agent.json(&["status"])?;
+        status["spool"]["dropped"]
+            .as_u64()
+            .context("no count of dropped alerts")
+    };
+    let given_up_before = given_up(agent)?;
     let started = Instant::now();
     let done = work(started + STORM)?;
     let elapsed = started.elapsed();
@@ -230,6 +239,7 @@ fn under_watch(agent: &Agent, work: impl FnOnce(Instant) -> anyhow::Result<u64>)
         alerts: (alerts.len() - mark) as u64,
         counted: counts.sum(),
         lost: Footprint::of(agent)?.since(&before).lost,
+        given_up: given_up(agent)? - given_up_before,
         memory,
         cpu_share: taken.cpu_share,
     })
@@ -306,6 +316,7 @@ fn report(
         "alerts",
         "their counts",
         "records lost, counted",
+        "alerts given up",
         "memory",
         "processor",
     ]);
@@ -318,6 +329,7 @@ fn report(
             storm.alerts.to_string(),
             storm.counted.to_string(),
             storm.lost.to_string(),
+            storm.given_up.to_string(),
             format!(
                 "{}; {}",
                 mib(storm.memory),
@@ -331,7 +343,7 @@ fn report(
     let storm_json = |storm: &Storm| -> Value {
         json!({
             "done": storm.done, "elapsed_s": storm.elapsed.as_secs_f64(), "alerts": storm.alerts, "counted": storm.counted,
-            "lost": storm.lost, "memory_bytes": storm.memory, "cpu_share": storm.cpu_share,
+            "lost": storm.lost, "given_up": storm.given_up, "memory_bytes": storm.memory, "cpu_share": storm.cpu_share,
         })
     };
     let mut numbers = Map::new();

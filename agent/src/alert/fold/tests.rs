@@ -170,6 +170,19 @@ fn at_the_bound_the_oldest_is_summed_up_early() {
     assert_eq!((fold.len(), fold.counters().closed_early), (4, 1));
 }
 
+/// Whoever asks before each offer asks about at most one once what was due has ended.
+#[test]
+fn what_has_ended_is_not_asked_about_again() {
+    let mut fold = Fold::new(LIMITS);
+    for key in 0..3 {
+        fold.offer(key, seen(AlertAction::NONE, key), None, secs(0));
+    }
+    let later = LIMITS.window;
+    assert_eq!(fold.ending(later).len(), 3);
+    assert!(fold.due(later).is_empty(), "nothing was repeated");
+    assert!(fold.ending(later).is_empty());
+}
+
 #[test]
 fn blind_windows_of_repeats_are_told() {
     let lost = |from, to, records| {
