@@ -15,6 +15,7 @@
 
 mod file;
 mod nats;
+pub mod outage;
 pub mod runner;
 pub mod state;
 mod stdout;

@@ -62,7 +62,9 @@ impl<T: Transport> Runner<T> {
         tokio::select! {
             () = reader.drained(&state, &mut stop) => {}
             () = self.retry() => {}
+            () = state.tell_later() => {}
         }
+        state.tell_rest();
     }
 
     /// Sends what comes; begins again after each failure.
@@ -86,9 +88,7 @@ impl<T: Transport> Runner<T> {
             if self.state.acknowledged() > before {
                 pause = RETRY_FIRST;
             }
-            if self.state.fails(error.to_string()) {
-                tracing::warn!(sink = self.config.name, %error, "alerts wait for this sink");
-            }
+            self.state.fails(error.to_string());
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(RETRY_MAX);
         }
@@ -122,8 +122,8 @@ impl<T: Transport> Runner<T> {
 
     /// A connection has lasted. Where nothing waits, no acknowledgement will tell that it works again.
     fn calm_again(&self) {
-        if self.state.acknowledged() >= self.reader.last() && self.state.works() {
-            tracing::info!(sink = self.config.name, "this sink can be reached again");
+        if self.state.acknowledged() >= self.reader.last() {
+            self.state.works();
         }
     }
 
@@ -157,9 +157,7 @@ impl<T: Transport> Runner<T> {
             progress.in_flight.pop_front();
             self.state.delivered.fetch_add(1, Ordering::Relaxed);
         }
-        if self.state.works() {
-            tracing::info!(sink = self.config.name, "alerts reach this sink again");
-        }
+        self.state.works();
         self.state.acknowledge(number);
         self.settle(progress);
     }

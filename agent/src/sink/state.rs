@@ -1,9 +1,13 @@
 //! How a sink is doing: written by its task, read by `status` and the metrics.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+use tokio::time::{Instant, sleep_until};
 
 use super::SinkView;
+use super::outage::{Line, Outage};
 use crate::alert::time::Time;
 use crate::config::sinks::SinkConfig;
 
@@ -26,16 +30,10 @@ pub struct SinkState {
     pub refused: AtomicU64,
     /// Alerts that were given up at the spool's bound before the receiver had them.
     pub dropped: AtomicU64,
-    failing: Mutex<Option<Failing>>,
-}
-
-/// Since when, and why, nothing goes through.
-#[derive(Clone, Debug)]
-struct Failing {
-    /// The first failure since the last success.
-    since: Time,
-    /// The latest one's words.
-    error: String,
+    /// Whether it works, and what the log was told of it.
+    outage: Mutex<Outage>,
+    /// Something is to be told, later.
+    untold: Notify,
 }
 
 impl SinkState {
@@ -51,7 +49,8 @@ impl SinkState {
             failures: AtomicU64::default(),
             refused: AtomicU64::default(),
             dropped: AtomicU64::default(),
-            failing: Mutex::default(),
+            outage: Mutex::default(),
+            untold: Notify::new(),
         }
     }
 
@@ -65,31 +64,57 @@ impl SinkState {
         self.acknowledged.fetch_max(number, Ordering::AcqRel);
     }
 
-    /// Something went through. True if nothing did before.
-    pub(super) fn works(&self) -> bool {
-        self.failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take()
-            .is_some()
+    /// Something went through.
+    pub(super) fn works(&self) {
+        let mut outage = self.outage();
+        let line = outage.works(Instant::now());
+        self.log_or_leave(&outage, line);
     }
 
-    /// Something failed. True if it worked before.
-    pub(super) fn fails(&self, error: String) -> bool {
+    /// Something failed.
+    pub(super) fn fails(&self, error: String) {
         self.failures.fetch_add(1, Ordering::Relaxed);
-        let mut failing = self.failing.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = failing.as_ref().map_or_else(Time::now, |failing| failing.since);
-        failing.replace(Failing { since, error }).is_none()
+        let mut outage = self.outage();
+        let line = outage.fails(error, Time::now(), Instant::now());
+        self.log_or_leave(&outage, line);
+    }
+
+    /// Logs what could not be told when it happened because a line was logged shortly before. Never ends.
+    pub(super) async fn tell_later(&self) {
+        loop {
+            let due = self.outage().due();
+            let Some(due) = due else {
+                self.untold.notified().await;
+                continue;
+            };
+            sleep_until(due).await;
+            let line = self.outage().tell(Instant::now());
+            line.inspect(|line| line.log(&self.name));
+        }
+    }
+
+    /// Logs what was not told yet: the sink ends.
+    pub(super) fn tell_rest(&self) {
+        let line = self.outage().rest(Instant::now());
+        line.inspect(|line| line.log(&self.name));
+    }
+
+    fn log_or_leave(&self, outage: &Outage, line: Option<Line>) {
+        match line {
+            Some(line) => line.log(&self.name),
+            None if outage.due().is_some() => self.untold.notify_one(),
+            None => {}
+        }
+    }
+
+    fn outage(&self) -> MutexGuard<'_, Outage> {
+        self.outage.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// As the command line shows it. `last` is the number of the latest alert in the spool.
     pub fn view(&self, last: u64) -> SinkView {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let failing = self
-            .failing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let failing = self.outage().failing().cloned();
         SinkView {
             name: self.name.clone(),
             kind: self.kind.to_owned(),
