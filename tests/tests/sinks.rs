@@ -21,6 +21,8 @@ use tests::stage::Stage;
 const FLOODING: &str = "flooding:1";
 /// How many containers there are: each has a quota of records of its own.
 const CONTAINERS: u64 = 4;
+/// Most programs that one of them is asked for at once.
+const PART: usize = 1_000;
 /// For how long no sink may come any further while something is in the spool.
 const DELIVERY: Duration = Duration::from_mins(1);
 
@@ -85,12 +87,21 @@ struct Flood {
 }
 
 impl Flood {
-    /// Has a container make its part.
+    /// Has a container make its part, bit by bit: a service must answer in time.
     fn run(&self, container: u64, service: &Service) -> anyhow::Result<()> {
         let prefix = format!("{MARKED}{container}-");
-        let (count, rate) = (self.per_container.to_string(), self.per_second.to_string());
-        let outcome = service.start(&["/usr/bin/flood", &prefix, "0", &count, &rate])?;
-        ensure!(outcome.all_succeeded(), "{outcome:?}");
+        let rate = self.per_second.to_string();
+        for first in (0..self.per_container).step_by(PART) {
+            let count = (self.per_container - first).min(PART as u64);
+            let outcome = service.start(&[
+                "/usr/bin/flood",
+                &prefix,
+                &first.to_string(),
+                &count.to_string(),
+                &rate,
+            ])?;
+            ensure!(outcome.all_succeeded(), "{outcome:?}");
+        }
         Ok(())
     }
 

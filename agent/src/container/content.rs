@@ -85,7 +85,7 @@ pub struct ContentLimits {
     pub max_bytes: u64,
     /// Age that a change time must have; above the granularity of change times (one tick, at most 10 ms).
     pub settled_after: Duration,
-    /// Longest wait for that age.
+    /// Longest wait for that age. Then the file is read as it is.
     pub max_wait: Duration,
 }
 
@@ -94,8 +94,11 @@ pub struct ContentLimits {
 pub struct HashedFile {
     /// SHA-256 of the content.
     pub sha256: ContentHash,
-    /// Identity of the file: any later write changes it.
+    /// Identity of the file: any later write changes it, if it [`is_settled`](Self::is_settled).
     pub identity: FileIdentity,
+    /// The change time was old enough. If not (or if it lies in the future), the file held this when it was read, and nothing else is
+    /// said: a write right after may have left the identity as it is.
+    pub is_settled: bool,
     /// What executing the file gives beyond the content.
     pub privileges: Privileges,
 }
@@ -189,12 +192,6 @@ pub enum ContentError {
         /// The file.
         path: ByteText,
     },
-    /// The change time stays younger than it has to be, or lies in the future.
-    #[error("`{path}` has a change time that is too recent or in the future")]
-    Unsettled {
-        /// The file.
-        path: ByteText,
-    },
     /// Only the metadata was copied up; the content is still in a lower layer (`metacopy`).
     #[error("`{path}` has only its metadata in the upper layer")]
     MetadataOnlyCopy {
@@ -243,7 +240,7 @@ pub fn hash_file(
         io::ErrorKind::WouldBlock => ContentError::OpenForWriting { path: path.clone() },
         _ => subject.failed("take a lease on")(source),
     })?;
-    let before = subject.settle(&file, limits)?;
+    let (before, is_settled) = subject.settle(&file, limits)?;
     let identity = identity_of(&before, device);
     if expected.is_some_and(|expected| *expected != identity) {
         return Err(ContentError::Changed { path: path.clone() });
@@ -260,6 +257,7 @@ pub fn hash_file(
     Ok(HashedFile {
         sha256,
         identity,
+        is_settled,
         privileges,
     })
 }
@@ -379,20 +377,18 @@ impl Subject<'_> {
             .map_err(self.failed("open"))
     }
 
-    /// Waits until the last change is older than the granularity of change times.
-    fn settle(self, file: &File, limits: &ContentLimits) -> Result<Stat, ContentError> {
+    /// Waits until the last change is older than the granularity of change times. Whether it is.
+    fn settle(self, file: &File, limits: &ContentLimits) -> Result<(Stat, bool), ContentError> {
         let deadline = Instant::now() + limits.max_wait;
         loop {
             let stat = rustix::fs::fstat(file).map_err(self.failed("examine"))?;
             let missing = limits.settled_after.saturating_sub(age(&stat));
             if missing.is_zero() {
-                return Ok(stat);
+                return Ok((stat, true));
             }
             let left = deadline.saturating_duration_since(Instant::now());
             if missing > left {
-                return Err(ContentError::Unsettled {
-                    path: self.path.clone(),
-                });
+                return Ok((stat, false));
             }
             std::thread::sleep(missing);
         }
@@ -487,7 +483,7 @@ impl ContentError {
     /// Whether the same question may be answered a moment later.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::OpenForWriting { .. } | Self::Unsettled { .. })
+        matches!(self, Self::OpenForWriting { .. })
     }
 }
 

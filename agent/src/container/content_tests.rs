@@ -295,13 +295,12 @@ fn waits_until_a_change_time_says_something() {
         max_wait: Duration::ZERO,
         ..ContentLimits::default()
     };
-    let error =
-        undisturbed(upper(directory.path()), &"/file".into(), None, &impatient).expect_err("too young");
-    assert!(
-        matches!(error, ContentError::Unsettled { .. }) && error.is_retryable(),
-        "{error}"
-    );
-    hash_in(directory.path(), "/file").expect("waits");
+    let young =
+        undisturbed(upper(directory.path()), &"/file".into(), None, &impatient).expect("read as it is");
+    assert!(!young.is_settled);
+    assert_eq!(young.sha256.to_string(), ABC);
+    let settled = hash_in(directory.path(), "/file").expect("waits");
+    assert!(settled.is_settled);
     let changed = std::fs::metadata(&path).expect("metadata");
     let changed = UNIX_EPOCH
         + Duration::new(

@@ -1,10 +1,14 @@
-//! What drifted files hold: hashed by a thread of its own, for the alert, and to let through what is the image's content
+//! What drifted files hold: hashed by threads of their own, for the alert, and to let through what is the image's content
 //! or what an operator has accepted.
 //!
-//! Bounds: [`QUEUE`] checks wait at once; at the bound an alert goes out without hash. An alert waits for its hash at most
+//! One thread reads files as they are, since alerts wait for it. Where something is to rest on the content, a second one reads the file once
+//! more when its last change is old enough to vouch for it.
+//!
+//! Bounds: [`QUEUE`] checks wait at once for each thread; at the bound an alert goes out without hash. An alert waits for its hash at most
 //! [`HOLD`]. A file that could not be vouched for stays drift.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::mpsc::SyncSender;
 use std::time::Duration;
 
 use agent_common::file::{FileIdentity, Layer, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Verified, VerifiedKey};
@@ -27,15 +31,20 @@ use crate::event::{ProcessEvent, UseEvent};
 use crate::profile::model::{ContentHash, ProfileKey};
 use crate::text::ByteText;
 
-/// Most checks that wait for the thread.
+/// Most checks that wait for a thread.
 const QUEUE: usize = 256;
 /// How long an alert waits for the hash of its file.
 const HOLD: Duration = Duration::from_millis(700);
-/// What the thread reads and waits for.
-const LIMITS: ContentLimits = ContentLimits {
+/// What is read at once.
+const AT_ONCE: ContentLimits = ContentLimits {
     max_bytes: 256 << 20,
     settled_after: Duration::from_millis(50),
+    max_wait: Duration::ZERO,
+};
+/// What is read to be vouched for, and waited for.
+const VOUCHED: ContentLimits = ContentLimits {
     max_wait: Duration::from_millis(200),
+    ..AT_ONCE
 };
 /// Most contents that are remembered for `profile accept` without a hash. At the bound all are forgotten.
 const REMEMBERED_MAX: usize = 4_096;
@@ -72,9 +81,10 @@ pub(super) struct ContentMemory {
     as_image: HashMap<u64, HashSet<(u64, u32)>>,
 }
 
-/// Hands checks to the thread.
+/// Hands checks to the threads.
 pub(super) struct ContentChecker {
-    checks: std::sync::mpsc::SyncSender<Check>,
+    at_once: SyncSender<Check>,
+    vouched: SyncSender<Check>,
 }
 
 struct Check {
@@ -84,9 +94,11 @@ struct Check {
     path: ByteText,
     expected: Option<FileIdentity>,
     place: Place,
+    /// It was read before, too early to be vouched for.
+    is_again: bool,
 }
 
-/// Where the thread finds a file.
+/// Where a thread finds a file.
 enum Place {
     Upper {
         overlay: Box<Overlay>,
@@ -99,55 +111,51 @@ enum Place {
     },
 }
 
-/// What the thread found.
+/// What a thread found.
 pub struct Checked {
-    number: u64,
-    container: u64,
-    layer: Layer,
-    path: ByteText,
+    check: Check,
     /// The content, and for a file of the upper layer how it compares with the image's.
     result: Result<(HashedFile, Option<ImageMatch>), ContentError>,
 }
 
 impl ContentChecker {
-    /// Starts the thread. It ends when the checker is dropped.
+    /// Starts the threads. They end when the checker is dropped.
     pub(super) fn start() -> (Self, mpsc::Receiver<Checked>) {
-        let (checks, waiting) = std::sync::mpsc::sync_channel::<Check>(QUEUE);
-        let (results, checked) = mpsc::channel(QUEUE);
-        let work = move || {
-            for check in waiting {
-                let result = perform(&check);
-                let Check {
-                    number,
-                    container,
-                    layer,
-                    path,
-                    ..
-                } = check;
-                if results
-                    .blocking_send(Checked {
-                        number,
-                        container,
-                        layer,
-                        path,
-                        result,
-                    })
-                    .is_err()
-                {
-                    break;
-                }
-            }
+        let (results, found) = mpsc::channel(QUEUE);
+        let checker = Self {
+            at_once: thread("content", AT_ONCE, results.clone()),
+            vouched: thread("content-vouched", VOUCHED, results),
         };
-        std::thread::Builder::new()
-            .name("content".to_owned())
-            .spawn(work)
-            .expect("a thread can be started");
-        (Self { checks }, checked)
+        (checker, found)
     }
 
-    fn submit(&self, check: Check) -> bool {
-        self.checks.try_send(check).is_ok()
+    /// Has a file read as it is; false at the bound.
+    fn read(&self, check: Check) -> bool {
+        self.at_once.try_send(check).is_ok()
     }
+
+    /// Has a file read when its last change is old enough; false at the bound.
+    fn vouch(&self, check: Check) -> bool {
+        self.vouched.try_send(check).is_ok()
+    }
+}
+
+/// Starts a thread that makes checks. Returns where it takes them from.
+fn thread(name: &str, limits: ContentLimits, results: mpsc::Sender<Checked>) -> SyncSender<Check> {
+    let (checks, waiting) = std::sync::mpsc::sync_channel::<Check>(QUEUE);
+    let work = move || {
+        for check in waiting {
+            let result = perform(&check, &limits);
+            if results.blocking_send(Checked { check, result }).is_err() {
+                break;
+            }
+        }
+    };
+    std::thread::Builder::new()
+        .name(name.to_owned())
+        .spawn(work)
+        .expect("a thread can be started");
+    checks
 }
 
 /// A process and its ancestors in the container, by their ids on the host.
@@ -157,7 +165,7 @@ pub(super) fn lineage(process: &ProcessEvent) -> Vec<u32> {
 }
 
 /// Hashes a file, and compares one of the upper layer with the image's.
-fn perform(check: &Check) -> Result<(HashedFile, Option<ImageMatch>), ContentError> {
+fn perform(check: &Check, limits: &ContentLimits) -> Result<(HashedFile, Option<ImageMatch>), ContentError> {
     let expected = check.expected.as_ref();
     match &check.place {
         Place::Upper { overlay, device } => {
@@ -165,8 +173,8 @@ fn perform(check: &Check) -> Result<(HashedFile, Option<ImageMatch>), ContentErr
                 directory: &overlay.upper,
                 device: *device,
             };
-            let file = hash_file(location, &check.path, expected, &LIMITS)?;
-            let comparison = overlay.compare_with_image(&check.path, &file, &LIMITS);
+            let file = hash_file(location, &check.path, expected, limits)?;
+            let comparison = overlay.compare_with_image(&check.path, &file, limits);
             let comparison = comparison.inspect_err(|error| {
                 tracing::debug!(error = error as &dyn std::error::Error, path = %check.path, "not compared");
             });
@@ -182,7 +190,7 @@ fn perform(check: &Check) -> Result<(HashedFile, Option<ImageMatch>), ContentErr
                     pid,
                     mount_namespace: *mount_namespace,
                 };
-                match hash_file(location, &check.path, expected, &LIMITS) {
+                match hash_file(location, &check.path, expected, limits) {
                     Ok(file) => return Ok((file, None)),
                     Err(error) => failed = Some(error),
                 }
@@ -217,8 +225,9 @@ impl Engine {
                 path: file.path.text.clone(),
                 expected: Some(file.identity),
                 place,
+                is_again: false,
             };
-            if self.checker.submit(check) {
+            if self.checker.read(check) {
                 let until = since_boot() + HOLD;
                 let process = event.process.clone();
                 self.held.insert(
@@ -240,10 +249,14 @@ impl Engine {
     fn place(&mut self, container: u64, layer: Layer, process: Option<&ProcessEvent>) -> Option<Place> {
         let tracked = self.containers.get_mut(&container)?;
         let instance = self.maps.instance(tracked.slot).ok()?;
-        let mut pids = process.map(lineage).unwrap_or_default();
-        pids.extend(tracked.known().and_then(|known| known.info.init_pid));
-        pids.extend(super::container::processes(&self.layout.layout, tracked));
-        pids.dedup();
+        let mut pids = Vec::new();
+        // Where an upper layer is does not change: a storm need not look for it again.
+        if layer != Layer::Upper || tracked.overlay.is_none() {
+            pids.extend(process.map(lineage).unwrap_or_default());
+            pids.extend(tracked.known().and_then(|known| known.info.init_pid));
+            pids.extend(super::container::processes(&self.layout.layout, tracked));
+            pids.dedup();
+        }
         match layer {
             Layer::Upper => {
                 let overlay = overlay(tracked, &pids, instance.mount_namespace)?;
@@ -262,34 +275,51 @@ impl Engine {
 
     /// A content is known, or why it is not.
     pub(super) fn content_checked(&mut self, checked: Checked) {
-        let held = self.held.remove(&checked.number);
-        let (file, comparison) = match checked.result {
+        let Checked { check, result } = checked;
+        let (file, comparison) = match result {
             Ok(found) => found,
             Err(error) => {
-                tracing::debug!(error = &error as &dyn std::error::Error, path = %checked.path, "content not known");
-                if let Some(held) = held {
+                tracing::debug!(error = &error as &dyn std::error::Error, path = %check.path, "content not known");
+                if let Some(held) = self.held.remove(&check.number) {
                     self.offer_held(held);
                 }
                 return;
             }
         };
-        let is_image = comparison.is_some_and(ImageMatch::is_equal);
+        let mut is_image = comparison.is_some_and(ImageMatch::is_equal);
         let mut is_accepted = false;
-        if let Some(known) = self.containers.get(&checked.container).and_then(Tracked::known) {
-            let place = (known.key.clone(), checked.layer, checked.path.clone());
+        if let Some(known) = self.containers.get(&check.container).and_then(Tracked::known) {
+            let place = (known.key.clone(), check.layer, check.path.clone());
             is_accepted = self
                 .store
                 .profile(&known.key)
-                .is_some_and(|profile| profile.accepts_drift(checked.layer, &checked.path, &file.sha256));
+                .is_some_and(|profile| profile.accepts_drift(check.layer, &check.path, &file.sha256));
             self.memory.remember(place, &file, is_accepted);
         }
+        let (number, container, path) = (check.number, check.container, check.path.clone());
+        if !file.is_settled {
+            let rests_on_it = is_image || is_accepted;
+            let is_asked_again = !check.is_again
+                && (rests_on_it || check.layer == Layer::Volume)
+                && self.checker.vouch(Check {
+                    is_again: true,
+                    ..check
+                });
+            if is_asked_again && rests_on_it {
+                return;
+            }
+            // It cannot be vouched for. That an alert tells what was read is another matter.
+            is_accepted = false;
+            is_image = false;
+        }
+        let held = self.held.remove(&number);
         let reason = match (is_image, is_accepted) {
             (true, _) => Some(VERIFIED_AS_IMAGE),
             (false, true) => Some(VERIFIED_ACCEPTED),
             (false, false) => None,
         };
         if let Some(reason) = reason {
-            self.set_verified(checked.container, &file.identity, &checked.path, reason);
+            self.set_verified(container, &file.identity, &path, reason);
         }
         let Some(mut held) = held else { return };
         if is_accepted && held.alert.action.taken == Action::None {
@@ -426,13 +456,14 @@ impl Engine {
             };
             let number = self.memory.number();
             // At the bound the next round tries again.
-            self.checker.submit(Check {
+            self.checker.vouch(Check {
                 number,
                 container,
                 layer,
                 path,
                 expected: None,
                 place,
+                is_again: true,
             });
         }
     }
@@ -482,7 +513,7 @@ impl ContentMemory {
             self.last.clear();
         }
         self.last.insert(place.clone(), file.sha256);
-        if is_accepted || place.1 == Layer::Volume {
+        if file.is_settled && (is_accepted || place.1 == Layer::Volume) {
             if self.accepted.len() >= REMEMBERED_MAX {
                 self.accepted.clear();
             }

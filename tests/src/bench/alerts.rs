@@ -1,8 +1,8 @@
 //! Alerts: how long they take from the kernel to a sink, and what a storm of them takes.
 //!
 //! Containers make files that their image's profile does not hold, each an alert of its own, at a steady rate: the time from the record in
-//! the kernel to the line at the reader of the agent's standard output is measured, the spool's write to disk between them included. Then
-//! they do so as fast as they can; and then one of them does one and the same unknown thing as fast as it can. Failure: a load program that
+//! the kernel to the line at the reader of the agent's standard output is measured, the spool's write to disk between them included. Before that
+//! they write programs and execute each, whose content is hashed before its alert goes out. Then they make files as fast as they can; and then one of them does one and the same unknown thing as fast as it can. Failure: a load program that
 //! does not do it; an alert that never comes.
 
 use std::collections::HashSet;
@@ -10,10 +10,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::footprint::{Footprint, Taken, mib};
 use super::load::Load;
+use super::program;
 use super::report::{Grid, Machine, Report, verdict};
 use super::{Options, Progress, ground};
 use crate::agent::{Agent, Options as AgentOptions};
@@ -71,6 +72,8 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
         for directory in ["usr/bin", "var/new", "etc"] {
             std::fs::create_dir_all(root.join(directory))?;
         }
+        std::fs::create_dir_all(root.join("usr/share"))?;
+        std::fs::write(root.join("usr/share/nothing"), program::nothing())?;
         std::fs::write(root.join(&ONE[1..]), "one\n")?;
         std::fs::copy(&fixture, root.join(&LOAD[1..]))?;
         Ok(())
@@ -87,16 +90,21 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
         .collect::<anyhow::Result<Vec<_>>>()?;
     // What they do besides is learned.
     std::thread::sleep(Duration::from_secs(2));
-    agent.set_domain_mode("monitor", IMAGE, "file")?;
+    agent.set_domain_mode("off", IMAGE, "file")?;
+    agent.set_domain_mode("monitor", IMAGE, "exec")?;
     ground::settle();
 
-    progress.say("alerts at a steady rate");
-    let steady = steady(&agent, &mut sources[..CONTAINERS], options)?;
+    progress.say("programs that are written and executed, at a steady rate");
+    let drift = steady(&agent, &mut sources[..CONTAINERS], options, "run")?;
+    agent.set_domain_mode("monitor", IMAGE, "file")?;
+    ground::settle();
+    progress.say("files that are made, at a steady rate");
+    let steady = steady(&agent, &mut sources[..CONTAINERS], options, "new")?;
     progress.say("as many different ones as there can be");
     let storm = storm(&agent, &mut sources)?;
     progress.say("one behaviour, again and again");
     let one = one(&agent, &mut sources[0])?;
-    report(options, &ground::tiers(&agent)?, &steady, &storm, &one)
+    report(options, &ground::tiers(&agent)?, [&steady, &drift], &storm, &one)
 }
 
 fn source(docker: &Docker, agent: &Agent, number: usize) -> anyhow::Result<Source> {
@@ -116,7 +124,8 @@ struct Steady {
     taken: Taken,
 }
 
-fn steady(agent: &Agent, sources: &mut [Source], options: Options) -> anyhow::Result<Steady> {
+/// `what` the sources do, each time another.
+fn steady(agent: &Agent, sources: &mut [Source], options: Options, what: &str) -> anyhow::Result<Steady> {
     let mark = agent.mark();
     let each = options.sample / STEPS / u32::try_from(sources.len())?;
     let step = Duration::from_secs(1) / STEPS;
@@ -126,7 +135,7 @@ fn steady(agent: &Agent, sources: &mut [Source], options: Options) -> anyhow::Re
         let due = started + step * number;
         std::thread::sleep(due.saturating_duration_since(Instant::now()));
         for source in &mut *sources {
-            source.load.measure(each, &format!("new {DIRECTORY}"))?;
+            source.load.measure(each, &format!("{what} {DIRECTORY}"))?;
         }
     }
     let elapsed = started.elapsed();
@@ -277,39 +286,105 @@ fn wait_until_delivered(agent: &Agent) -> anyhow::Result<()> {
     }
 }
 
-fn report(
-    options: Options,
-    tiers: &[String],
-    steady: &Steady,
-    storm: &Storm,
-    one: &Storm,
-) -> anyhow::Result<Report> {
-    let at = |share: f64| -> Duration {
+impl Steady {
+    /// How long this share of the alerts took at most.
+    fn delay(&self, share: f64) -> Duration {
         #[expect(
             clippy::cast_precision_loss,
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
             reason = "a position in a list"
         )]
-        let position = ((steady.delays.len() as f64 * share).ceil() as usize).saturating_sub(1);
-        steady.delays.get(position).copied().unwrap_or_default()
-    };
+        let position = ((self.delays.len() as f64 * share).ceil() as usize).saturating_sub(1);
+        self.delays.get(position).copied().unwrap_or_default()
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a rate")]
+    fn rate(&self) -> f64 {
+        self.alerts as f64 / self.elapsed.as_secs_f64()
+    }
+
+    fn to_json(&self) -> Value {
+        let at_ms = |share| self.delay(share).as_secs_f64() * 1e3;
+        json!({
+            "alerts": self.alerts, "rate_per_s": self.rate(), "agent": self.taken.to_json(),
+            "p50_ms": at_ms(0.5), "p90_ms": at_ms(0.9), "p99_ms": at_ms(0.99), "max_ms": at_ms(1.0),
+        })
+    }
+}
+
+impl Storm {
+    fn line(&self, name: &str) -> Vec<String> {
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let rate = self.done as f64 / self.elapsed.as_secs_f64();
+        vec![
+            name.to_owned(),
+            format!("{rate:.0}"),
+            self.alerts.to_string(),
+            self.counted.to_string(),
+            self.lost.to_string(),
+            self.given_up.to_string(),
+            format!(
+                "{}; {}",
+                mib(self.memory),
+                verdict(&format!("below {}", mib(GOAL_MEMORY)), self.memory < GOAL_MEMORY)
+            ),
+            format!("{:.0} % of one", self.cpu_share * 100.0),
+        ]
+    }
+
+    fn to_json(&self) -> Value {
+        json!({
+            "done": self.done, "elapsed_s": self.elapsed.as_secs_f64(), "alerts": self.alerts, "counted": self.counted,
+            "lost": self.lost, "given_up": self.given_up, "memory_bytes": self.memory, "cpu_share": self.cpu_share,
+        })
+    }
+}
+
+/// How long alerts took.
+fn delays(files: &Steady, programs: &Steady) -> Grid {
     let ms = |duration: Duration| format!("{:.2} ms", duration.as_secs_f64() * 1e3);
-    let mut delays = Grid::new(&["from the record to the reader", "", "goal"]);
+    let mut delays = Grid::new(&[
+        "from the record to the reader",
+        "made files",
+        "goal",
+        "executed programs",
+        "goal",
+    ]);
     let goal = format!("below {}", ms(GOAL));
-    for (name, share, goal) in [
-        ("half of the alerts", 0.5, String::new()),
-        ("90 of 100", 0.9, String::new()),
-        ("99 of 100", 0.99, verdict(&goal, at(0.99) < GOAL)),
-        ("all", 1.0, String::new()),
+    for (name, share, has_goal) in [
+        ("half of the alerts", 0.5, false),
+        ("90 of 100", 0.9, false),
+        ("99 of 100", 0.99, true),
+        ("all", 1.0, false),
     ] {
-        delays.lines.push(vec![name.to_owned(), ms(at(share)), goal]);
+        let cells = [files, programs].map(|steady| {
+            let delay = steady.delay(share);
+            let met = has_goal.then(|| verdict(&goal, delay < GOAL));
+            [ms(delay), met.unwrap_or_default()]
+        });
+        let name = std::iter::once(name.to_owned());
+        delays
+            .lines
+            .push(name.chain(cells.into_iter().flatten()).collect());
     }
     delays.lines.push(vec![
         "the agent's processor time".to_owned(),
-        steady.taken.processor(),
+        files.taken.processor(),
+        String::new(),
+        programs.taken.processor(),
         String::new(),
     ]);
+    delays
+}
+
+fn report(
+    options: Options,
+    tiers: &[String],
+    [files, programs]: [&Steady; 2],
+    storm: &Storm,
+    one: &Storm,
+) -> anyhow::Result<Report> {
     let mut storms = Grid::new(&[
         "storm",
         "done in a second",
@@ -320,57 +395,30 @@ fn report(
         "memory",
         "processor",
     ]);
-    for (name, storm) in [("different files", storm), ("one file", one)] {
-        #[expect(clippy::cast_precision_loss, reason = "a rate")]
-        let rate = storm.done as f64 / storm.elapsed.as_secs_f64();
-        storms.lines.push(vec![
-            name.to_owned(),
-            format!("{rate:.0}"),
-            storm.alerts.to_string(),
-            storm.counted.to_string(),
-            storm.lost.to_string(),
-            storm.given_up.to_string(),
-            format!(
-                "{}; {}",
-                mib(storm.memory),
-                verdict(&format!("below {}", mib(GOAL_MEMORY)), storm.memory < GOAL_MEMORY)
-            ),
-            format!("{:.0} % of one", storm.cpu_share * 100.0),
-        ]);
-    }
-    #[expect(clippy::cast_precision_loss, reason = "a rate")]
-    let rate = steady.alerts as f64 / steady.elapsed.as_secs_f64();
-    let storm_json = |storm: &Storm| -> Value {
-        json!({
-            "done": storm.done, "elapsed_s": storm.elapsed.as_secs_f64(), "alerts": storm.alerts, "counted": storm.counted,
-            "lost": storm.lost, "given_up": storm.given_up, "memory_bytes": storm.memory, "cpu_share": storm.cpu_share,
-        })
-    };
-    let mut numbers = Map::new();
-    numbers.insert("alerts".to_owned(), json!(steady.alerts));
-    numbers.insert("rate_per_s".to_owned(), json!(rate));
-    numbers.insert("agent".to_owned(), steady.taken.to_json());
-    for (name, share) in [
-        ("p50_ms", 0.5),
-        ("p90_ms", 0.9),
-        ("p99_ms", 0.99),
-        ("max_ms", 1.0),
-    ] {
-        numbers.insert(name.to_owned(), json!(at(share).as_secs_f64() * 1e3));
-    }
-    numbers.insert("storm_of_different".to_owned(), storm_json(storm));
-    numbers.insert("storm_of_one".to_owned(), storm_json(one));
+    storms.lines = vec![storm.line("different files"), one.line("one file")];
+    let numbers = [
+        ("files", files.to_json()),
+        ("programs", programs.to_json()),
+        ("storm_of_different", storm.to_json()),
+        ("storm_of_one", one.to_json()),
+    ];
     Ok(Report {
         part: "alerts",
         machine: Machine::this()?,
         conditions: format!(
-            "tiers: {}; {} alerts in {} s, {rate:.0} a second, of {CONTAINERS} containers; storms of {} s, the first of {STORM_CONTAINERS} containers",
+            "tiers: {}; {} and {} alerts in {} s each, {:.0} and {:.0} a second, of {CONTAINERS} containers; storms of {} s, the first of {STORM_CONTAINERS} containers",
             tiers.join(", "),
-            steady.alerts,
+            files.alerts,
+            programs.alerts,
             options.rounds,
+            files.rate(),
+            programs.rate(),
             STORM.as_secs()
         ),
-        tables: vec![delays, storms],
-        numbers,
+        tables: vec![delays(files, programs), storms],
+        numbers: numbers
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect(),
     })
 }
