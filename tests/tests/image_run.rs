@@ -70,7 +70,7 @@ fn the_image_runs_as_the_daemon_set_says_and_tells_drift() -> anyhow::Result<()>
     words.extend(arguments);
     podman.text(words)?;
 
-    let outcome = watches(&podman, &pod["containers"][0]["readinessProbe"]);
+    let outcome = watches(&podman, &pod["containers"][0]);
     let log = podman.command(["logs", NAME]).output()?;
     let ended = podman.text(["stop", "--time=20", NAME]);
     let torn_down = Command::new(&Environment::get().driftlock)
@@ -93,24 +93,20 @@ fn the_image_runs_as_the_daemon_set_says_and_tells_drift() -> anyhow::Result<()>
     Ok(())
 }
 
-/// The probe succeeds, the agent is confined, there is no shell, and drift in another container is told.
-fn watches(podman: &Podman, probe: &Value) -> anyhow::Result<()> {
-    let probe: Vec<&str> = probe["exec"]["command"]
-        .as_array()
-        .context("no probe")?
-        .iter()
-        .filter_map(Value::as_str)
-        .collect();
+/// The probes succeed, metrics are served, the agent is confined, there is no shell, and drift in another container is told.
+fn watches(podman: &Podman, container: &Value) -> anyhow::Result<()> {
     let deadline = Instant::now() + patience(Duration::from_mins(2));
-    while !podman
-        .command([&["exec", NAME], probe.as_slice()].concat())
-        .output()?
-        .status
-        .success()
-    {
-        ensure!(Instant::now() < deadline, "the probe does not succeed");
-        std::thread::sleep(Duration::from_millis(200));
+    let port = container["ports"][0]["containerPort"]
+        .as_u64()
+        .context("no port")?;
+    for probe in ["startupProbe", "livenessProbe", "readinessProbe"] {
+        let path = container[probe]["httpGet"]["path"].as_str().context("no path")?;
+        while ask(podman, port, path)?.split(' ').nth(1) != Some("200") {
+            ensure!(Instant::now() < deadline, "the {probe} does not succeed");
+            std::thread::sleep(Duration::from_millis(200));
+        }
     }
+    ensure!(ask(podman, port, "/metrics")?.contains("driftlock_build_info"));
     let status = podman.text(["exec", NAME, "driftlock", "status", "--json"])?;
     let status: Value = serde_json::from_str(&status)?;
     ensure!(
@@ -146,6 +142,20 @@ fn watches(podman: &Podman, probe: &Value) -> anyhow::Result<()> {
     }
 }
 
+/// What the agent answers over HTTP, asked in its container's network; nothing if it does not listen.
+fn ask(podman: &Podman, port: u64, path: &str) -> anyhow::Result<String> {
+    let process = podman.text(["inspect", "--format", "{{.State.Pid}}", NAME])?;
+    let words = format!(
+        "exec 3<>/dev/tcp/127.0.0.1/{port} && printf 'GET {path} HTTP/1.0\\r\\nHost: localhost\\r\\n\\r\\n' >&3 && cat <&3"
+    );
+    let answer = podman
+        .place()
+        .beside("nsenter")
+        .args(["--net", "--target", process.trim(), "bash", "-c", &words])
+        .output()?;
+    Ok(String::from_utf8_lossy(&answer.stdout).into_owned())
+}
+
 /// The machine's own directories are the node's, but for what the agent writes.
 fn in_place_of(podman: &Podman, path: &str) -> PathBuf {
     match path {
@@ -177,8 +187,12 @@ fn mount_bpf(podman: &Podman) -> anyhow::Result<PathBuf> {
 fn write_configuration(podman: &Podman) -> anyhow::Result<()> {
     let directory = in_place_of(podman, "driftlock");
     std::fs::create_dir_all(&directory)?;
+    let shipped = manifest::read("kubernetes/base/config.yaml")?;
+    let shipped = shipped["data"]["config.yaml"]
+        .as_str()
+        .context("no configuration")?;
     Ok(std::fs::write(
         directory.join("config.yaml"),
-        podman.configuration(),
+        format!("{shipped}{}", podman.configuration()),
     )?)
 }

@@ -19,6 +19,10 @@ use crate::setup::{self, Purpose, cargo, is_root, workspace};
 /// Tells the unit tests the Python interpreter that has py-ocsf-models.
 const OCSF_PYTHON: &str = "DRIFTLOCK_OCSF_PYTHON";
 
+/// Tell the tests of what is deployed the programs that render it.
+const HELM: &str = "DRIFTLOCK_HELM";
+const KUSTOMIZE: &str = "DRIFTLOCK_KUSTOMIZE";
+
 /// What the command line says.
 #[derive(Debug, clap::Args)]
 pub struct Arguments {
@@ -61,6 +65,9 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
     };
     let mut kernel = test(&kernel_tests);
     environment.give(&mut kernel)?;
+    kernel
+        .envs(tools.helm.iter().map(|helm| (HELM, helm)))
+        .envs(tools.kustomize.iter().map(|kustomize| (KUSTOMIZE, kustomize)));
     let not_here = NotHere::start(&workspace().join("target/kernel-tests"))?;
     not_here.give(&mut kernel);
     // One at a time: each has the machine's kernel to itself, and some measure it.

@@ -8,6 +8,7 @@
 mod cargo_tools;
 mod debian;
 mod ebpf_toolchain;
+mod go_tools;
 mod missing;
 mod needs;
 mod path;
@@ -24,6 +25,7 @@ use cargo_tools::CargoTool;
 pub use cargo_tools::cargo;
 use debian::Apt;
 pub use ebpf_toolchain::Compiler;
+use go_tools::GoTool;
 use needs::Need;
 pub use path::{is_executable, is_root, on_path, tools as cache, workspace};
 
@@ -83,6 +85,10 @@ pub struct Tools {
     pub busybox: Option<PathBuf>,
     /// A Python interpreter that has py-ocsf-models; `None` also where the package index is out of reach.
     pub ocsf_python: Option<PathBuf>,
+    /// Helm; `None` also where it cannot be built.
+    pub helm: Option<PathBuf>,
+    /// Kustomize; as Helm.
+    pub kustomize: Option<PathBuf>,
 }
 
 /// Finds or installs what `purposes` need and says so line by line.
@@ -112,11 +118,22 @@ pub fn run(purposes: &[Purpose]) -> Result<Tools> {
         tools.busybox = Some(setup.busybox()?);
     }
     if any(|purpose| purpose == Purpose::Test) {
-        tools.ocsf_python = setup.ocsf_models();
+        tools.ocsf_python = setup.wanted(
+            python_packages::OCSF_MODELS,
+            python_packages::OCSF_MODELS_VERSION,
+            python_packages::find,
+            python_packages::install,
+        );
+        tools.helm = setup.go_tool(&go_tools::HELM);
+        tools.kustomize = setup.go_tool(&go_tools::KUSTOMIZE);
     }
     let count = setup.installed;
+    let outcome = match setup.missing.as_slice() {
+        [] => "everything is there".to_owned(),
+        missing => format!("without {}", missing.join(", ")),
+    };
     eprintln!(
-        "setup: {count} installed, everything is there ({:.1} s)",
+        "setup: {count} installed, {outcome} ({:.1} s)",
         started.elapsed().as_secs_f64()
     );
     Ok(tools)
@@ -178,6 +195,8 @@ fn machine_needs(purposes: &[Purpose]) -> Vec<&'static Need> {
 struct Setup {
     apt: Apt,
     installed: usize,
+    /// What is wanted, not required, and not there.
+    missing: Vec<&'static str>,
 }
 
 impl Setup {
@@ -328,25 +347,39 @@ impl Setup {
         Ok(place)
     }
 
-    /// The only thing that is neither in Debian nor a crate: wanted but not required, the test says that it is skipped.
-    fn ocsf_models(&mut self) -> Option<PathBuf> {
-        let name = python_packages::OCSF_MODELS;
-        let version = python_packages::OCSF_MODELS_VERSION;
-        if let Some(python) = python_packages::find() {
-            there(name, &format!("{version}, {}", python.display()));
-            return Some(python);
+    /// What is neither in Debian nor a crate: wanted but not required, the test says that it is skipped.
+    fn wanted(
+        &mut self,
+        name: &'static str,
+        version: &str,
+        find: impl Fn() -> Option<PathBuf>,
+        install: impl Fn(&str) -> Result<PathBuf>,
+    ) -> Option<PathBuf> {
+        if let Some(place) = find() {
+            there(name, &format!("{version}, {}", place.display()));
+            return Some(place);
         }
         let started = Instant::now();
-        match python_packages::install(name) {
-            Ok(python) => {
+        match install(name) {
+            Ok(place) => {
                 self.done(name, started, version);
-                Some(python)
+                Some(place)
             }
             Err(error) => {
                 eprintln!("  missing        {name:<18} {error:#}");
+                self.missing.push(name);
                 None
             }
         }
+    }
+
+    fn go_tool(&mut self, tool: &GoTool) -> Option<PathBuf> {
+        self.wanted(
+            tool.program,
+            tool.version,
+            || tool.find(),
+            |step| tool.install(step),
+        )
     }
 
     fn done(&mut self, name: &str, started: Instant, detail: &str) {
