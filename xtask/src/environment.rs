@@ -10,7 +10,7 @@ use anyhow::{Context, Result};
 
 use crate::build::{self, Profile};
 use crate::package;
-use crate::setup::{Tools, workspace};
+use crate::setup::{self, Tools, workspace};
 
 /// Where the things are; made by [`Environment::build`].
 #[derive(Debug)]
@@ -23,6 +23,8 @@ pub struct Environment {
     pub busybox: PathBuf,
     /// The agent's container image.
     pub image: PathBuf,
+    /// The agent's Debian package; `None` where there is no dpkg to make it.
+    pub deb: Option<PathBuf>,
 }
 
 impl Environment {
@@ -32,9 +34,18 @@ impl Environment {
         let driftlock = build::daemon(Profile::Release)?;
         let image = workspace().join("target/package/driftlock-image.tar");
         package::image::make(&driftlock, &image)?;
+        let deb = match setup::on_path("dpkg-deb") {
+            Some(_) => {
+                let deb = image.with_file_name(package::deb::name()?);
+                package::deb::make(&driftlock, &deb)?;
+                Some(deb)
+            }
+            None => None,
+        };
         Ok(Self {
             driftlock,
             image,
+            deb,
             fixtures: build::fixtures()?,
             busybox: tools.busybox.clone().context("the images need a busybox")?,
         })
@@ -51,7 +62,8 @@ impl Environment {
             .env("DRIFTLOCK_BIN", self.driftlock)
             .env("DRIFTLOCK_FIXTURES", self.fixtures)
             .env("DRIFTLOCK_BUSYBOX", self.busybox)
-            .env("DRIFTLOCK_IMAGE", self.image);
+            .env("DRIFTLOCK_IMAGE", self.image)
+            .envs(self.deb.map(|deb| ("DRIFTLOCK_DEB", deb)));
         Ok(())
     }
 }

@@ -13,6 +13,8 @@ use super::{Arguments, copy, empty, put};
 use crate::process;
 use crate::setup::workspace;
 
+/// The package's version.
+const VERSION: &str = env!("CARGO_PKG_VERSION");
 /// Scripts that dpkg runs, in `deploy/debian`.
 const SCRIPTS: [&str; 3] = ["postinst", "prerm", "postrm"];
 /// Shells, the file that each reads, and what the binary calls it.
@@ -25,13 +27,22 @@ const COMPLETIONS: [(&str, &str); 3] = [
 /// Makes the package; says where it is.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let binary = arguments.binary()?;
-    let architecture = process::capture(Command::new("dpkg").arg("--print-architecture"))?;
-    let architecture = architecture.trim();
-    let version = env!("CARGO_PKG_VERSION");
-    let output = arguments.output(&format!("driftlock_{version}_{architecture}.deb"))?;
+    let output = arguments.output(&name()?)?;
+    make(&binary, &output)?;
+    eprintln!("deb: {}", output.display());
+    Ok(())
+}
+
+/// How the package's file is called.
+pub fn name() -> Result<String> {
+    Ok(format!("driftlock_{VERSION}_{}.deb", architecture()?))
+}
+
+/// Makes the package of a binary.
+pub fn make(binary: &Path, output: &Path) -> Result<()> {
     let root = empty("deb")?;
-    lay_out(&root, &binary)?;
-    let control = control(version, architecture, size_kib(&root)?);
+    lay_out(&root, binary)?;
+    let control = control(VERSION, &architecture()?, size_kib(&root)?);
     put(&root, "DEBIAN/control", control.as_bytes(), 0o644)?;
     put(&root, "DEBIAN/conffiles", b"/etc/driftlock/config.yaml\n", 0o644)?;
     let scripts = workspace().join("deploy/debian");
@@ -42,10 +53,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     build
         .args(["--root-owner-group", "-Zxz", "--build"])
         .arg(&root)
-        .arg(&output);
-    process::hide("package", build.env("SOURCE_DATE_EPOCH", "0"))?;
-    eprintln!("deb: {}", output.display());
-    Ok(())
+        .arg(output);
+    process::hide("package", build.env("SOURCE_DATE_EPOCH", "0")).map(drop)
+}
+
+/// This machine's, as dpkg calls it.
+fn architecture() -> Result<String> {
+    let said = process::capture(Command::new("dpkg").arg("--print-architecture"))?;
+    Ok(said.trim().to_owned())
 }
 
 fn lay_out(root: &Path, binary: &Path) -> Result<()> {
