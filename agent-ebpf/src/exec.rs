@@ -129,14 +129,7 @@ pub fn compare<const BEFORE: bool, A: Access>(
     task: TaskStruct,
     file: File<A>,
 ) -> Verdict {
-    let (at, inode) = (file.path(), file.inode());
-    let layer = identity::layer(at, inode, member.instance) as u8;
-    store(&mut scratch.record.layer, layer);
-    identity::locate(at, &scratch.record.layer, &mut scratch.record.path);
-    if load(&scratch.record.layer) >= FIRST_DRIFT_LAYER {
-        let record = &mut scratch.record;
-        identity::identify(inode, &record.layer, &mut record.file);
-    }
+    let inode = examine(member, scratch, file);
     let verdict = look_up::<BEFORE>(member, scratch, task);
     if verdict as u8 != Verdict::Conforms as u8 && load(&scratch.record.layer) < FIRST_DRIFT_LAYER {
         let record = &mut scratch.record;
@@ -145,49 +138,96 @@ pub fn compare<const BEFORE: bool, A: Access>(
     verdict
 }
 
-/// The verdict on the file whose layer and path are in the record, and its identity if it would be drift.
+/// The verdict on the interpreter that a binary names, as [`compare`] gives it: whatever the profile says, it conforms unless it is drift.
 #[inline(always)]
-fn look_up<const BEFORE: bool>(member: &mut Member, scratch: &mut ExecScratch, task: TaskStruct) -> Verdict {
+pub fn compare_loader<A: Access>(member: &mut Member, scratch: &mut ExecScratch, file: File<A>) -> Verdict {
+    examine(member, scratch, file);
+    let path_hash = hash_path(scratch);
+    if load(&scratch.record.layer) < FIRST_DRIFT_LAYER {
+        return Verdict::Conforms;
+    }
+    verify(member, scratch, path_hash).unwrap_or(Verdict::Conforms)
+}
+
+/// Leaves a file's layer and path in the record, and its identity if it would be drift.
+#[inline(always)]
+fn examine<A: Access>(member: &Member, scratch: &mut ExecScratch, file: File<A>) -> Inode<A> {
+    let (at, inode) = (file.path(), file.inode());
     let record = &mut scratch.record;
-    let too_long = load(&record.path.flags) & PATH_TOO_LONG != 0;
+    store(
+        &mut record.layer,
+        identity::layer(at, inode, member.instance) as u8,
+    );
+    identity::locate(at, &record.layer, &mut record.path);
+    if load(&record.layer) >= FIRST_DRIFT_LAYER {
+        identity::identify(inode, &record.layer, &mut record.file);
+    }
+    inode
+}
+
+/// The hash of the path in the record, left there too.
+#[inline(always)]
+fn hash_path(scratch: &mut ExecScratch) -> u64 {
+    let record = &mut scratch.record;
     let path_hash = path::hash(&mut scratch.path, &record.path);
     store(&mut record.path_hash, path_hash);
     store(&mut record.behaviour_hash, path_hash);
+    path_hash
+}
 
+#[inline(always)]
+fn is_too_long(record: &ExecRecord) -> bool {
+    load(&record.path.flags) & PATH_TOO_LONG != 0
+}
+
+/// The verdict on what would be drift, by what the daemon has verified of its content; `None` if it counts as the image's.
+#[inline(always)]
+fn verify(member: &Member, scratch: &mut ExecScratch, path_hash: u64) -> Option<Verdict> {
+    let record = &mut scratch.record;
+    let verification = if is_too_long(record) {
+        Verification::None
+    } else {
+        verdict::verification(member.container.cgroup, &record.file, path_hash)
+    };
+    match verification {
+        Verification::Accepted => Some(Verdict::Conforms),
+        Verification::AsImage => {
+            set(&mut record.flags, EXEC_VERIFIED_AS_IMAGE);
+            None
+        }
+        Verification::None => {
+            let content_hash = path::with_content(&scratch.path, &record.file);
+            store(&mut record.behaviour_hash, content_hash);
+            Some(Verdict::Drift)
+        }
+    }
+}
+
+/// The verdict on the file whose layer and path are in the record, and its identity if it would be drift.
+#[inline(always)]
+fn look_up<const BEFORE: bool>(member: &mut Member, scratch: &mut ExecScratch, task: TaskStruct) -> Verdict {
+    let path_hash = hash_path(scratch);
     let mut question = Question {
         domain: Domain::Exec,
-        layer: load(&record.layer),
-        section: section(record),
+        layer: load(&scratch.record.layer),
+        section: section(&scratch.record),
         operation: 0,
         hash: path_hash,
     };
     if question.layer >= FIRST_DRIFT_LAYER {
-        let verification = if too_long {
-            Verification::None
-        } else {
-            verdict::verification(member.container.cgroup, &record.file, path_hash)
-        };
-        match verification {
-            Verification::Accepted => return Verdict::Conforms,
-            Verification::AsImage => {
-                set(&mut record.flags, EXEC_VERIFIED_AS_IMAGE);
-                question.layer = Layer::Image as u8;
-            }
-            Verification::None => {
-                let content_hash = path::with_content(&scratch.path, &record.file);
-                store(&mut record.behaviour_hash, content_hash);
-                return Verdict::Drift;
-            }
+        if let Some(verdict) = verify(member, scratch, path_hash) {
+            return verdict;
         }
+        question.layer = Layer::Image as u8;
     }
+    let record = &mut scratch.record;
     if BEFORE {
-        let flags = load(&record.flags);
         let is_judged = member.container.flags & CONTAINER_SCRIPTS_JUDGED != 0;
-        if flags & EXEC_IS_LOADER != 0 || (flags & EXEC_IS_SCRIPT != 0 && !is_judged) {
+        if load(&record.flags) & EXEC_IS_SCRIPT != 0 && !is_judged {
             return Verdict::Conforms;
         }
     }
-    if too_long {
+    if is_too_long(record) {
         return Verdict::TooLong;
     }
     match verdict::rule(&mut member.container, &question) {

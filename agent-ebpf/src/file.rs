@@ -17,7 +17,8 @@ use crate::args::{self, Args};
 use crate::emit::{self, Weight};
 use crate::identity;
 use crate::kernel::{
-    Access, FLAG_EXEC, Inode, MODE_CREATED, MODE_NO_ACCOUNT, MODE_PATH, MODE_WRITE, Opened, Path, TaskStruct,
+    Access, Dentry, FLAG_EXEC, Inode, MODE_CREATED, MODE_NO_ACCOUNT, MODE_PATH, MODE_WRITE, Opened, Path,
+    TaskStruct,
 };
 use crate::known::{self, Known};
 use crate::scratch::FileScratch;
@@ -52,31 +53,35 @@ pub fn operation(mode: u32, flags: u32) -> Option<u8> {
     Some(operation as u8)
 }
 
+/// Whether a file is opened in order to be executed; and not by overlayfs, which opens the file below one that was opened with the
+/// same flags, once that was allowed.
+#[inline(always)]
+pub fn is_execution(mode: u32, flags: u32) -> bool {
+    flags & FLAG_EXEC != 0 && mode & MODE_NO_ACCOUNT == 0
+}
+
 /// What would be known of a file that is opened, and where. `name`: what its dentry says of its name.
 #[inline(always)]
 pub fn asked<A: Access>(
     member: &Member,
-    opened: &Opened<A>,
+    dentry: Dentry<A>,
+    inode: Inode<A>,
     operation: u8,
     section: u8,
     name: (u64, u64),
 ) -> Known {
-    let (dentry, inode) = (opened.path.dentry.0, opened.inode.0);
-    Known::of(&member.container, dentry, inode, name, operation, section)
+    Known::of(&member.container, dentry.0, inode.0, name, operation, section)
 }
 
-/// Whether the domain is switched off for a container.
+/// Whether the domain is switched off for a container: to be asked before a file is looked at.
 #[inline(always)]
-fn is_off(member: &Member) -> bool {
+pub fn is_off(member: &Member) -> bool {
     member.container.modes[Domain::File as usize] == Mode::Off as u8
 }
 
-/// Whether the file is known to conform, or nobody wants to know, and nothing else is to be done.
+/// Whether the file is known to conform, and nothing else is to be done.
 #[inline(always)]
 pub fn is_known<A: Access>(member: &Member, asked: &Known, inode: Inode<A>) -> bool {
-    if is_off(member) {
-        return true;
-    }
     let Some(place) = known::find(asked, inode) else {
         return false;
     };

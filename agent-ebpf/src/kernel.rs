@@ -8,8 +8,8 @@ use core::mem::MaybeUninit;
 
 use agent_common::offsets::Offsets;
 use agent_common::settings::{CGROUP_V1, REGISTERS_BY_HELPER, REGISTERS_ON_STACK, Settings};
-use aya_ebpf::helpers::generated::{bpf_probe_read_kernel, bpf_task_pt_regs};
-use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_task_btf};
+use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_probe_read_kernel, bpf_task_pt_regs};
+use aya_ebpf::helpers::{bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_get_current_task_btf};
 
 /// Size of a task's stack on x86-64 (`THREAD_SIZE`, arch/x86/include/asm/page_64_types.h; without KASAN).
 const STACK_BYTES: u64 = 16 << 10;
@@ -90,6 +90,25 @@ impl Access for Typed {
     }
 }
 
+/// Thread group id of the current process in the initial pid namespace.
+#[inline(always)]
+pub fn current_pid() -> u32 {
+    if setting!(has_typed_task) != 0 {
+        // Found by less than the helper below, which other kernels need.
+        // SAFETY: the helper takes no argument.
+        TaskStruct::<Typed>::at(unsafe { bpf_get_current_task_btf() } as u64).pid()
+    } else {
+        (bpf_get_current_pid_tgid() >> 32) as u32
+    }
+}
+
+/// The current task.
+#[inline(always)]
+pub fn current_task() -> TaskStruct {
+    // SAFETY: the helper takes no argument.
+    TaskStruct::at(unsafe { bpf_get_current_task() })
+}
+
 /// Whether a pointer is an error number (`IS_ERR`, include/linux/err.h).
 #[inline(always)]
 pub const fn is_error(address: u64) -> bool {
@@ -160,8 +179,11 @@ impl<A: Access> Path<A> {
     #[inline(always)]
     fn at(base: u64, offset: u32) -> Self {
         Self {
-            mount: VfsMount::at(A::read(base, offset + offset!(path_mnt))),
-            dentry: Dentry::at(A::read(base, offset + offset!(path_dentry))),
+            mount: VfsMount::at(A::read(base.wrapping_add(u64::from(offset)), offset!(path_mnt))),
+            dentry: Dentry::at(A::read(
+                base.wrapping_add(u64::from(offset)),
+                offset!(path_dentry),
+            )),
         }
     }
 }
@@ -468,16 +490,18 @@ impl File<Typed> {
         )
     }
 
-    /// All that is asked of an opened file.
+    /// The dentry by which it was opened.
     #[inline(always)]
-    pub fn opened(self) -> Opened<Typed> {
-        let (mode, flags) = self.mode_and_flags();
-        Opened {
-            path: self.path(),
-            inode: self.inode(),
-            mode,
-            flags,
-        }
+    pub fn dentry(self) -> Dentry<Typed> {
+        let path = self.0.wrapping_add(u64::from(offset!(file_path)));
+        Dentry::at(Typed::read(path, offset!(path_dentry)))
+    }
+
+    /// The mount on which it was opened.
+    #[inline(always)]
+    pub fn mount(self) -> VfsMount<Typed> {
+        let path = self.0.wrapping_add(u64::from(offset!(file_path)));
+        VfsMount::at(Typed::read(path, offset!(path_mnt)))
     }
 }
 
@@ -524,21 +548,6 @@ pub const MODE_CREATED: u32 = 1 << 20;
 pub const MODE_NO_ACCOUNT: u32 = 1 << 29;
 /// `__FMODE_EXEC` (include/linux/fs.h) in `f_flags`: opened in order to be executed.
 pub const FLAG_EXEC: u32 = 1 << 5;
-
-/// Whether the argument of an LSM hook, a `struct file`, is opened in order to be executed; and not by overlayfs, which opens
-/// the file below one that was opened with the same flags, once that was allowed. Read without a helper: it is asked of every
-/// file that anybody opens.
-#[inline(always)]
-pub fn is_opened_for_execution(file: *const core::ffi::c_void) -> bool {
-    let flags = file.wrapping_byte_add(offset!(file_flags) as usize).cast::<u32>();
-    // SAFETY: the verifier knows the type behind the pointer and accepts only a read of one of its members.
-    if unsafe { core::ptr::read_volatile(flags) } & FLAG_EXEC == 0 {
-        return false;
-    }
-    let mode = file.wrapping_byte_add(offset!(file_mode) as usize).cast::<u32>();
-    // SAFETY: as above.
-    unsafe { core::ptr::read_volatile(mode) & MODE_NO_ACCOUNT == 0 }
-}
 
 impl MemoryArea<Probed> {
     /// The mapped file; address 0 for anonymous memory.
@@ -650,8 +659,9 @@ impl<A: Access> Dentry<A> {
     #[inline(always)]
     pub fn name_identity(self) -> (u64, u64) {
         let parent: u64 = A::read(self.0, offset!(dentry_parent));
-        let hash: u32 = A::read(self.0, offset!(dentry_name) + offset!(qstr_hash));
-        let length: u32 = A::read(self.0, offset!(dentry_name) + offset!(qstr_len));
+        let name = self.0.wrapping_add(u64::from(offset!(dentry_name)));
+        let hash: u32 = A::read(name, offset!(qstr_hash));
+        let length: u32 = A::read(name, offset!(qstr_len));
         (parent, u64::from(length) << 32 | u64::from(hash))
     }
 }

@@ -11,9 +11,9 @@
 //! generation, so that nothing that was withdrawn is known any longer. Of what was once conforming nothing else can change: a
 //! profile that grows only permits more.
 //!
-//! A table per CPU, in which each file has two places side by side: no lock, and no line that CPUs share. Where a hook is preempted
-//! by another that writes the same place, what it compares is no longer one entry; it is then known only if each part is what was
-//! asked for, in which case it conforms.
+//! A table per CPU, in which each file has one of two places side by side, found by one look-up: no lock, and no line that CPUs
+//! share. Where a hook is preempted by another that writes the same place, what it compares is no longer one entry; it is then
+//! known only if each part is what was asked for, in which case it conforms.
 
 use agent_common::container::Container;
 use aya_ebpf::macros::map;
@@ -22,11 +22,11 @@ use aya_ebpf::maps::PerCpuArray;
 use crate::kernel::{Access, Inode};
 use crate::volatile::{load, store};
 
-/// Places per CPU. At the bound one file takes the place of the one that came before the last, which is judged anew.
-const KNOWN_MAX: u32 = 2_048;
+/// Pairs of places per CPU. At the bound one file takes the place of the one that came before the last, which is judged anew.
+const PAIRS_MAX: u32 = 1_024;
 
 #[map]
-static KNOWN_FILES: PerCpuArray<Known> = PerCpuArray::with_max_entries(KNOWN_MAX, 0);
+static KNOWN_FILES: PerCpuArray<[Known; 2]> = PerCpuArray::with_max_entries(PAIRS_MAX, 0);
 
 /// Stands for an execution where a use of a file has its [`agent_common::file::FileOperation`].
 pub const EXECUTION: u8 = 0xff;
@@ -58,43 +58,36 @@ pub struct Known {
 /// What is known of a file, if it is what was asked. `asked`'s `upper`, `is_overlay` and `window` are not looked at.
 #[inline(always)]
 pub fn find<A: Access>(asked: &Known, inode: Inode<A>) -> Option<&'static mut Known> {
-    let first = first_place(asked);
-    let place = at(first)?;
-    if place.is(asked, inode) {
-        return Some(place);
+    let (pair, first) = places(asked)?;
+    if pair[first].is(asked, inode) {
+        return Some(&mut pair[first]);
     }
-    let place = at(first ^ 1)?;
-    place.is(asked, inode).then_some(place)
+    pair[first ^ 1].is(asked, inode).then(|| &mut pair[first ^ 1])
 }
 
 /// Remembers a use of a file. The one that has its first place moves to the second.
 #[inline(always)]
 pub fn remember(known: &Known) {
-    let first = first_place(known);
-    let (Some(place), Some(second)) = (at(first), at(first ^ 1)) else {
+    let Some((pair, first)) = places(known) else {
         return;
     };
+    let before = load(&pair[first]);
     // Of the same file only the window or the rules are new.
-    if load(&place.dentry) != known.dentry || load(&place.operation) != known.operation {
-        let before = load(place);
-        second.become_known(&before);
+    if before.dentry != known.dentry || before.operation != known.operation {
+        pair[first ^ 1].become_known(&before);
     }
-    place.become_known(known);
+    pair[first].become_known(known);
 }
 
-/// The first of the two places that a file has; the other one is its neighbour.
+/// The two places that a file has, and which of them is its first.
 #[inline(always)]
-fn first_place(asked: &Known) -> u32 {
+fn places(asked: &Known) -> Option<(&'static mut [Known; 2], usize)> {
     // The hash of the name, which the kernel has mixed with the address of the parent (`d_name.hash`, fs/namei.c).
     let mixed = (asked.name as u32).wrapping_add(u32::from(asked.operation) * 0x9e37_79b9);
-    (mixed ^ mixed >> 16) % KNOWN_MAX
-}
-
-#[inline(always)]
-fn at(place: u32) -> Option<&'static mut Known> {
-    let place = KNOWN_FILES.get_ptr_mut(place)?;
+    let place = mixed ^ mixed >> 16;
+    let pair = KNOWN_FILES.get_ptr_mut(place / 2 % PAIRS_MAX)?;
     // SAFETY: the element lives as long as the map; see the module's head for who else writes it.
-    Some(unsafe { &mut *place })
+    Some((unsafe { &mut *pair }, place as usize % 2))
 }
 
 impl Known {

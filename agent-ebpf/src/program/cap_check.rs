@@ -39,7 +39,7 @@ fn check(ctx: &LsmContext) -> Option<bool> {
     if !cap::is_own(task, cred) {
         return None;
     }
-    let (mut member, state) = state::acting(task, pid)?;
+    let (mut member, state) = state::acting(pid, || task)?;
     let capability: u64 = ctx.arg(2);
     let asked = Asked::new(capability as u32, UserNamespace::<Typed>::at(ctx.arg(1)), true);
     if cap::conforms(&mut member, &asked, state) {

@@ -1,10 +1,9 @@
-//! Domain exec, before the execution (full tier): LSM hooks `bprm_check_security` and `file_open`.
+//! Domain exec, before the execution (full tier): LSM hook `bprm_check_security`, and of `file_open` what an execution opens.
 //!
 //! The first is asked of every file that is to be executed: a script, its interpreter, a binary. The second is asked of the
-//! interpreter that a binary names (`PT_INTERP`), which the first never sees; it leaves every file that is not opened for
-//! execution at once. What is enforced is refused; the caller gets `EACCES`, and nothing has happened. What is not enforced
-//! goes on to [`super::exec`], where it is reported; except scripts and binaries' interpreters, which that hook cannot see:
-//! they are reported here.
+//! interpreter that a binary names (`PT_INTERP`), which the first never sees; its program is in [`super::file_check`]. What is
+//! enforced is refused; the caller gets `EACCES`, and nothing has happened. What is not enforced goes on to [`super::exec`],
+//! where it is reported; except scripts and binaries' interpreters, which that hook cannot see: they are reported here.
 //!
 //! Fails closed: see [`crate::exec`]. Where there is no work space (hundreds of threads preempted in this hook) the binary is
 //! judged after its execution instead, and a script is refused if its container is in `enforce`; both are counted.
@@ -18,7 +17,7 @@ use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use crate::kernel::{BinPrm, File, TaskStruct, Typed, is_opened_for_execution};
+use crate::kernel::{BinPrm, File, TaskStruct, Typed, current_pid, current_task};
 use crate::scratch::{EXEC_CHECKS, ExecScratch, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::{load, store};
@@ -123,23 +122,11 @@ fn conclude(
     refused
 }
 
-/// `LSM_HOOK(int, 0, file_open, struct file *file)`
-#[lsm(hook = "file_open")]
-pub fn file_open(ctx: LsmContext) -> i32 {
-    let file: *const core::ffi::c_void = ctx.arg(0);
-    if !is_opened_for_execution(file) {
-        return 0;
-    }
-    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-    // SAFETY: the helper takes no argument.
-    let task = TaskStruct::at(unsafe { bpf_get_current_task() });
-    answer(check_loader(task, pid, File::at(file as u64)))
-}
-
-/// Whether the interpreter that a binary names is refused; `None` if nothing is to be said about the file.
+/// Whether a file that is opened in order to be executed is refused, as the interpreter that a binary names; `None` if nothing is to
+/// be said about it.
 #[inline(always)]
-fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
-    let entry = state::task(pid)?;
+pub fn check_loader(file: File<Typed>) -> Option<bool> {
+    let entry = state::task(current_pid())?;
     if !entry.has(TASK_LOADING) {
         return None;
     }
@@ -152,10 +139,10 @@ fn check_loader(task: TaskStruct, pid: u32, file: File<Typed>) -> Option<bool> {
         return Some(without_work_space(&mut member, false));
     };
     exec::begin::<true>(&mut scratch.record, state, EXEC_IS_LOADER);
-    let verdict = exec::compare::<true, _>(&mut member, scratch, task, file);
+    let verdict = exec::compare_loader(&mut member, scratch, file);
     store(&mut scratch.record.verdict, verdict as u8);
     // The binary that names it is not at hand: its name is what the caller gave.
-    let refused = conclude(&mut member, scratch, task, BinPrm::at(0), false);
+    let refused = conclude(&mut member, scratch, current_task(), BinPrm::at(0), false);
     give_back(borrowed);
     Some(refused)
 }

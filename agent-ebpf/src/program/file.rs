@@ -65,11 +65,21 @@ fn opened(ctx: &TracePointContext) -> Option<()> {
         (task.open_files(), task)
     };
     let mut member = state::member_of(entry)?;
+    if file::is_off(&member) {
+        return None;
+    }
     let scratch = element(&FILE_SCRATCH, 0)?;
     let opened = File::pointed_to(files, descriptor as u64 * 8).opened(&mut scratch.file);
     let operation = file::operation(opened.mode, opened.flags)?;
     let name = opened.path.dentry.name_identity_at_once();
-    let asked = file::asked(&member, &opened, operation, state::section(entry.state()), name);
+    let asked = file::asked(
+        &member,
+        opened.path.dentry,
+        opened.inode,
+        operation,
+        state::section(entry.state()),
+        name,
+    );
     if file::is_known(&member, &asked, opened.inode) {
         return None;
     }

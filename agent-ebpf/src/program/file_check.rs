@@ -1,6 +1,9 @@
 //! Domain file, before the operation (full tier): LSM hooks `file_open`, `path_rename`, `path_link`, `path_symlink` and
 //! `path_mknod`.
 //!
+//! `file_open` is the one program at its hook, so that an open is asked about once: what an execution opens is domain exec's
+//! ([`super::exec_check`]), and what overlayfs opens below a file is over after two reads, without a helper.
+//!
 //! What is enforced is refused; the caller gets `EACCES`, and nothing has happened. A file that an open would create is refused by
 //! `path_mknod` before it is there; what is not enforced goes on to `file_open`, where it is reported.
 //!
@@ -11,14 +14,16 @@ use agent_common::domain::{Domain, Mode};
 use agent_common::file::FileOperation;
 use agent_common::rule::is_enforced;
 use aya_ebpf::helpers::bpf_get_current_pid_tgid;
-use aya_ebpf::helpers::generated::{bpf_get_current_task, bpf_get_current_task_btf};
+use aya_ebpf::helpers::generated::bpf_get_current_task;
 use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
-use super::exec_check::answer;
+use super::exec_check::{self, answer};
 use crate::emit;
 use crate::file::{self, Means};
-use crate::kernel::{Access, Dentry, File, Inode, Path, Probed, TaskStruct, Typed, VfsMount, setting};
+use crate::kernel::{
+    Dentry, File, Inode, Opened, Path, TaskStruct, Typed, VfsMount, current_pid, current_task,
+};
 use crate::scratch::{FILE_CHECKS, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::store;
@@ -29,38 +34,44 @@ const REGULAR: u64 = 0o100_000;
 
 /// `LSM_HOOK(int, 0, file_open, struct file *file)`
 #[lsm(hook = "file_open")]
-pub fn file_open_use(ctx: LsmContext) -> i32 {
-    let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+pub fn file_open(ctx: LsmContext) -> i32 {
     let file = File::at(ctx.arg(0));
-    answer(if setting!(has_typed_task) != 0 {
-        // SAFETY: the helper takes no argument.
-        let task = TaskStruct::<Typed>::at(unsafe { bpf_get_current_task_btf() } as u64);
-        check_opened(task, pid, file)
-    } else {
-        // SAFETY: as above.
-        let task = TaskStruct::<Probed>::at(unsafe { bpf_get_current_task() });
-        check_opened(task, pid, file)
+    let (mode, flags) = file.mode_and_flags();
+    answer(match file::operation(mode, flags) {
+        Some(operation) => check_opened(file, mode, flags, operation),
+        None if file::is_execution(mode, flags) => exec_check::check_loader(file),
+        None => None,
     })
 }
 
-/// Whether it is refused; `None` if nothing is to be said about it.
+/// Whether a file that is opened for use is refused; `None` if nothing is to be said about it.
 #[inline(always)]
-fn check_opened<A: Access>(task: TaskStruct<A>, pid: u32, file: File<Typed>) -> Option<bool> {
-    // First: what overlayfs opens below a file, and what an execution opens, is nobody's use of it.
-    let (mode, flags) = file.mode_and_flags();
-    let operation = file::operation(mode, flags)?;
-    let (mut member, state) = state::acting(task, pid)?;
-    let opened = file.opened();
-    let name = opened.path.dentry.name_identity();
-    let asked = file::asked(&member, &opened, operation, state::section(state), name);
-    if file::is_known(&member, &asked, opened.inode) {
+fn check_opened(file: File<Typed>, mode: u32, flags: u32, operation: u8) -> Option<bool> {
+    let (mut member, state) = state::acting(current_pid(), current_task)?;
+    if file::is_off(&member) {
         return None;
     }
+    let (dentry, inode) = (file.dentry(), file.inode());
+    let name = dentry.name_identity();
+    let asked = file::asked(&member, dentry, inode, operation, state::section(state), name);
+    if file::is_known(&member, &asked, inode) {
+        return None;
+    }
+    let path = Path {
+        mount: file.mount(),
+        dentry,
+    };
+    let opened = Opened {
+        path,
+        inode,
+        mode,
+        flags,
+    };
     let Some((scratch, borrowed)) = borrow(&FILE_CHECKS) else {
         return Some(without_work_space(&mut member));
     };
     store(&mut scratch.record.process.state, state);
-    let refused = file::judge_opened(&mut member, scratch, task.probed(), &opened, asked, Means::Deny);
+    let refused = file::judge_opened(&mut member, scratch, current_task(), &opened, asked, Means::Deny);
     give_back(borrowed);
     Some(refused)
 }
@@ -124,7 +135,7 @@ fn check_place(place: Path<Typed>, inode: Option<Inode>, operation: FileOperatio
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct::at(unsafe { bpf_get_current_task() });
-    let (mut member, state) = state::acting(task, pid)?;
+    let (mut member, state) = state::acting(pid, || task)?;
     let Some((scratch, borrowed)) = borrow(&FILE_CHECKS) else {
         return Some(without_work_space(&mut member));
     };
@@ -138,7 +149,7 @@ fn check_creation(place: Path<Typed>) -> Option<bool> {
     let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
     // SAFETY: the helper takes no argument.
     let task = TaskStruct::at(unsafe { bpf_get_current_task() });
-    let (mut member, state) = state::acting(task, pid)?;
+    let (mut member, state) = state::acting(pid, || task)?;
     let mode = member.container.modes[Domain::File as usize];
     let is_acted_on = is_enforced(
         member.container.flags,

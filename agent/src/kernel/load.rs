@@ -45,11 +45,10 @@ pub enum Arguments {
 }
 
 /// LSM programs, and the hook that each is for. They are attached after the tracepoints, of which the last is the second line behind
-/// them. What opening a file means for its execution and for domain file are two programs: as one it is more than verifiers follow.
+/// them. Each hook has one program, whatever domains are interested in it: a call of its own costs more than most of them do.
 pub const LSM_HOOKS: &[(&str, &str)] = &[
     ("bprm_check_security", "bprm_check_security"),
     ("file_open", "file_open"),
-    ("file_open_use", "file_open"),
     ("path_rename", "path_rename"),
     ("path_link", "path_link"),
     ("path_symlink", "path_symlink"),
