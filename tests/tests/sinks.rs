@@ -11,7 +11,8 @@ use tests::bench::program;
 use tests::environment::{Environment, patience};
 use tests::image;
 use tests::receiver::{
-    Certificates, FileReceiver, HttpsReceiver, MARKED, NatsReceiver, Receiver, RsyslogReceiver, UnixReceiver,
+    Access, Authority, Certificates, FileReceiver, HttpsReceiver, MARKED, NatsReceiver, PASSWORD,
+    PASSWORD_IN_ADDRESS, Receiver, RsyslogReceiver, UnixReceiver,
 };
 use tests::runtime::Layout;
 use tests::service::Service;
@@ -55,6 +56,81 @@ fn every_sink_gets_every_alert() -> anyhow::Result<()> {
     let printed: Vec<_> = stage.agent.alerts().iter().filter_map(path_of).collect();
     assert_eq!(printed.len(), expected.len());
     assert_eq!(printed.into_iter().collect::<BTreeSet<_>>(), expected);
+    Ok(())
+}
+
+/// NATS servers that know the agent by a password, a token and credentials. What it is given too late is read when it is there, and what is wrong is told
+/// without a secret.
+#[test]
+fn nats_servers_let_the_agent_in_by_password_token_or_credentials() -> anyhow::Result<()> {
+    let directory = tempfile::tempdir()?;
+    let certificates = Certificates::create(&directory.path().join("certificates"))?;
+    let access = Access::credentials(directory.path())?;
+    let Access::Credentials { authority, file, .. } = &access else {
+        anyhow::bail!("another access");
+    };
+    // Of an authority that the server does not know.
+    Authority::new().write_credentials(file)?;
+    let late = directory.path().join("late.creds");
+    authority.write_credentials(&late)?;
+    let file = file.clone();
+    let below = |name: &str| directory.path().join(name);
+    let mut receivers: Vec<Box<dyn Receiver>> = vec![
+        Box::new(NatsReceiver::with(
+            &below("password"),
+            &certificates,
+            Access::Password,
+        )?),
+        Box::new(NatsReceiver::with(&below("token"), &certificates, Access::Token)?),
+        Box::new(NatsReceiver::with(&below("credentials"), &certificates, access)?),
+    ];
+    for receiver in &mut receivers {
+        receiver.start()?;
+    }
+    let stage = flooding_stage(&options("nats", &receivers, ""))?;
+    let flood = Flood {
+        per_container: 25,
+        per_second: 100,
+    };
+    for (number, service) in (0..).zip(&services(&stage)?) {
+        flood.run(number, service)?;
+    }
+    let sink = |name: &str| -> anyhow::Result<Value> {
+        let status = stage.agent.json(&["status"])?;
+        let sinks = status["sinks"].as_array().context("no sinks")?;
+        let found = sinks.iter().find(|sink| sink["name"] == name);
+        Ok(found.context("no such sink")?.clone())
+    };
+    let deadline = Instant::now() + patience(DELIVERY);
+    for name in ["nats-password", "nats-token"] {
+        while sink(name)?["delivered"] != 100 {
+            ensure!(Instant::now() < deadline, "{:#}", sink(name)?);
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+    let refused = sink("nats-credentials")?;
+    let why = refused["error"].as_str().context("nothing is wrong")?;
+    assert!(
+        refused["delivered"] == 0 && why.to_lowercase().contains("authorization"),
+        "{refused:#}"
+    );
+    std::fs::rename(late, file)?;
+    all_delivered(&stage.agent)?;
+    let expected = flood.paths();
+    for receiver in &mut receivers {
+        let faults = receiver.arrived()?.faults(&expected);
+        assert!(
+            faults.is_empty(),
+            "{}: {faults:?}\n{}",
+            receiver.name(),
+            stage.agent.log()
+        );
+    }
+    let told = format!("{}{:#}", stage.agent.log(), stage.agent.json(&["status"])?);
+    assert!(
+        !told.contains(PASSWORD) && !told.contains(PASSWORD_IN_ADDRESS),
+        "{told}"
+    );
     Ok(())
 }
 

@@ -15,6 +15,7 @@ use async_nats::jetstream::context::{CreateStreamError, GetStreamErrorKind, Publ
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::{self, Context, ErrorCode, stream};
 use async_nats::{ConnectOptions, Event, ServerAddr};
+use percent_encoding::percent_decode_str;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
@@ -134,7 +135,12 @@ async fn connect(target: &NatsTarget) -> Result<Open, TransportError> {
         .collect();
     let subject = names.join(",");
     let (tell, lost) = watch::channel(false);
-    let mut options = ConnectOptions::new()
+    let mut options = match login(&servers) {
+        None => ConnectOptions::new(),
+        Some(Login::Password(name, password)) => ConnectOptions::with_user_and_password(name, password),
+        Some(Login::Token(token)) => ConnectOptions::with_token(token),
+    };
+    options = options
         .name("driftlock")
         .max_reconnects(servers.len())
         .event_callback(move |event| {
@@ -187,6 +193,27 @@ fn servers(urls: &str) -> Result<Vec<ServerAddr>, TransportError> {
                 .map_err(failed("use", "the NATS server's address"))
         })
         .collect()
+}
+
+/// What an address says for the server to know the agent by.
+#[derive(PartialEq, Eq)]
+enum Login {
+    /// Name and password: `nats://NAME:PASSWORD@...`.
+    Password(String, String),
+    /// A token: `nats://TOKEN@...`.
+    Token(String),
+}
+
+/// What the first address says that says anything: the servers are of one cluster. The library does not look there.
+fn login(servers: &[ServerAddr]) -> Option<Login> {
+    let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
+    let (name, password) = servers
+        .iter()
+        .find_map(|server| Some((server.username()?, server.password())))?;
+    Some(match password {
+        Some(password) => Login::Password(decoded(name), decoded(password)),
+        None => Login::Token(decoded(name)),
+    })
 }
 
 /// Makes the stream, or adds the subject to it, if it does not take it yet.
@@ -281,6 +308,15 @@ mod tests {
         let servers = servers("nats://a:4222, tls://b:4223").expect("addresses");
         assert_eq!((servers[0].host(), servers[1].port()), ("a", 4223));
         assert!(servers[1].tls_required() && !servers[0].tls_required());
+    }
+
+    #[test]
+    fn a_login_stands_in_an_address() {
+        let of = |urls| login(&servers(urls).expect("addresses"));
+        assert!(of("nats://a:4222,nats://b:4222").is_none());
+        let password = Login::Password("me".to_owned(), "se cret/@".to_owned());
+        assert!(of("nats://a:4222, nats://me:se%20cret%2F%40@b:4222") == Some(password));
+        assert!(of("tls://t0ken@a:4222") == Some(Login::Token("t0ken".to_owned())));
     }
 
     #[tokio::test]

@@ -7,6 +7,7 @@ mod certificates;
 mod file;
 mod https;
 mod nats;
+mod nats_access;
 mod rsyslog;
 mod unix;
 
@@ -22,6 +23,7 @@ pub use self::certificates::Certificates;
 pub use self::file::FileReceiver;
 pub use self::https::HttpsReceiver;
 pub use self::nats::NatsReceiver;
+pub use self::nats_access::{Access, Authority, PASSWORD, PASSWORD_IN_ADDRESS};
 pub use self::rsyslog::RsyslogReceiver;
 pub use self::unix::UnixReceiver;
 
