@@ -4,6 +4,7 @@
 //! Output: [`Config`]. Failure: [`ConfigError`] with the file, and the line, column and field where the text is wrong;
 //! an unknown field is an error. A file that was named and is not there is an error, the default file may be absent.
 
+pub mod canary;
 pub mod change;
 pub mod control;
 pub mod learned;
@@ -18,6 +19,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
+use self::canary::CanarySection;
 use self::control::ControlSection;
 use self::learned::LearnedSection;
 use self::metrics::MetricsSection;
@@ -73,6 +75,8 @@ pub struct ConfigFile {
     pub spool: SpoolSection,
     /// Where Prometheus and probes find the agent.
     pub metrics: MetricsSection,
+    /// How often the agent tries whether it catches what drifts.
+    pub canary: CanarySection,
     /// Bounds.
     pub limits: LimitsSection,
     /// The agent gives up what it does not need once it has started; yes if absent.
@@ -226,6 +230,8 @@ pub struct Config {
     pub spool: SpoolConfig,
     /// Where Prometheus and probes find the agent.
     pub metrics: MetricsSection,
+    /// How often the agent tries whether it catches what drifts ([`crate::canary`]); `None`: it does not.
+    pub canary: Option<Duration>,
     /// Bounds.
     pub limits: Limits,
     /// The agent gives up what it does not need once it has started ([`crate::confine`]).
@@ -457,7 +463,7 @@ mod tests {
              learned: { coverage: 0.95, instances: 2, windows: 30, starts: 2, ends: 0, lost_windows: 4 }\n\
              control:\n  readers: [1001, ops]\n  changers: ['gid:7']\n  from_containers: read\n\
              metrics: { listen: '[::1]:9464' }\n\
-             confine: false\nlimits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
+             canary: { interval_s: 5 }\nconfine: false\nlimits:\n  fold_window_s: 5\n  folds: 100\n  confirm_wait_ms: 0\n  clients: 3\n  alerts_kept: 0\n",
         )
         .expect("a good file");
         assert_eq!(file.node.as_deref(), Some("worker-1"));
@@ -489,6 +495,7 @@ mod tests {
         };
         assert_eq!(file.learned.resolve(), targets);
         assert_eq!(LearnedSection::default().resolve(), Targets::default());
+        assert_eq!(file.canary.resolve(), Some(Duration::from_secs(5)));
         assert_eq!(file.confine, Some(false));
         let limits = file.limits.resolve();
         assert_eq!(limits.fold.confirm_wait, Duration::ZERO);

@@ -3,6 +3,7 @@
 pub mod alert;
 pub mod answer;
 pub mod behaviour;
+pub mod canary;
 pub mod cli;
 pub mod compare;
 pub mod config;

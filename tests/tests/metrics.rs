@@ -26,7 +26,7 @@ const RULES: &str = "../deploy/prometheus/alerts.yaml";
 fn drifted(name: &str) -> anyhow::Result<(Stage, Service, SocketAddr)> {
     let address = free_address()?;
     let options = Options {
-        config: format!("metrics: {{ listen: '{address}' }}\n"),
+        config: format!("metrics: {{ listen: '{address}' }}\ncanary: {{ interval_s: 1 }}\n"),
         ..Options::named(name)
     };
     let stage = Stage::learned(Kind::Docker, &options)?;

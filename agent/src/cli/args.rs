@@ -89,6 +89,9 @@ pub enum Command {
     /// The process of the agent's self-test
     #[command(name = crate::kernel::self_test::COMMAND, hide = true)]
     SelfTest,
+    /// The process of the agent's canary
+    #[command(name = crate::canary::process::COMMAND, hide = true)]
+    Canary,
 }
 
 /// `driftlock answer-execs`

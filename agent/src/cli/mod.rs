@@ -26,6 +26,7 @@ use std::process::ExitCode;
 use clap::Parser as _;
 use serde::Serialize;
 
+use crate::canary;
 use crate::config::Config;
 use crate::control::view::{CheckResult, DoctorView, TeardownView};
 use crate::kernel::self_test;
@@ -89,6 +90,7 @@ fn dispatch(arguments: Arguments, host: &Host) -> Result<(), Failure> {
             crate::answer::run(&arguments.maps).map_err(|error| Failure::Host(error.into()))
         }
         Command::SelfTest => self_test::process().map_err(|error| Failure::Host(error.into())),
+        Command::Canary => canary::process::process().map_err(|error| Failure::Host(error.into())),
     }
 }
 

@@ -59,6 +59,7 @@ pub fn config(global: &Global, run: &Run) -> Result<Config, ConfigError> {
         sinks: file.sinks.unwrap_or_else(|| vec![SinkConfig::stdout()]),
         spool: file.spool.resolve(),
         metrics: file.metrics,
+        canary: file.canary.resolve(),
         limits: file.limits.resolve(),
         confine: file.confine.unwrap_or(true),
     })

@@ -5,6 +5,7 @@
 
 pub mod alert;
 pub mod attention;
+mod canary;
 pub mod container;
 pub mod diff;
 pub mod doctor;

@@ -42,6 +42,7 @@ impl Change {
             sinks,
             spool,
             metrics,
+            canary,
             confine,
         } = wanted;
         let Policies {
@@ -76,6 +77,11 @@ impl Change {
         );
         put(applied, "profiles", &mut config.trust, trust);
         put(applied, "learned", &mut config.learned, learned);
+        // Its process can be entered in its container at the start alone.
+        let is_canary_new = now.canary.is_none() && canary.is_some();
+        if !is_canary_new {
+            put(applied, "canary", &mut config.canary, canary);
+        }
         let restart = [
             ("node", now.node != node),
             ("state_dir", now.state_dir != state_dir),
@@ -92,6 +98,7 @@ impl Change {
             ("control", now.control != control),
             ("limits", now.limits != limits),
             ("metrics", now.metrics != metrics),
+            ("canary", is_canary_new),
             ("sinks", now.sinks != sinks),
             ("spool", now.spool != spool),
             ("confine", now.confine != confine),
@@ -161,5 +168,25 @@ mod tests {
         // The same once more changes nothing, and says once more what waits.
         let again = Change::between(&config, wanted);
         assert_eq!((again.applied.len(), again.restart.len()), (0, 4));
+    }
+
+    #[test]
+    fn a_canary_is_slower_or_off_at_once_and_on_after_a_restart() {
+        let (often, seldom, off) = (
+            config("canary: {interval_s: 5}\n"),
+            config(""),
+            config("canary: {interval_s: off}\n"),
+        );
+        for (now, wanted, applied, restart) in [
+            (&often, &seldom, &["canary"][..], &[][..]),
+            (&seldom, &off, &["canary"], &[]),
+            (&off, &often, &[], &["canary"]),
+            (&off, &off, &[], &[]),
+        ] {
+            let change = Change::between(now, wanted.clone());
+            assert_eq!((&change.applied[..], &change.restart[..]), (applied, restart));
+            let holds = if restart.is_empty() { wanted } else { now };
+            assert_eq!(change.config.canary, holds.canary);
+        }
     }
 }

@@ -17,6 +17,7 @@ pub use state::{State, state};
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::thread::CapabilitySet;
 
 use crate::kernel::confine as kernel;
 
@@ -57,6 +58,18 @@ pub fn after_start(answers: bool) -> Result<(), ConfineError> {
     let (quiet, filter) = (calls::quiet_filter()?, calls::filter()?);
     let kept = capabilities::running(answers).map_err(failed("ask for its capabilities"))?;
     kernel::keep_in_every_thread(kept).map_err(failed("drop capabilities in every thread"))?;
+    kernel::filter_every_thread(&quiet, false).map_err(failed("filter its system calls"))?;
+    kernel::filter_every_thread(&filter, true).map_err(failed("filter its system calls"))
+}
+
+/// Both steps at once, for a process with one thread that needs no capability at all.
+pub fn entirely() -> Result<(), ConfineError> {
+    let (quiet, filter) = (calls::quiet_filter()?, calls::filter()?);
+    capabilities::limit_bounding_set(CapabilitySet::empty())
+        .map_err(failed("limit the capabilities of what it starts"))?;
+    capabilities::keep(CapabilitySet::empty()).map_err(failed("drop capabilities"))?;
+    rustix::thread::set_no_new_privs(true)
+        .map_err(|error| failed("rule out new privileges")(error.into()))?;
     kernel::filter_every_thread(&quiet, false).map_err(failed("filter its system calls"))?;
     kernel::filter_every_thread(&filter, true).map_err(failed("filter its system calls"))
 }

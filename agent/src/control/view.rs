@@ -3,6 +3,7 @@
 //! Input: the engine's state, converted by the engine. Output: JSON with these fields in this order. Failure: none.
 //! Texts that a container or an image chose are [`ByteText`]; paths and names of this host are plain text.
 
+mod canary;
 mod profile;
 
 use agent_common::domain::{Domain, Mode};
@@ -14,6 +15,7 @@ use crate::sink::SinkView;
 use crate::spool::SpoolView;
 use crate::text::ByteText;
 
+pub use canary::{CanaryTryView, CanaryView};
 pub use profile::{
     AcceptView, BehaviourState, BehaviourView, DocumentView, DomainProfileView, FollowsView, LearningView,
     ProfileSummary, ProfileView, RuleProposalView, RuleSupportView, SignatureView,
@@ -89,6 +91,9 @@ pub struct StatusView {
     /// What the agent has given up.
     #[serde(default)]
     pub confinement: ConfinementView,
+    /// Whether the agent catches what it tries itself.
+    #[serde(default)]
+    pub canary: CanaryView,
 }
 
 /// What the agent has given up, as the kernel tells it.

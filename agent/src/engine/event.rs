@@ -43,9 +43,9 @@ impl Engine {
 
     /// Handles one event. What is to be learned is added to `learning`.
     pub(super) fn handle(&mut self, event: Event, learning: &mut Learning) {
-        // What the agent did at its start to see that the programs act is nobody's behaviour.
+        // What the agent does to see that the programs act is nobody's behaviour.
         if event.origin().container == SELF_TEST {
-            return;
+            return self.canary_recorded(&event);
         }
         match event {
             Event::Cgroup(event) => self.cgroup_changed(&event, learning),

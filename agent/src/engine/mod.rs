@@ -11,6 +11,7 @@
 
 mod alert;
 mod answer;
+mod canary;
 mod container;
 mod content;
 mod counters;
@@ -67,6 +68,7 @@ use crate::profile::signed::ByDomain;
 use crate::profile::store::ProfileStore;
 use crate::publish::Publisher;
 use crate::spool::{Batch, SpoolState};
+use canary::Canary;
 use container::Tracked;
 use content::{Checked, ContentChecker, ContentMemory, Held};
 use coverage::Coverages;
@@ -187,6 +189,7 @@ pub struct Engine {
     /// on. No more than the profiles of the containers have room for.
     learned_now: HashSet<BehaviourKey>,
     coverages: Coverages,
+    canary: Canary,
     /// The domains in which profiles permit what a trusted key has signed, by number, as far as that was asked.
     signed: HashMap<u32, ByDomain>,
 }
@@ -259,6 +262,7 @@ impl Engine {
             departed: HashMap::new(),
             learned_now: HashSet::new(),
             coverages: Coverages::default(),
+            canary: Canary::default(),
             signed: HashMap::new(),
         };
         (engine, results)
@@ -283,6 +287,7 @@ impl Engine {
             self.take_over()?;
         }
         self.sweep();
+        self.begin_canary();
         self.kernel.iterate_tasks()?;
         self.stop_observing_what_is_not_wanted();
         self.kernel.prepare_to_observe();
@@ -326,6 +331,7 @@ impl Engine {
         let mut heard = self.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut answers = self.answers.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut likenesses = self.likenesses.take().unwrap_or_else(|| mpsc::channel(1).1);
+        let mut canary = self.canary.heard.take().unwrap_or_else(|| mpsc::channel(1).1);
         let mut reconfigures = self.reconfigures.take().unwrap_or_else(|| mpsc::channel(1).1);
         loop {
             let mut is_tick = false;
@@ -351,6 +357,7 @@ impl Engine {
                     self.content_checked(result.ok_or_else(ended)?);
                 }
                 Some(told) = heard.recv() => self.hear(told),
+                Some(heard) = canary.recv() => self.canary_heard(heard),
                 Some(other) = reconfigures.recv() => self.reconfigure(other),
                 answered = answers.recv() => {
                     let ended = || std::io::Error::other("the task that asks runtimes has ended");
@@ -380,6 +387,7 @@ impl Engine {
             self.pulse.turned(self.containers.len());
         }
         while self.take_records(events.get_mut()) == BATCH_RECORDS {}
+        self.end_canary();
         self.release_held(Duration::MAX);
         let last = self.fold.flush();
         self.ready.extend(last);
@@ -427,6 +435,7 @@ impl Engine {
         self.count_windows(now);
         self.remove_gone(now);
         self.hand_over(now);
+        self.pass_canary(now);
         let removed = self.publisher.remove_retired(&mut self.maps, now);
         if let Err(error) = &removed {
             self.metrics

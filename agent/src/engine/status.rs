@@ -87,6 +87,7 @@ impl Engine {
             alerts: self.feed.emitted(),
             readers: self.feed.readers(),
             confinement: confinement(),
+            canary: self.canary_view(),
         }
     }
 
@@ -419,6 +420,7 @@ impl Engine {
         checks.push(support::pin_check(self.kernel.pins(), &self.config.bpffs));
         checks.extend(self.answering_checks());
         checks.push(support::confinement_check(self.config.confine));
+        checks.extend(self.canary_check());
         checks.push(support::memory_check());
         if let Ok(node) = self.maps.node() {
             checks.push(support::node_check(&node));

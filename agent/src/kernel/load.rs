@@ -572,7 +572,7 @@ pub(super) fn missing(program: &'static str) -> LoadError {
 }
 
 /// An error with its causes, each by its first line; of a verifier's log what it said last.
-pub(super) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
     if let Some(LoadError::Program { source, .. }) = error.downcast_ref::<LoadError>()
         && let ProgramError::LoadError {
             io_error,

@@ -12,6 +12,7 @@ pub mod maps;
 pub mod memory;
 mod observe;
 pub mod outq;
+pub mod own;
 pub mod peer;
 pub mod pin;
 pub mod readiness;

@@ -2,7 +2,7 @@
 //!
 //! Only this proves a tier. On some kernels LSM programs load and attach without an error, and are never called.
 //!
-//! A process of the agent's own is entered as the only one of a container that no cgroup has ([`SELF_TEST`]), in which everything is
+//! A process of the agent's own is entered as the only one of a container of its own ([`super::own`]), in which everything is
 //! drift and enforced. It opens a file, uses a capability, maps a file executable in both ways there are, then executes a program. What
 //! it sees, and what the programs have seen of it, is the result.
 //! Nothing of it concerns any other process.
@@ -17,18 +17,17 @@ use std::ffi::c_void;
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
-use agent_common::container::{Container, SELF_TEST};
 use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
-use agent_common::instance::Instance;
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
 use super::load::{Kernel, LoadError};
 use super::maps::{Maps, MapsError};
+use super::own::{self, OwnError, OwnProcess};
 use super::tier::{Exec, Outcome, Watch};
 
 /// The hidden command that is the process.
@@ -38,8 +37,6 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// What it says first.
 const READY: &str = "ready";
 const SIGKILL: i32 = 9;
-/// A device that no file is on.
-const NO_DEVICE: u32 = u32::MAX;
 
 /// The test could not be made.
 #[derive(Debug, thiserror::Error)]
@@ -60,9 +57,9 @@ pub enum SelfTestError {
         /// What it said.
         output: String,
     },
-    /// There is no room for its container.
-    #[error("no container slot is free for the self-test")]
-    NoSlot,
+    /// It has no container.
+    #[error(transparent)]
+    Own(#[from] OwnError),
     /// A map failed.
     #[error(transparent)]
     Maps(#[from] MapsError),
@@ -73,17 +70,6 @@ pub enum SelfTestError {
 
 fn failed(operation: &'static str) -> impl FnOnce(io::Error) -> SelfTestError {
     move |source| SelfTestError::Process { operation, source }
-}
-
-/// The process; ended with its owner.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        // It may have ended.
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }
 
 /// Finds out what the attached programs can do, by trying.
@@ -102,36 +88,22 @@ pub fn prove(kernel: &mut Kernel, maps: &mut Maps) -> Result<(), SelfTestError> 
 
 /// Makes the test.
 fn run(kernel: &mut Kernel, maps: &mut Maps) -> Result<Outcome, SelfTestError> {
-    let child = Command::new("/proc/self/exe")
-        .arg(COMMAND)
-        .env_clear()
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .map_err(failed("start"))?;
-    let mut process = Process(child);
-    let mut conversation = Conversation::with(&mut process.0)?;
+    let (mut process, input, output) = OwnProcess::start(COMMAND).map_err(failed("start"))?;
+    let mut conversation = Conversation::between(input, output);
     // Its own execution may not be over when it has been started, and is not to be judged.
     let ready = conversation.hear()?;
     if ready.as_deref() != Some(READY) {
         return Err(conversation.unclear(&mut process.0, &[ready.unwrap_or_default()]));
     }
-    enter(maps, process.0.id())?;
+    own::enter(maps, process.0.id(), [Mode::Enforce as u8; DOMAIN_SLOTS])?;
     let seen = kernel
         .iterate_tasks()
         .map_err(|error| SelfTestError::Iterate(Box::new(error)))
         .and_then(|()| watch(&mut process.0, conversation));
-    let counters = maps
-        .container(SELF_TEST)?
-        .map(|container| maps.instance(container.slot));
+    let counters = own::instance(maps)?.counters;
     // Its exit is what takes it out of `TASKS`.
     drop(process);
-    leave(maps)?;
-    let counters = counters
-        .transpose()?
-        .map(|instance| instance.counters)
-        .unwrap_or_default();
+    own::leave(maps)?;
     let watch = |denied, domain: Domain| match (denied, counters[domain as usize].generated) {
         (true, _) => Watch::Denied,
         (false, 0) => Watch::Unseen,
@@ -162,10 +134,7 @@ struct Conversation {
 }
 
 impl Conversation {
-    fn with(child: &mut Child) -> Result<Self, SelfTestError> {
-        let no_pipe = || failed("talk to")(io::ErrorKind::BrokenPipe.into());
-        let input = child.stdin.take().ok_or_else(no_pipe)?;
-        let output = child.stdout.take().ok_or_else(no_pipe)?;
+    fn between(input: ChildStdin, output: ChildStdout) -> Self {
         let (said, lines) = mpsc::channel();
         std::thread::spawn(move || {
             for line in BufReader::new(output).lines() {
@@ -173,7 +142,7 @@ impl Conversation {
                 let _ = said.send(line);
             }
         });
-        Ok(Self { input, lines })
+        Self { input, lines }
     }
 
     /// The next line; `None` at the end.
@@ -196,36 +165,6 @@ impl Conversation {
             output: said.join("\n"),
         }
     }
-}
-
-/// Enters the container of the test, whose first process is `pid`.
-fn enter(maps: &mut Maps, pid: u32) -> Result<(), SelfTestError> {
-    // An agent may have been killed in the middle of its test.
-    leave(maps)?;
-    let instance = Instance {
-        cgroup: SELF_TEST,
-        root_device: NO_DEVICE,
-        first_exec: 1,
-        init_pid: pid,
-        ..Instance::default()
-    };
-    let slot = maps.take_slot(&instance)?.ok_or(SelfTestError::NoSlot)?;
-    maps.set_container(&Container {
-        cgroup: SELF_TEST,
-        container: SELF_TEST,
-        slot,
-        modes: [Mode::Enforce as u8; DOMAIN_SLOTS],
-        ..Container::default()
-    })?;
-    Ok(())
-}
-
-fn leave(maps: &mut Maps) -> Result<(), SelfTestError> {
-    if let Some(container) = maps.container(SELF_TEST)? {
-        maps.remove_container(SELF_TEST)?;
-        maps.give_slot(container.slot)?;
-    }
-    Ok(())
 }
 
 /// Lets the process go, and sees what becomes of it.

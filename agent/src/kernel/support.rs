@@ -13,6 +13,7 @@ use super::memory;
 use super::pin::{self, PinDirectory};
 use super::self_test;
 use super::tier::{self, Proved};
+use crate::canary::attempt::{CanaryResult, Outcome};
 use crate::confine;
 use crate::container::layout::Detected;
 use crate::container::runtimes::Runtimes;
@@ -326,6 +327,23 @@ pub fn confinement_check(is_wanted: bool) -> Check {
             Some("`confine: false` switches it off"),
         ),
         (false, true) => check(NAME, CheckResult::Warn, state.to_string(), None),
+    }
+}
+
+/// What came of the canary's last try; `None`: there is no canary.
+#[must_use]
+pub fn canary_check(last: Option<&Outcome>) -> Check {
+    const NAME: &str = "canary";
+    let Some(last) = last else {
+        let hint = "`canary: { interval_s: off }` switches it off";
+        return check(NAME, CheckResult::Warn, "there is none", Some(hint));
+    };
+    let reason = last.reason.as_deref().unwrap_or("no reason known");
+    match last.result {
+        CanaryResult::Caught => check(NAME, CheckResult::Ok, "the last try was caught", None),
+        CanaryResult::NotStopped => check(NAME, CheckResult::Warn, format!("not stopped: {reason}"), None),
+        CanaryResult::Missed => check(NAME, CheckResult::Warn, format!("missed: {reason}"), None),
+        CanaryResult::Failed => check(NAME, CheckResult::Warn, format!("not tried: {reason}"), None),
     }
 }
 

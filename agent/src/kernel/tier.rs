@@ -4,6 +4,7 @@
 //! was not proved is not claimed.
 
 use agent_common::domain::Domain;
+use serde::{Deserialize, Serialize};
 
 use crate::control::view::{Tier, TierView};
 
@@ -59,7 +60,8 @@ impl Outcome {
 }
 
 /// What became of an execution.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Exec {
     /// It was refused, and the caller was told so.
     Denied,
@@ -67,6 +69,37 @@ pub enum Exec {
     Killed,
     /// It ran.
     Ran,
+}
+
+impl Exec {
+    /// The word, as it is in JSON.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Denied => "denied",
+            Self::Killed => "killed",
+            Self::Ran => "ran",
+        }
+    }
+
+    /// The same, of a program in a sentence.
+    #[must_use]
+    pub const fn done(self) -> &'static str {
+        match self {
+            Self::Denied => "was denied",
+            Self::Killed => "was killed",
+            Self::Ran => "ran",
+        }
+    }
+
+    /// Whether no less was done than `other`: to refuse is more than to kill, and that is more than nothing.
+    #[must_use]
+    pub const fn is_stopped_as_by(self, other: Self) -> bool {
+        matches!(
+            (self, other),
+            (Self::Denied, _) | (Self::Killed, Self::Killed) | (_, Self::Ran)
+        )
+    }
 }
 
 /// What is known about the attached programs.

@@ -10,6 +10,7 @@ use agent_common::domain::Domain;
 
 use super::{Label, Metrics};
 use crate::alert::model::Alert;
+use crate::canary::attempt::{CanaryResult, Outcome};
 use crate::tag::Tag as _;
 
 /// Something that happened.
@@ -72,6 +73,13 @@ pub struct ContainerUntracked<'a> {
     pub container: &'a dyn DisplayDebug,
     /// What was full.
     pub cause: UntrackedCause,
+}
+
+/// The canary has tried.
+#[derive(Debug)]
+pub struct CanaryTried<'a> {
+    /// What came of it.
+    pub outcome: &'a Outcome,
 }
 
 /// What a log line can show.
@@ -295,5 +303,33 @@ impl Fact for ContainerUntracked<'_> {
     fn count(&self, metrics: &Metrics) {
         let labels = [("cause", self.cause.as_str())];
         metrics.containers_untracked.get_or_create(&labels).inc();
+    }
+}
+
+impl Fact for CanaryTried<'_> {
+    fn log(&self) {
+        let Outcome {
+            result,
+            program,
+            from_hook,
+            from_start,
+            reason,
+        } = self.outcome;
+        let reason = reason.as_deref();
+        match result {
+            CanaryResult::Caught => tracing::debug!(?program, ?from_hook, ?from_start, "canary caught"),
+            CanaryResult::NotStopped => {
+                tracing::error!(reason, "canary not stopped: what is to be enforced is not");
+            }
+            CanaryResult::Missed => {
+                tracing::error!(reason, ?program, "canary missed: drift may not be told");
+            }
+            CanaryResult::Failed => tracing::warn!(reason, "canary not tried"),
+        }
+    }
+
+    fn count(&self, metrics: &Metrics) {
+        let labels = [("result", self.outcome.result.as_str())];
+        metrics.canaries.get_or_create(&labels).inc();
     }
 }

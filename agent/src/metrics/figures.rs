@@ -12,7 +12,9 @@ use prometheus_client::encoding::DescriptorEncoder;
 
 use super::delivery;
 use super::page::{Page, flag, number};
-use crate::control::view::{CountersView, DomainCountersView, LearningView, ModeCounts, StatusView, Tier};
+use crate::control::view::{
+    CanaryView, CountersView, DomainCountersView, LearningView, ModeCounts, StatusView, Tier,
+};
 use crate::profile::completeness::{Amount, Subject};
 
 /// What can be done in a domain, as words.
@@ -43,6 +45,7 @@ impl Collector for Figures {
         profiles(&mut page, status)?;
         kernel(&mut page, status)?;
         alerts(&mut page, status)?;
+        canary(&mut page, &status.canary)?;
         delivery::spool(&mut page, &status.spool)?;
         delivery::sinks(&mut page, &status.sinks)
     }
@@ -236,6 +239,28 @@ fn alerts(page: &mut Page<'_>, status: &StatusView) -> Result<(), Error> {
         "driftlock_alert_readers",
         "Clients of the control socket that follow the alerts",
         number(status.readers),
+    )
+}
+
+fn canary(page: &mut Page<'_>, canary: &CanaryView) -> Result<(), Error> {
+    page.gauge(
+        "driftlock_canary_interval_seconds",
+        "Time from one canary to the next; 0 if there are none",
+        number(canary.interval_s),
+    )?;
+    if canary.interval_s > 0 {
+        page.gauge(
+            "driftlock_canary_caught_age_seconds",
+            "How long ago the last canary was caught; where none was, how long ago they began",
+            number(canary.caught_ago_s),
+        )?;
+    }
+    let last = canary.last.iter();
+    let times = last.flat_map(|last| [("hook", last.from_hook_us), ("start", last.from_start_us)]);
+    page.gauges(
+        "driftlock_canary_seconds",
+        "Time until the record of the last canary was decided about, if that was in time",
+        times.filter_map(|(from, us)| Some(([("from", from)], number(us?) / 1e6))),
     )
 }
 

@@ -29,6 +29,7 @@ use prometheus_client::registry::Registry;
 
 use crate::alert::kind::AlertKind;
 use crate::alert::severity::Severity;
+use crate::canary::attempt::CanaryResult;
 use crate::tag::Tag as _;
 use fact::{Fact, KernelOperation, LossCause, StoreOperation, UntrackedCause};
 
@@ -47,6 +48,7 @@ pub struct Metrics {
     kernel_failures: Counters<1>,
     images_unknown: Counters<1>,
     containers_untracked: Counters<1>,
+    canaries: Counters<1>,
 }
 
 impl Metrics {
@@ -72,6 +74,7 @@ impl Metrics {
             ),
             images_unknown: at_zero([false, true].map(|provisional| [fact::outcome(provisional)])),
             containers_untracked: at_zero(UntrackedCause::ALL.map(|cause| [("cause", cause.as_str())])),
+            canaries: at_zero(CanaryResult::ALL.map(|result| [("result", result.as_str())])),
         }
     }
 
@@ -117,6 +120,11 @@ impl Metrics {
             "driftlock_containers_untracked",
             "Containers that are not watched because there was no room for them",
             self.containers_untracked.clone(),
+        );
+        registry.register(
+            "driftlock_canaries",
+            "Drifted executions that the agent tried itself, by what came of them",
+            self.canaries.clone(),
         );
     }
 }

@@ -4,8 +4,10 @@ use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileOperation, Layer};
 use driftlock::behaviour::BehaviourParts;
+use driftlock::canary::attempt::CanaryResult;
 use driftlock::control::view::*;
 use driftlock::image::ImageDigest;
+use driftlock::kernel::tier::Exec;
 use driftlock::profile::completeness::{Amount, Completeness, Condition, Expected, Subject};
 use driftlock::sink::SinkView;
 use driftlock::spool::SpoolView;
@@ -148,6 +150,25 @@ pub fn status() -> StatusView {
             filtered: true,
             text: "DAC_READ_SEARCH, BPF; no new privileges; system calls filtered".to_owned(),
         },
+        canary: canary(),
+    }
+}
+
+fn canary() -> CanaryView {
+    CanaryView {
+        interval_s: 60,
+        caught: 121,
+        failed: 1,
+        caught_ago_s: 14,
+        last: Some(CanaryTryView {
+            result: CanaryResult::Caught,
+            program: Some(Exec::Killed),
+            from_hook_us: Some(412),
+            from_start_us: Some(3_021),
+            reason: None,
+            ago_s: 14,
+        }),
+        ..CanaryView::default()
     }
 }
 

@@ -147,6 +147,17 @@ impl Agent {
     /// The process that answers before executions for this agent; `None` if there is none.
     #[must_use]
     pub fn answering_process(&self) -> Option<u32> {
+        self.own_process(b"answer-execs")
+    }
+
+    /// The process of this agent's canary; `None` if there is none.
+    #[must_use]
+    pub fn canary_process(&self) -> Option<u32> {
+        self.own_process(b"canary")
+    }
+
+    /// A process that this agent has started with this command.
+    fn own_process(&self, command: &[u8]) -> Option<u32> {
         let own = format!("/proc/{}/task", self.pid());
         let threads = std::fs::read_dir(own).ok()?.flatten();
         threads
@@ -159,7 +170,7 @@ impl Agent {
             })
             .find(|child| {
                 std::fs::read(format!("/proc/{child}/cmdline"))
-                    .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == b"answer-execs"))
+                    .is_ok_and(|line| line.split(|byte| *byte == 0).any(|word| word == command))
             })
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Input: [`StatusView`]. Output: a headline and points with their [`Tone`]. Failure: none. Pure: `status` and `top` show the same.
 
-use super::count;
+use super::{canary, count};
 use crate::cli::screen::Tone;
 use crate::control::view::{CountersView, StatusView, Tier};
 
@@ -78,6 +78,8 @@ pub fn points(status: &StatusView) -> Vec<Point> {
     }
     let watches = status.tiers.iter().any(|tier| tier.can > Tier::None);
     add(!watches, Tone::Bad, "nothing is watched on this node".to_owned());
+    let problem = canary::problem(&status.canary);
+    add(problem.is_some(), Tone::Bad, problem.unwrap_or_default());
     add(
         counters.untracked_tasks > 0,
         Tone::Bad,

@@ -4,9 +4,9 @@
 use std::time::Duration;
 
 use super::attention::{self, causes, counts, lost};
-use super::{count, learned, mode_tone, or_dash, sinks, tier_tone, tier_word};
+use super::{canary, count, learned, mode_tone, or_dash, sinks, tier_tone, tier_word};
 use crate::cli::screen::{Screen, Tone, duration, keep_whole, lines};
-use crate::control::view::{CountersView, StatusView, Tier};
+use crate::control::view::{CountersView, PoliciesView, StatusView, Tier};
 
 /// The agent's state.
 #[must_use]
@@ -99,24 +99,7 @@ fn details(status: &StatusView, screen: Screen) -> String {
         sinks::spool(&status.spool),
         sinks::spool_tone(&status.spool),
     );
-    row(
-        "policies",
-        format!(
-            "exec_into: {}, unprofiled: {}, kill: [{}]{}",
-            status.policies.exec_into,
-            status.policies.unprofiled,
-            status.policies.kill.join(", "),
-            if status.policies.enforce_only_signed {
-                format!(
-                    ", enforced is what is signed by {}",
-                    status.policies.trusted_keys.join(" or ")
-                )
-            } else {
-                String::new()
-            }
-        ),
-        Tone::Plain,
-    );
+    row("policies", policies(&status.policies), Tone::Plain);
     let attached = status.hooks.iter().filter(|hook| hook.attached).count();
     row(
         "hooks",
@@ -140,6 +123,11 @@ fn details(status: &StatusView, screen: Screen) -> String {
             Tone::Notable,
         );
     }
+    row(
+        "canary",
+        canary::text(&status.canary),
+        canary::tone(&status.canary),
+    );
     row(
         "cgroups",
         format!(
@@ -167,6 +155,23 @@ fn details(status: &StatusView, screen: Screen) -> String {
         },
     );
     lines(&table)
+}
+
+fn policies(policies: &PoliciesView) -> String {
+    let signed = if policies.enforce_only_signed {
+        format!(
+            ", enforced is what is signed by {}",
+            policies.trusted_keys.join(" or ")
+        )
+    } else {
+        String::new()
+    };
+    format!(
+        "exec_into: {}, unprofiled: {}, kill: [{}]{signed}",
+        policies.exec_into,
+        policies.unprofiled,
+        policies.kill.join(", ")
+    )
 }
 
 pub(super) fn lost_tone(counters: &CountersView) -> Tone {
