@@ -51,11 +51,14 @@ fn count(canary: &Value, name: &str) -> u64 {
     canary[name].as_u64().unwrap_or_default()
 }
 
-/// A figure of the metrics; what was asked a moment ago is answered as it was then.
-fn figure(address: SocketAddr, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+/// What is served; what was asked a moment ago is answered as it was then.
+fn page(address: SocketAddr) -> anyhow::Result<String> {
     std::thread::sleep(Duration::from_millis(1_100));
-    let (_, page) = get(address, "/metrics")?;
-    let text = value(&page, name, labels).with_context(|| format!("no {name} {labels:?} in {page}"))?;
+    Ok(get(address, "/metrics")?.1)
+}
+
+fn figure(page: &str, name: &str, labels: &[(&str, &str)]) -> anyhow::Result<f64> {
+    let text = value(page, name, labels).with_context(|| format!("no {name} {labels:?} in {page}"))?;
     Ok(text.parse()?)
 }
 
@@ -101,14 +104,15 @@ fn a_canary_is_caught_and_only_that_is_told() -> anyhow::Result<()> {
         );
         let (hook, start) = (count(last, "from_hook_us"), count(last, "from_start_us"));
         ensure!(0 < hook && hook < start && start < 10_000_000, "{canary:#}");
+        let page = page(address)?;
         for bad in ["not_stopped", "missed", "failed"] {
             ensure!(count(&canary, bad) == 0, "{canary:#}");
-            ensure!(figure(address, "driftlock_canaries_total", &[("result", bad)])? == 0.0);
+            ensure!(figure(&page, "driftlock_canaries_total", &[("result", bad)])? == 0.0);
         }
-        ensure!(figure(address, "driftlock_canaries_total", &[("result", "caught")])? >= 3.0);
-        let seconds = figure(address, "driftlock_canary_seconds", &[("from", "hook")])?;
+        ensure!(figure(&page, "driftlock_canaries_total", &[("result", "caught")])? >= 3.0);
+        let seconds = figure(&page, "driftlock_canary_seconds", &[("from", "hook")])?;
         ensure!(seconds > 0.0 && seconds < 10.0, "{seconds}");
-        ensure!(figure(address, "driftlock_canary_caught_age_seconds", &[])? < 10.0);
+        ensure!(figure(&page, "driftlock_canary_caught_age_seconds", &[])? < 10.0);
         ensure!(check(&stage.agent)?["result"] == "ok");
         let text = stage.agent.done(&["status"])?;
         ensure!(text.contains(&format!("{expected} and caught ")), "{text}");
@@ -169,8 +173,9 @@ fn a_missed_canary_is_told() -> anyhow::Result<()> {
     );
     let reason = canary["last"]["reason"].as_str().unwrap_or_default();
     ensure!(reason == "no hook saw its execution", "{canary:#}");
-    ensure!(figure(address, "driftlock_canaries_total", &[("result", "missed")])? >= 1.0);
-    ensure!(figure(address, "driftlock_canary_caught_age_seconds", &[])? >= 10.0);
+    let page = page(address)?;
+    ensure!(figure(&page, "driftlock_canaries_total", &[("result", "missed")])? >= 1.0);
+    ensure!(figure(&page, "driftlock_canary_caught_age_seconds", &[])? >= 10.0);
     let check = check(&stage.agent)?;
     ensure!(check["result"] == "warn", "{check:#}");
     let text = stage.agent.done(&["status"])?;
@@ -233,7 +238,7 @@ fn the_canary_is_reloaded() -> anyhow::Result<()> {
         count(&canary, "failed") + count(&canary, "missed") == 0,
         "{canary:#}"
     );
-    ensure!(figure(address, "driftlock_canary_interval_seconds", &[])? == 0.0);
+    ensure!(figure(&page(address)?, "driftlock_canary_interval_seconds", &[])? == 0.0);
     stage.agent.reload(runtime, &options("reloaded", "1", address))?;
     let deadline = Instant::now() + patience(ALERT_PATIENCE);
     // Named among what waits for a restart.
