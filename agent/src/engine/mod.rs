@@ -353,8 +353,12 @@ impl Engine {
                     let _ = answer.send(response);
                 }
                 result = checked.recv() => {
-                    let ended = || std::io::Error::other("the thread that reads contents has ended");
+                    let ended = || std::io::Error::other("the threads that read contents have ended");
                     self.content_checked(result.ok_or_else(ended)?);
+                    // What is there goes to the spool together. No more come than the engine itself has asked for.
+                    while let Ok(more) = checked.try_recv() {
+                        self.content_checked(more);
+                    }
                 }
                 Some(told) = heard.recv() => self.hear(told),
                 Some(heard) = canary.recv() => self.canary_heard(heard),
