@@ -12,6 +12,7 @@ use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, Verdict, is_enforced}
 use aya_ebpf::helpers::generated::bpf_get_current_task;
 
 use crate::args::{self, Args};
+use crate::counter;
 use crate::emit::{self, Weight};
 use crate::file::Means;
 use crate::kernel::{Access, Probed, TaskStruct, UserNamespace};
@@ -130,7 +131,7 @@ pub fn conclude(
     store(&mut record.action_error, 0);
     if refused {
         store(&mut record.action, Action::Denied as u8);
-        emit::add(&mut emit::counters(member.instance, Domain::Cap).denied, 1);
+        counter::add(&mut counter::counters(member.instance, Domain::Cap).denied, 1);
     } else if enforced && flags & CONTAINER_KILL_CAP != 0 {
         let error = kill::current(member.instance, Domain::Cap, task.pid());
         store(&mut record.action_error, error);

@@ -1,14 +1,10 @@
-//! Sending: quotas, the ring buffer, and the counters that make every loss visible.
+//! Sending: quotas, the ring buffer, and counting every loss.
 //!
 //! Sending never changes a verdict: it comes after it, and every failure ends in a counter.
 
-use core::intrinsics::{AtomicOrdering, atomic_xadd};
-
 use agent_common::ABI_VERSION;
 use agent_common::domain::Domain;
-use agent_common::instance::{
-    Counters, Instance, QUOTA_DRIFT_PER_SECOND, QUOTA_PER_SECOND, QUOTA_PROGRAMS_PER_SECOND,
-};
+use agent_common::instance::{Instance, QUOTA_DRIFT_PER_SECOND, QUOTA_PER_SECOND, QUOTA_PROGRAMS_PER_SECOND};
 use agent_common::record::{
     ANCESTORS_MAX, Ancestor, EVENTS_BYTES, EVENTS_KEPT_FOR_DRIFT_BYTES, ProcessPart, RecordHeader, RecordKind,
 };
@@ -16,6 +12,7 @@ use agent_common::task::TaskState;
 use aya_ebpf::bindings::BPF_RB_AVAIL_DATA;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 
+use crate::counter;
 use crate::kernel::TaskStruct;
 use crate::maps::EVENTS;
 use crate::state;
@@ -30,14 +27,6 @@ pub enum Weight {
     Drift,
     /// The fate of what was acted on: no quota, because it has as many records as that.
     Confirmation,
-}
-
-/// Adds to a counter that other CPUs add to as well.
-#[inline(always)]
-pub fn add(counter: &mut u64, amount: u64) {
-    // SAFETY: the reference is to aligned memory of a map. (`AtomicU64` has no `fetch_add` on this target, because the
-    // oldest instruction set knows only this one atomic operation.)
-    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, amount) };
 }
 
 /// Boot-time clock, ns.
@@ -67,15 +56,15 @@ pub fn header<T>(kind: RecordKind, domain: Domain, container: u64, slot: u32, ti
 pub fn send<T>(record: &T, instance: &mut Instance, domain: Domain, weight: Weight, time_ns: u64) {
     let in_quota = take_quota(instance, domain, weight, time_ns);
     let counters = &mut instance.counters[domain as usize];
-    add(&mut counters.generated, 1);
+    counter::add(&mut counters.generated, 1);
     if !in_quota {
-        add(&mut counters.lost_quota, 1);
+        counter::add(&mut counters.lost_quota, 1);
         return;
     }
     if has_room(weight) && output(record) {
-        add(&mut counters.submitted, 1);
+        counter::add(&mut counters.submitted, 1);
     } else {
-        add(&mut counters.lost_ring, 1);
+        counter::add(&mut counters.lost_ring, 1);
     }
 }
 
@@ -121,14 +110,8 @@ fn take_quota(instance: &mut Instance, domain: Domain, weight: Weight, time_ns: 
     if *used >= quota {
         return false;
     }
-    add(used, 1);
+    counter::add(used, 1);
     true
-}
-
-/// The counters of one domain of a container.
-#[inline(always)]
-pub fn counters(instance: &mut Instance, domain: Domain) -> &mut Counters {
-    &mut instance.counters[domain as usize]
 }
 
 /// Fills in who it is.

@@ -14,6 +14,7 @@ use agent_common::record::file::{FILE_ARGS_UNREADABLE, FILE_BEFORE, FILE_TYPED, 
 use agent_common::rule::{Action, BehaviourKey, RULE_ALLOW, Verdict, WINDOW_NS, is_enforced};
 
 use crate::args::{self, Args};
+use crate::counter;
 use crate::emit::{self, Weight};
 use crate::identity;
 use crate::kernel::{
@@ -312,7 +313,7 @@ fn conclude(
     store(&mut record.action_error, 0);
     if refused {
         store(&mut record.action, Action::Denied as u8);
-        emit::add(&mut emit::counters(member.instance, Domain::File).denied, 1);
+        counter::add(&mut counter::counters(member.instance, Domain::File).denied, 1);
     } else if enforced && flags & CONTAINER_KILL_FILE != 0 {
         let error = kill::current(member.instance, Domain::File, task.pid());
         store(&mut record.action_error, error);

@@ -10,7 +10,7 @@ use aya_ebpf::bindings::BPF_ANY;
 use aya_ebpf::helpers::generated::bpf_send_signal;
 
 use crate::maps::KILLED;
-use crate::{emit, state};
+use crate::{counter, state};
 
 const SIGKILL: u32 = 9;
 
@@ -24,11 +24,11 @@ pub fn current(instance: &mut Instance, domain: Domain, pid: u32) -> i32 {
     }
     // SAFETY: the helper takes a number.
     let error = unsafe { bpf_send_signal(SIGKILL) } as i32;
-    let counters = emit::counters(instance, domain);
+    let counters = counter::counters(instance, domain);
     if error == 0 {
-        emit::add(&mut counters.killed, 1);
+        counter::add(&mut counters.killed, 1);
     } else {
-        emit::add(&mut counters.kill_failed, 1);
+        counter::add(&mut counters.kill_failed, 1);
     }
     error
 }

@@ -14,6 +14,7 @@
 mod applet;
 mod args;
 mod cap;
+mod counter;
 mod emit;
 mod exec;
 mod file;

@@ -9,7 +9,7 @@ use agent_common::domain::Section;
 use agent_common::instance::Instance;
 use agent_common::task::{TASKS_PER_ELEMENT, Task, TaskState};
 
-use crate::emit;
+use crate::counter;
 use crate::kernel::{Access, TaskStruct};
 use crate::maps::{CONTAINERS, INSTANCES, NODE, TASKS};
 use crate::volatile::{load, store};
@@ -247,6 +247,6 @@ pub fn remember(member: &mut Member, pid: u32, state: TaskState) {
 pub fn enter(pid: u32, task: Task, instance: &mut Instance) {
     match entry(pid) {
         Some(entry) => store(entry, task),
-        None => emit::add(&mut instance.counters[0].untracked_tasks, 1),
+        None => counter::add(&mut instance.counters[0].untracked_tasks, 1),
     }
 }

@@ -10,7 +10,7 @@ use agent_common::file::{FileIdentity, VERIFIED_ACCEPTED, VERIFIED_AS_IMAGE, Ver
 use agent_common::rule::{BehaviourKey, Evidence, RULE_ALLOW, RuleKey, WINDOW_NS};
 use aya_ebpf::bindings::BPF_NOEXIST;
 
-use crate::emit;
+use crate::counter;
 use crate::kernel::setting;
 use crate::maps::{LEARN, RULES, SEEN, VERIFIED};
 use crate::state;
@@ -116,7 +116,7 @@ pub fn is_seen(key: &BehaviourKey) -> bool {
     match SEEN.get_ptr_mut(key) {
         Some(seen) => {
             // SAFETY: an element of the map; at worst the count of another behaviour that has just taken its place.
-            emit::add(unsafe { &mut (*seen).repeats }, 1);
+            counter::add(unsafe { &mut (*seen).repeats }, 1);
             true
         }
         None => false,
@@ -134,7 +134,7 @@ pub fn count_window(key: &BehaviourKey, now_ns: u64) {
             let evidence = unsafe { &mut *evidence };
             if evidence.last_window != window {
                 evidence.last_window = window;
-                emit::add(&mut evidence.windows, 1);
+                counter::add(&mut evidence.windows, 1);
             }
         }
         None => {

@@ -14,7 +14,7 @@ use aya_ebpf::programs::LsmContext;
 
 use super::exec_check::answer;
 use crate::cap::{self, Asked, NO_AUDIT};
-use crate::emit;
+use crate::counter;
 use crate::file::Means;
 use crate::kernel::{TaskStruct, Typed, UserNamespace};
 use crate::scratch::{CAP_CHECKS, borrow, give_back};
@@ -46,7 +46,7 @@ fn check(ctx: &LsmContext) -> Option<bool> {
         return None;
     }
     let Some((scratch, borrowed)) = borrow(&CAP_CHECKS) else {
-        emit::add(&mut emit::counters(member.instance, Domain::Cap).unchecked, 1);
+        counter::add(&mut counter::counters(member.instance, Domain::Cap).unchecked, 1);
         return Some(member.container.modes[Domain::Cap as usize] == Mode::Enforce as u8);
     };
     let refused = cap::conclude(&mut member, scratch, task, &asked, state, Means::Deny);

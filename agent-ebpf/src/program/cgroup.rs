@@ -18,6 +18,7 @@ use aya_ebpf::macros::raw_tracepoint;
 use aya_ebpf::programs::RawTracePointContext;
 use aya_log_ebpf::debug;
 
+use crate::counter;
 use crate::emit::{self, Weight};
 use crate::kernel::{Cgroup, KernfsNode, TaskStruct, setting};
 use crate::maps::{CONTAINERS, FREE_SLOTS, INSTANCES, NODE};
@@ -71,7 +72,7 @@ fn created(ctx: &RawTracePointContext) -> Option<()> {
         None => {
             if let Some(node) = NODE.get_ptr_mut(0) {
                 // SAFETY: the only element of an array, added to atomically.
-                emit::add(unsafe { &mut (*node).untracked_containers }, 1);
+                counter::add(unsafe { &mut (*node).untracked_containers }, 1);
             }
             (CgroupChange::Untracked, 0)
         }
@@ -87,12 +88,12 @@ fn nested(id: u64, parent: &Container) -> Option<()> {
     let owner = state::container(parent.container)?;
     let instance = state::instance(&owner)?;
     if instance.nested_cgroups >= NESTED_CGROUPS_MAX {
-        emit::add(&mut instance.cgroups_left_out, 1);
+        counter::add(&mut instance.cgroups_left_out, 1);
         return None;
     }
     let entry = Container { cgroup: id, ..owner };
     if CONTAINERS.insert(id, entry, u64::from(BPF_ANY)).is_ok() {
-        emit::add(&mut instance.nested_cgroups, 1);
+        counter::add(&mut instance.nested_cgroups, 1);
     }
     Some(())
 }
@@ -149,7 +150,7 @@ fn removed(ctx: &RawTracePointContext) -> Option<()> {
     if entry.container != id {
         let _ = CONTAINERS.remove(id);
         let instance = state::instance(&state::container(entry.container)?)?;
-        emit::add(&mut instance.nested_cgroups, 1_u64.wrapping_neg());
+        counter::add(&mut instance.nested_cgroups, 1_u64.wrapping_neg());
         return None;
     }
     let record = &mut element(&CGROUP_SCRATCH, 1)?.record;
@@ -168,7 +169,7 @@ fn tell(record: &mut CgroupRecord, id: u64, parent: u64, slot: u32, change: Cgro
         && let Some(node) = NODE.get_ptr_mut(0)
     {
         // SAFETY: the only element of an array, added to atomically.
-        emit::add(unsafe { &mut (*node).lost_cgroup_records }, 1);
+        counter::add(unsafe { &mut (*node).lost_cgroup_records }, 1);
     }
 }
 

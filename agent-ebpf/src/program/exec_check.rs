@@ -21,7 +21,7 @@ use crate::kernel::{BinPrm, File, TaskStruct, Typed, current_pid, current_task};
 use crate::scratch::{EXEC_CHECKS, ExecScratch, borrow, give_back};
 use crate::state::{self, Member};
 use crate::volatile::{load, store};
-use crate::{emit, exec, identity, verdict};
+use crate::{counter, emit, exec, identity, verdict};
 
 /// `-EACCES`: a shell says "Permission denied", and a search along a path goes on.
 const REFUSED: i32 = -13;
@@ -84,7 +84,7 @@ fn check(task: TaskStruct, pid: u32, program: BinPrm<Typed>) -> Option<bool> {
 
 #[inline(always)]
 fn without_work_space(member: &mut Member, is_binary: bool) -> bool {
-    emit::add(&mut emit::counters(member.instance, Domain::Exec).unchecked, 1);
+    counter::add(&mut counter::counters(member.instance, Domain::Exec).unchecked, 1);
     !is_binary && member.container.modes[Domain::Exec as usize] == Mode::Enforce as u8
 }
 
@@ -114,7 +114,7 @@ fn conclude(
     let refused = is_enforced(member.container.flags, mode, verdict, section) && !is_early;
     if refused {
         store(&mut scratch.record.action, Action::Denied as u8);
-        emit::add(&mut emit::counters(member.instance, Domain::Exec).denied, 1);
+        counter::add(&mut counter::counters(member.instance, Domain::Exec).denied, 1);
     } else if is_seen_later || verdict::is_seen(&key) {
         return false;
     }

@@ -19,7 +19,7 @@ use aya_ebpf::macros::lsm;
 use aya_ebpf::programs::LsmContext;
 
 use super::exec_check::{self, answer};
-use crate::emit;
+use crate::counter;
 use crate::file::{self, Means};
 use crate::kernel::{
     Dentry, File, Inode, Opened, Path, TaskStruct, Typed, VfsMount, current_pid, current_task,
@@ -78,7 +78,7 @@ fn check_opened(file: File<Typed>, mode: u32, flags: u32, operation: u8) -> Opti
 
 #[inline(always)]
 fn without_work_space(member: &mut Member) -> bool {
-    emit::add(&mut emit::counters(member.instance, Domain::File).unchecked, 1);
+    counter::add(&mut counter::counters(member.instance, Domain::File).unchecked, 1);
     member.container.modes[Domain::File as usize] == Mode::Enforce as u8
 }
 

@@ -25,6 +25,7 @@ use aya_ebpf::programs::LsmContext;
 
 use super::exec_check::answer;
 use crate::args::{self, Args};
+use crate::counter;
 use crate::emit::{self, Weight};
 use crate::exec::FIRST_DRIFT_LAYER;
 use crate::identity;
@@ -113,7 +114,10 @@ fn check<A: Access>(at: Path<A>, inode: Inode<A>, is_private: bool, flags: u8) -
         return None;
     }
     let Some((scratch, borrowed)) = borrow(&LIBRARY_CHECKS) else {
-        emit::add(&mut emit::counters(member.instance, Domain::Library).unchecked, 1);
+        counter::add(
+            &mut counter::counters(member.instance, Domain::Library).unchecked,
+            1,
+        );
         return Some(member.container.modes[Domain::Library as usize] == Mode::Enforce as u8);
     };
     store(&mut scratch.record.layer, layer as u8);
@@ -161,7 +165,7 @@ fn judge<A: Access>(
     };
     let refused = is_enforced(container.flags, mode, Verdict::Drift as u8, section);
     if refused {
-        emit::add(&mut emit::counters(member.instance, Domain::Library).denied, 1);
+        counter::add(&mut counter::counters(member.instance, Domain::Library).denied, 1);
     } else if verdict::is_seen(&key) {
         return false;
     }

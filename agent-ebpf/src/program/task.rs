@@ -14,6 +14,7 @@ use aya_ebpf::helpers::generated::bpf_seq_write;
 use aya_ebpf::macros::btf_tracepoint;
 use aya_ebpf::programs::BtfTracePointContext;
 
+use crate::counter;
 use crate::emit::{self, Weight};
 use crate::kernel::{Access, TaskStruct, Typed};
 use crate::maps::{KILLED, NODE};
@@ -50,7 +51,7 @@ fn inherit(ctx: &BtfTracePointContext) -> Option<()> {
             }
         }
         None if inherited.is_held() => {
-            emit::add(&mut state::instance_of(inherited)?.counters[0].untracked_tasks, 1);
+            counter::add(&mut state::instance_of(inherited)?.counters[0].untracked_tasks, 1);
         }
         None => {}
     }
@@ -91,7 +92,7 @@ fn forget(ctx: &BtfTracePointContext) -> Option<()> {
             CAP => Domain::Cap,
             _ => Domain::Exec,
         };
-        emit::add(&mut emit::counters(instance, domain).kill_confirmed, 1);
+        counter::add(&mut counter::counters(instance, domain).kill_confirmed, 1);
     }
     let now_ns = emit::now_ns();
     let record = ExitRecord {
