@@ -5,9 +5,7 @@
 use std::io;
 
 use rustix::io::Errno;
-use rustix::thread::{
-    CapabilitySet, CapabilitySets, capabilities, remove_capability_from_bounding_set, set_capabilities,
-};
+use rustix::thread::{CapabilitySet, capabilities, remove_capability_from_bounding_set};
 
 /// For running: kernel programs and maps, attaching, files of processes and of images that belong to others.
 const RUNNING: CapabilitySet = CapabilitySet::BPF
@@ -31,17 +29,6 @@ pub(super) fn running(answers: bool) -> io::Result<CapabilitySet> {
         (false, true) => RUNNING.union(CapabilitySet::SYS_ADMIN),
         (false, false) => RUNNING,
     })
-}
-
-/// Drops all others of this thread.
-pub(crate) fn keep(kept: CapabilitySet) -> io::Result<()> {
-    let now = capabilities(None)?;
-    let sets = CapabilitySets {
-        effective: now.effective.intersection(kept),
-        permitted: now.permitted.intersection(kept),
-        inheritable: CapabilitySet::empty(),
-    };
-    Ok(set_capabilities(None, sets)?)
 }
 
 /// Drops all others of what this thread's programs can ever have. Without `CAP_SETPCAP` it is left as it is: no new privileges says the same.

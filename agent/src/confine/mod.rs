@@ -11,7 +11,6 @@ mod calls;
 mod capabilities;
 mod state;
 
-pub(crate) use capabilities::keep as keep_capabilities;
 pub use state::{State, state};
 
 use std::io;
@@ -48,7 +47,7 @@ pub fn before_threads() -> Result<(), ConfineError> {
     lift_memory_limit();
     capabilities::limit_bounding_set(capabilities::STARTING)
         .map_err(failed("limit the capabilities of what it starts"))?;
-    capabilities::keep(capabilities::STARTING).map_err(failed("drop capabilities"))?;
+    kernel::keep(capabilities::STARTING).map_err(failed("drop capabilities"))?;
     rustix::thread::set_no_new_privs(true).map_err(|error| failed("rule out new privileges")(error.into()))
 }
 
@@ -67,7 +66,7 @@ pub fn entirely() -> Result<(), ConfineError> {
     let (quiet, filter) = (calls::quiet_filter()?, calls::filter()?);
     capabilities::limit_bounding_set(CapabilitySet::empty())
         .map_err(failed("limit the capabilities of what it starts"))?;
-    capabilities::keep(CapabilitySet::empty()).map_err(failed("drop capabilities"))?;
+    kernel::keep(CapabilitySet::empty()).map_err(failed("drop capabilities"))?;
     rustix::thread::set_no_new_privs(true)
         .map_err(|error| failed("rule out new privileges")(error.into()))?;
     kernel::filter_every_thread(&quiet, false).map_err(failed("filter its system calls"))?;

@@ -14,9 +14,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use rustix::thread::CapabilitySet;
-
-use crate::confine::keep_capabilities;
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 /// How long all threads may take. Each does so when it next runs.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -28,7 +26,21 @@ static KEPT: AtomicU64 = AtomicU64::new(u64::MAX);
 extern "C" fn drop_others(_signal: libc::c_int) {
     let kept = CapabilitySet::from_bits_retain(KEPT.load(Ordering::SeqCst));
     // What failed is seen in `/proc`.
-    let _ = keep_capabilities(kept);
+    let _ = keep(kept);
+}
+
+/// Drops all other capabilities of this thread.
+///
+/// # Errors
+/// The system's.
+pub fn keep(kept: CapabilitySet) -> io::Result<()> {
+    let now = capabilities(None)?;
+    let sets = CapabilitySets {
+        effective: now.effective.intersection(kept),
+        permitted: now.permitted.intersection(kept),
+        inheritable: CapabilitySet::empty(),
+    };
+    Ok(set_capabilities(None, sets)?)
 }
 
 /// Drops all other capabilities of every thread of this process.
