@@ -241,10 +241,11 @@ fn storm(flood: &Flood, kills: u32, alive: Duration) -> anyhow::Result<()> {
     for receiver in &mut receivers {
         let arrived = receiver.arrived()?;
         println!(
-            "{}: {} alerts, {} more than once",
+            "{}: {} alerts, {} more than once, {} told again as repeats",
             receiver.name(),
             arrived.paths(),
-            arrived.repeated()
+            arrived.repeated(),
+            arrived.told_as_repeats()
         );
         faults.extend(
             arrived
@@ -287,7 +288,8 @@ fn receivers(
 fn options(name: &str, receivers: &[Box<dyn Receiver>], further: &str) -> Options {
     let sinks: String = receivers.iter().map(|receiver| receiver.sink()).collect();
     Options {
-        config: format!("sinks:\n{further}{sinks}"),
+        // Repeats are summed up while the test runs.
+        config: format!("limits: {{ fold_window_s: 2 }}\nsinks:\n{further}{sinks}"),
         ..Options::named(name)
     }
 }

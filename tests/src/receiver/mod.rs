@@ -53,9 +53,13 @@ pub trait Receiver: Send {
     fn arrived(&mut self) -> anyhow::Result<Arrived>;
 }
 
-/// By the paths of the programs that alerts are about, the alerts' ids, and how often each came.
+/// By the paths of the programs that alerts are about: the alerts' ids, and how often each came.
 #[derive(Clone, Debug, Default)]
-pub struct Arrived(BTreeMap<String, BTreeMap<String, u64>>);
+pub struct Arrived {
+    alerts: BTreeMap<String, BTreeMap<String, u64>>,
+    /// The same of summaries: the ids of the alerts whose repeats they sum up. They are alerts of their own, each with its own id.
+    summaries: BTreeMap<String, BTreeSet<String>>,
+}
 
 /// What arrives while a receiver runs.
 #[derive(Clone, Debug, Default)]
@@ -80,9 +84,22 @@ impl Arrived {
                 .unwrap_or(rest.len());
             &line[start..start + MARKED.len() + length]
         });
-        if let (Some(id), Some(path)) = (id, path) {
+        // A finding's own id is the first alert's in OCSF.
+        let of_ocsf =
+            Some(&alert["finding_info"]["uid"]).filter(|finding| **finding != alert["metadata"]["uid"]);
+        let repeats_of = [
+            &alert["repeats_of"],
+            &alert["output_fields"]["driftlock.repeats_of"],
+            of_ocsf.unwrap_or(&Value::Null),
+        ]
+        .into_iter()
+        .find_map(Value::as_str);
+        if let (Some(first), Some(path)) = (repeats_of, path) {
+            let firsts = self.summaries.entry(path.to_owned()).or_default();
+            firsts.insert(first.to_owned());
+        } else if let (Some(id), Some(path)) = (id, path) {
             *self
-                .0
+                .alerts
                 .entry(path.to_owned())
                 .or_default()
                 .entry(id.to_owned())
@@ -93,13 +110,19 @@ impl Arrived {
     /// How many paths there are.
     #[must_use]
     pub fn paths(&self) -> usize {
-        self.0.len()
+        self.alerts.len()
+    }
+
+    /// How many of them were told again as repeats.
+    #[must_use]
+    pub fn told_as_repeats(&self) -> usize {
+        self.summaries.len()
     }
 
     /// How many alerts came more than once.
     #[must_use]
     pub fn repeated(&self) -> usize {
-        let counts = self.0.values().flat_map(BTreeMap::values);
+        let counts = self.alerts.values().flat_map(BTreeMap::values);
         counts.filter(|count| **count > 1).count()
     }
 
@@ -108,10 +131,14 @@ impl Arrived {
     pub fn faults(&self, expected: &BTreeSet<String>) -> Vec<String> {
         let missing: Vec<_> = expected
             .iter()
-            .filter(|path| !self.0.contains_key(*path))
+            .filter(|path| !self.alerts.contains_key(*path))
             .collect();
-        let strange: Vec<_> = self.0.keys().filter(|path| !expected.contains(*path)).collect();
-        let told_twice: Vec<_> = self.0.iter().filter(|(_, ids)| ids.len() > 1).collect();
+        let strange: Vec<_> = self
+            .alerts
+            .keys()
+            .filter(|path| !expected.contains(*path))
+            .collect();
+        let told_twice: Vec<_> = self.alerts.iter().filter(|(_, ids)| ids.len() > 1).collect();
         let mut faults = Vec::new();
         if !missing.is_empty() {
             faults.push(format!(
@@ -130,6 +157,20 @@ impl Arrived {
         if !told_twice.is_empty() {
             let first = &told_twice[..told_twice.len().min(5)];
             faults.push(format!("{} have several ids, as {first:?}", told_twice.len()));
+        }
+        let is_known =
+            |path: &String, id: &String| self.alerts.get(path).is_some_and(|ids| ids.contains_key(id));
+        let of_nothing: Vec<_> = self
+            .summaries
+            .iter()
+            .filter(|(path, firsts)| !firsts.iter().all(|first| is_known(path, first)))
+            .collect();
+        if !of_nothing.is_empty() {
+            let first = &of_nothing[..of_nothing.len().min(5)];
+            faults.push(format!(
+                "{} sum up what never came, as {first:?}",
+                of_nothing.len()
+            ));
         }
         faults
     }
@@ -187,10 +228,22 @@ mod tests {
         let of_falco =
             format!(r#"{{"uuid":"7","output_fields":{{"driftlock.id":"8","fd.name":"{MARKED}c"}}}}"#);
         arrived.note(&of_falco);
-        assert_eq!((arrived.paths(), arrived.repeated()), (4, 1));
+        let summary = |first: &str, path: &str| {
+            format!(r#"{{"id":"9{first}","repeats_of":"{first}","behaviour":{{"path":"{MARKED}{path}"}}}}"#)
+        };
+        arrived.note(&summary("1", "a-0"));
+        arrived.note(&summary("7", "a-1"));
+        assert_eq!(
+            (arrived.paths(), arrived.repeated(), arrived.told_as_repeats()),
+            (4, 1, 2)
+        );
         let expected = ["a-0", "a-1", "a-2", "c"].map(|path| format!("{MARKED}{path}"));
         let faults = arrived.faults(&expected.into());
-        assert_eq!(faults.len(), 3, "{faults:?}");
+        assert_eq!(faults.len(), 4, "{faults:?}");
+        assert!(
+            faults[3].starts_with("1 sum up") && faults[3].contains("a-1"),
+            "{faults:?}"
+        );
         assert!(
             faults[0].starts_with("1 are missing") && faults[0].contains("a-2"),
             "{faults:?}"
