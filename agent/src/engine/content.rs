@@ -94,8 +94,8 @@ struct Check {
     path: ByteText,
     expected: Option<FileIdentity>,
     place: Place,
-    /// It was read before, too early to be vouched for.
-    is_again: bool,
+    /// It is for the thread that waits until a file can be vouched for.
+    waits: bool,
 }
 
 /// Where a thread finds a file.
@@ -119,8 +119,8 @@ pub struct Checked {
 }
 
 impl ContentChecker {
-    /// Starts the threads. They end when the checker is dropped.
-    pub(super) fn start() -> (Self, mpsc::Receiver<Checked>) {
+    /// Starts the threads. They end when the checker is dropped; `None` is received of one that has ended.
+    pub(super) fn start() -> (Self, mpsc::Receiver<Option<Checked>>) {
         let (results, found) = mpsc::channel(QUEUE);
         let checker = Self {
             at_once: thread("content", AT_ONCE, results.clone()),
@@ -140,13 +140,24 @@ impl ContentChecker {
     }
 }
 
+/// Tells that a thread has ended, however it did: the other one goes on, and nobody would notice.
+struct Ending(mpsc::Sender<Option<Checked>>);
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        // Nobody listens any more where the agent ends.
+        let _ = self.0.blocking_send(None);
+    }
+}
+
 /// Starts a thread that makes checks. Returns where it takes them from.
-fn thread(name: &str, limits: ContentLimits, results: mpsc::Sender<Checked>) -> SyncSender<Check> {
+fn thread(name: &str, limits: ContentLimits, results: mpsc::Sender<Option<Checked>>) -> SyncSender<Check> {
     let (checks, waiting) = std::sync::mpsc::sync_channel::<Check>(QUEUE);
     let work = move || {
+        let results = Ending(results);
         for check in waiting {
             let result = perform(&check, &limits);
-            if results.blocking_send(Checked { check, result }).is_err() {
+            if results.0.blocking_send(Some(Checked { check, result })).is_err() {
                 break;
             }
         }
@@ -225,7 +236,7 @@ impl Engine {
                 path: file.path.text.clone(),
                 expected: Some(file.identity),
                 place,
-                is_again: false,
+                waits: false,
             };
             if self.checker.read(check) {
                 let until = since_boot() + HOLD;
@@ -299,12 +310,9 @@ impl Engine {
         let (number, container, path) = (check.number, check.container, check.path.clone());
         if !file.is_settled {
             let rests_on_it = is_image || is_accepted;
-            let is_asked_again = !check.is_again
+            let is_asked_again = !check.waits
                 && (rests_on_it || check.layer == Layer::Volume)
-                && self.checker.vouch(Check {
-                    is_again: true,
-                    ..check
-                });
+                && self.checker.vouch(Check { waits: true, ..check });
             if is_asked_again && rests_on_it {
                 return;
             }
@@ -463,7 +471,7 @@ impl Engine {
                 path,
                 expected: None,
                 place,
-                is_again: true,
+                waits: true,
             });
         }
     }
@@ -552,6 +560,15 @@ pub(super) fn overlay(tracked: &mut Tracked, pids: &[u32], mount_namespace: u32)
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_thread_that_has_ended_is_told() {
+        let (results, mut found) = mpsc::channel(1);
+        let checks = thread("content", AT_ONCE, results.clone());
+        drop(checks);
+        assert!(found.blocking_recv().expect("the other thread goes on").is_none());
+        drop(results);
+    }
 
     #[test]
     fn one_container_cannot_have_all_files_verified() {

@@ -211,7 +211,7 @@ impl Engine {
     /// An engine that knows no container yet. Returns it and where the results of content checks come from. To be called
     /// within a tokio runtime.
     #[must_use]
-    pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Checked>) {
+    pub fn new(parts: Parts) -> (Self, mpsc::Receiver<Option<Checked>>) {
         let (checker, results) = ContentChecker::start();
         let (inquirer, answers) = Inquirer::start();
         let (comparer, likenesses) = Comparer::start();
@@ -320,7 +320,7 @@ impl Engine {
     pub async fn run(
         mut self,
         mut events: AsyncFd<RingBuf<MapData>>,
-        mut checked: mpsc::Receiver<Checked>,
+        mut checked: mpsc::Receiver<Option<Checked>>,
         mut requests: mpsc::Receiver<EngineRequest>,
         stop: impl Future<Output = ()>,
     ) -> std::io::Result<()> {
@@ -353,11 +353,11 @@ impl Engine {
                     let _ = answer.send(response);
                 }
                 result = checked.recv() => {
-                    let ended = || std::io::Error::other("the threads that read contents have ended");
-                    self.content_checked(result.ok_or_else(ended)?);
+                    let ended = || std::io::Error::other("a thread that reads contents has ended");
+                    self.content_checked(result.flatten().ok_or_else(ended)?);
                     // What is there goes to the spool together. No more come than the engine itself has asked for.
                     while let Ok(more) = checked.try_recv() {
-                        self.content_checked(more);
+                        self.content_checked(more.ok_or_else(ended)?);
                     }
                 }
                 Some(told) = heard.recv() => self.hear(told),
