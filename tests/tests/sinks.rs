@@ -43,15 +43,7 @@ fn every_sink_gets_every_alert() -> anyhow::Result<()> {
     }
     all_delivered(&stage.agent)?;
     let expected = flood.paths();
-    for receiver in &mut receivers {
-        let faults = receiver.arrived()?.faults(&expected);
-        assert!(
-            faults.is_empty(),
-            "{}: {faults:?}\n{}",
-            receiver.name(),
-            stage.agent.log()
-        );
-    }
+    everything_arrived(&mut receivers, &expected, &stage.agent)?;
     // Standard output shows each alert once, and first.
     let printed: Vec<_> = stage.agent.alerts().iter().filter_map(path_of).collect();
     assert_eq!(printed.len(), expected.len());
@@ -117,15 +109,7 @@ fn nats_servers_let_the_agent_in_by_password_token_or_credentials() -> anyhow::R
     std::fs::rename(late, file)?;
     all_delivered(&stage.agent)?;
     let expected = flood.paths();
-    for receiver in &mut receivers {
-        let faults = receiver.arrived()?.faults(&expected);
-        assert!(
-            faults.is_empty(),
-            "{}: {faults:?}\n{}",
-            receiver.name(),
-            stage.agent.log()
-        );
-    }
+    everything_arrived(&mut receivers, &expected, &stage.agent)?;
     let told = format!("{}{:#}", stage.agent.log(), stage.agent.json(&["status"])?);
     assert!(
         !told.contains(PASSWORD) && !told.contains(PASSWORD_IN_ADDRESS),
@@ -322,6 +306,24 @@ fn services(stage: &Stage) -> anyhow::Result<Vec<Service>> {
             Ok(service)
         })
         .collect()
+}
+
+/// Each receiver has exactly what is expected.
+fn everything_arrived(
+    receivers: &mut [Box<dyn Receiver>],
+    expected: &BTreeSet<String>,
+    agent: &Agent,
+) -> anyhow::Result<()> {
+    for receiver in receivers {
+        let faults = receiver.arrived()?.faults(expected);
+        assert!(
+            faults.is_empty(),
+            "{}: {faults:?}\n{}",
+            receiver.name(),
+            agent.log()
+        );
+    }
+    Ok(())
 }
 
 /// Waits until each sink has everything.
