@@ -31,6 +31,11 @@ pub struct Settings {
     /// Address of the kernel's function that asks for `CAP_SYS_ADMIN` to account memory, and the one behind its end; 0 if they
     /// are not known.
     pub memory_check: [u64; 2],
+    /// A number for this load of the programs, never 0: records say by it which of two agents' programs sent them while one takes over from
+    /// the other.
+    pub load: u16,
+    /// Always zero.
+    pub reserved: [u16; 3],
 }
 
 /// Ids are those of the v2 hierarchy.
@@ -39,7 +44,7 @@ pub const CGROUP_V2: u32 = 2;
 pub const CGROUP_V1: u32 = 1;
 
 plain_old_data!(Settings);
-const _: () = assert!(size_of::<Settings>() == 64);
+const _: () = assert!(size_of::<Settings>() == 72);
 
 /// Not at all: on this architecture.
 pub const REGISTERS_UNKNOWN: u32 = 0;

@@ -13,7 +13,7 @@ use aya_ebpf::bindings::BPF_RB_AVAIL_DATA;
 use aya_ebpf::helpers::generated::{bpf_ktime_get_boot_ns, bpf_ringbuf_output};
 
 use crate::counter;
-use crate::kernel::TaskStruct;
+use crate::kernel::{TaskStruct, setting};
 use crate::maps::EVENTS;
 use crate::state;
 use crate::volatile::{load, store};
@@ -47,7 +47,7 @@ pub fn header<T>(kind: RecordKind, domain: Domain, container: u64, slot: u32, ti
         slot,
         kind: kind as u8,
         domain: domain as u8,
-        reserved: 0,
+        load: setting!(load),
     }
 }
 

@@ -4,7 +4,7 @@ use agent_common::cap::{CapOutcome, UserNamespace};
 use agent_common::domain::{Domain, Mode, Section};
 use agent_common::file::{FileIdentity, FileOperation, Layer};
 use agent_common::record::cgroup::CgroupChange;
-use agent_common::rule::{Action, Verdict};
+use agent_common::rule::{Action, BehaviourKey, Verdict};
 use agent_common::task::TaskState;
 
 use serde::{Deserialize, Serialize};
@@ -34,6 +34,8 @@ pub struct Origin {
     pub container: u64,
     /// Slot of the container in `INSTANCES`.
     pub slot: u32,
+    /// Which load of the kernel programs told it ([`agent_common::settings::Settings::load`]); 0 for none.
+    pub load: u16,
 }
 
 /// The process that did it.
@@ -317,6 +319,20 @@ impl UseEvent {
         }
     }
 
+    /// The key under which the hook had it. The layer is the kernel's, not the one that a file is judged as.
+    #[must_use]
+    pub fn key(&self) -> BehaviourKey {
+        BehaviourKey {
+            container: self.origin.container,
+            hash: self.behaviour_hash,
+            domain: self.domain() as u8,
+            layer: self.behaviour_layer as u8,
+            section: self.section as u8,
+            operation: self.operation(),
+            reserved: [0; 4],
+        }
+    }
+
     /// The program of the process; `None` where it is not in the record.
     #[must_use]
     pub fn exe(&self) -> Option<&WalkedPath> {
@@ -359,6 +375,7 @@ pub(crate) mod example {
                 time_ns: 1,
                 container: 2,
                 slot: 3,
+                load: 5,
             },
             process: ProcessEvent {
                 started_ns: 1,

@@ -109,7 +109,7 @@ fn every_exec_is_told_of_its_container() -> anyhow::Result<()> {
         counter("generated")
     );
     assert_eq!(
-        counter("undecodable") + counter("unattributed") + counter("waiting"),
+        counter("undecodable") + counter("duplicate") + counter("unattributed") + counter("waiting"),
         0,
         "{status:#}"
     );

@@ -81,8 +81,8 @@ pub struct RecordHeader {
     pub kind: u8,
     /// A [`crate::domain::Domain`].
     pub domain: u8,
-    /// Always zero.
-    pub reserved: u16,
+    /// Which load of the programs sent it ([`crate::settings::Settings::load`]); 0 if none did.
+    pub load: u16,
 }
 
 /// Size of the ring buffer in bytes.

@@ -67,7 +67,7 @@ pub(super) fn make(answered: &Answered<'_>, key: HashKey) -> Box<ExecRecord> {
         slot: container.slot,
         kind: RecordKind::Exec as u8,
         domain: Domain::Exec as u8,
-        reserved: 0,
+        load: 0,
     };
     record.process = answered.process;
     record.file = file.identity;

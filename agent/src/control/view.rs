@@ -229,6 +229,9 @@ pub struct CountersView {
     pub lost_quota: u64,
     /// Records that made no sense to the agent; of no container's own.
     pub undecodable: u64,
+    /// Records of what the programs of an agent before this one told, too, while it took over; of no container's own.
+    #[serde(default)]
+    pub duplicate: u64,
     /// Records whose container was never found.
     pub unattributed: u64,
     /// Records that wait for their container now.
@@ -293,6 +296,7 @@ impl CountersView {
         self.lost_ring += other.lost_ring;
         self.lost_quota += other.lost_quota;
         self.undecodable += other.undecodable;
+        self.duplicate += other.duplicate;
         self.unattributed += other.unattributed;
         self.waiting += other.waiting;
         self.kills += other.kills;

@@ -6,6 +6,7 @@
 
 mod cap;
 mod cgroup;
+pub mod duplicate;
 mod exec;
 mod file;
 mod library;
@@ -113,6 +114,7 @@ fn origin(header: &RecordHeader) -> Origin {
         time_ns: header.time_ns,
         container: header.container,
         slot: header.slot,
+        load: header.load,
     }
 }
 
@@ -147,7 +149,7 @@ mod tests {
             slot: 3,
             kind: kind as u8,
             domain: 0,
-            reserved: 0,
+            load: 5,
         }
     }
 
@@ -200,7 +202,8 @@ mod tests {
             Origin {
                 time_ns: 7,
                 container: 11,
-                slot: 3
+                slot: 3,
+                load: 5,
             }
         );
         assert_eq!((event.action, event.mode), (Action::Killed, Mode::Enforce));

@@ -42,7 +42,7 @@ impl Engine {
         self.take_in_hand(event, deviation);
         let all = BehaviourKey {
             hash: 0,
-            ..event_key(event)
+            ..event.key()
         };
         self.tell(event, deviation, all);
     }
@@ -140,6 +140,7 @@ impl Engine {
                 time_ns: u64::try_from(Self::now().as_nanos()).unwrap_or(u64::MAX),
                 container,
                 slot,
+                load: 0,
             };
             let behaviour = AlertBehaviour::CgroupLimit(AlertCgroupLimit {
                 entered_cgroups: NESTED_CGROUPS_MAX,
@@ -162,7 +163,7 @@ impl Engine {
 
     /// The key under which the kernel counts the repeats of a behaviour.
     pub(super) fn seen_key(&self, event: &UseEvent, deviation: &Deviation) -> BehaviourKey {
-        let key = event_key(event);
+        let key = event.key();
         match &deviation.learnable {
             // The kernel need not have looked at the applet yet, as it will for the repeats. Drift it hashes with its inode.
             Some(Behaviour::Exec(exec)) => BehaviourKey {
@@ -338,19 +339,6 @@ impl Engine {
             to: time,
             records,
         })
-    }
-}
-
-/// The key under which the hook had what it sent. The layer is the kernel's, not the one that a file is judged as.
-pub(super) fn event_key(event: &UseEvent) -> BehaviourKey {
-    BehaviourKey {
-        container: event.origin.container,
-        hash: event.behaviour_hash,
-        domain: event.domain() as u8,
-        layer: event.behaviour_layer as u8,
-        section: event.section as u8,
-        operation: event.operation(),
-        reserved: [0; 4],
     }
 }
 

@@ -4,7 +4,6 @@ use agent_common::container::SELF_TEST;
 use agent_common::domain::{Mode, Section};
 use aya::maps::{MapData, RingBuf};
 
-use super::alert::event_key;
 use super::container::{Resolution, waiting_max};
 use super::inherit::Change;
 use super::learn::Learning;
@@ -26,6 +25,9 @@ impl Engine {
             let Some(record) = ring.next() else { break };
             taken += 1;
             match decode(&record) {
+                Ok(Event::Use(event)) if self.duplicates.is_second(&event) => {
+                    self.counters.duplicate += 1;
+                }
                 Ok(event) => {
                     drop(record);
                     self.handle(event, &mut learning);
@@ -168,7 +170,7 @@ impl Engine {
         }
         // A rule that the kernel does not find, because it has the behaviour by another name: that which was typed, or one
         // with a slash in it, as memory without a file can have.
-        let hook = event_key(event);
+        let hook = event.key();
         if behaviour.key(self.kernel.hash_key, event.origin.container, event.section) != hook {
             Self::log_map_failure(self.maps.set_seen(&hook));
         }

@@ -55,6 +55,7 @@ use crate::container::runtimes::Runtimes;
 use crate::control::connection::EngineRequest;
 use crate::control::feed::AlertFeed;
 use crate::control::view::TierView;
+use crate::decode::duplicate::Duplicates;
 use crate::kernel::load::{Kernel, LoadError};
 use crate::kernel::maps::{Maps, MapsError};
 use crate::kernel::memory;
@@ -142,6 +143,8 @@ pub struct Engine {
     feed: Arc<AlertFeed>,
     metrics: Metrics,
     positions: RingPositions,
+    /// What the programs of an agent before this one tell, too.
+    duplicates: Duplicates,
     unsettled: Unsettled,
     /// The checkpoint that was sent last.
     checkpoint: Checkpoint,
@@ -199,6 +202,8 @@ pub struct Engine {
 struct EngineCounters {
     /// Records that are no records.
     undecodable: u64,
+    /// Records of what the programs of an agent before this one told, too.
+    duplicate: u64,
     /// Records whose container was never found out, and that were no drift.
     unattributed: u64,
     /// Behaviours that could not be learned because their profile is full.
@@ -231,6 +236,7 @@ impl Engine {
             feed: parts.feed,
             metrics: parts.metrics,
             positions: parts.positions,
+            duplicates: Duplicates::default(),
             unsettled: Unsettled::new(&parts.checkpoint),
             checkpoint: parts.checkpoint,
             overwritten_bytes: parts.overwritten_bytes,

@@ -30,6 +30,7 @@ impl Engine {
         let domain_counters = self.counters_of_all();
         let mut counters = domain_counters.total();
         counters.undecodable = self.counters.undecodable;
+        counters.duplicate = self.counters.duplicate;
         counters.unattributed = self.counters.unattributed;
         counters.waiting = self.waiting() as u64;
         let default_modes = self.default_modes();

@@ -170,7 +170,7 @@ pub enum LoadError {
     #[error("cannot load the kernel's type information")]
     Btf(#[source] Box<aya::BtfError>),
     /// No random bytes.
-    #[error("cannot draw the secret for the path hash")]
+    #[error("cannot draw the secret for the path hash and the number of this load")]
     Random(#[source] std::io::Error),
     /// The object was refused.
     #[error("cannot load the kernel object (it needs CAP_BPF and CAP_PERFMON, or root)")]
@@ -709,9 +709,11 @@ fn settings(
         no_reread: u32::from(options.no_reread),
         has_typed_task: u32::from(types.has_function("bpf_get_current_task_btf")),
         memory_check: memory_check(),
+        load: draw::<u16>().map_err(LoadError::Random)?.max(1),
+        reserved: [0; 3],
     };
     match inherited {
-        None => settings.hash_key = draw_key().map_err(LoadError::Random)?,
+        None => settings.hash_key = draw().map_err(LoadError::Random)?,
         Some(pins) => {
             let before = maps::pinned_settings(pins)?;
             if (before.cgroup_source, before.cgroup_hierarchy) != (settings.cgroup_source, cgroup_hierarchy) {
@@ -760,11 +762,11 @@ fn memory_check() -> [u64; 2] {
     }
 }
 
-/// 128 bits from the system's random source.
-fn draw_key() -> std::io::Result<HashKey> {
-    let mut bytes = [0; 16];
-    std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-    Ok(bytemuck::cast(bytes))
+/// A value from the system's random source.
+fn draw<T: bytemuck::Pod>() -> std::io::Result<T> {
+    let mut value = T::zeroed();
+    std::fs::File::open("/dev/urandom")?.read_exact(bytemuck::bytes_of_mut(&mut value))?;
+    Ok(value)
 }
 
 /// Whether this binary has the kernel programs in it.

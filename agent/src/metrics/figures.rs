@@ -86,6 +86,11 @@ fn records(
         counters.undecodable,
     )?;
     page.counter(
+        "driftlock_records_duplicate",
+        "Records that two agents' programs sent of the same, while one took over from the other",
+        counters.duplicate,
+    )?;
+    page.counter(
         "driftlock_records_unattributed",
         "Records whose container was never found out",
         counters.unattributed,
