@@ -148,7 +148,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     let (stop_engine, engine_stopped) = stop_signal();
     let (stop_server, server_stopped) = stop_signal();
     let (stop_endpoint, endpoint_stopped) = stop_signal();
-    let mut spool = tokio::spawn(spool.run(batches));
+    let mut spool = tokio::task::spawn_blocking(move || spool.run(batches));
     let mut engine = tokio::spawn(engine.run(events, checked, asked, engine_stopped));
     let mut server = tokio::spawn(server.run(server_stopped));
     let mut endpoint = tokio::spawn(serve_metrics(endpoint, endpoint_stopped));
@@ -172,7 +172,7 @@ async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyh
     stop_engine();
     engine.await.context("the engine failed")??;
     let spool = spool.await.context("the spool failed")?;
-    drain(spool, sinks).await;
+    drain(spool, sinks).await?;
     stop_endpoint();
     endpoint.await.context("the metrics' server failed")?;
     stop_server();
@@ -233,11 +233,13 @@ fn stop_signal() -> (impl FnOnce(), impl Future<Output = ()>) {
 }
 
 /// Lets the sinks have what is in the spool, if they take it soon.
-async fn drain(spool: Spool, sinks: Sinks) {
+async fn drain(spool: Spool, sinks: Sinks) -> anyhow::Result<()> {
     if tokio::time::timeout(DRAIN, sinks.stop()).await.is_err() {
         tracing::warn!("not every sink has every alert: they stay in the spool");
     }
-    spool.close().await;
+    tokio::task::spawn_blocking(move || spool.close())
+        .await
+        .context("the spool failed")
 }
 
 /// The checkpoint that this agent begins with, and what moves it. What the wall clock showed when the boot-time clock was zero is taken from an

@@ -34,16 +34,11 @@ use crate::kernel::watchdog::Watchdog;
 
 /// What the watchdog allows for one turn of the loop. Whoever waits for an answer that does not come goes on after that.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// How long one turn waits when there is nothing to do.
-const TURN: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 100_000_000,
-};
+/// How long one turn waits when there is nothing to do, and how often it is told how many questions there were: a word for each would
+/// wake the agent as often as programs are started.
+const TURN: Duration = Duration::from_millis(250);
 /// The same while a runtime's start is held.
-const TURN_HOLDING: Timespec = Timespec {
-    tv_sec: 0,
-    tv_nsec: 2_000_000,
-};
+const TURN_HOLDING: Duration = Duration::from_millis(2);
 /// Better than what containers run at: an answer is waited for.
 const NICENESS: i32 = -10;
 /// Messages that wait for room in the channel. At the bound a record is counted as lost.
@@ -116,6 +111,10 @@ struct Outbox {
     waiting: VecDeque<Vec<u8>>,
     /// Containers whose counts have changed.
     counted: HashSet<u64>,
+    /// Containers that were only asked about since the counts of such were told.
+    asked: HashSet<u64>,
+    /// When that was, by the time since the boot.
+    asked_told: Duration,
 }
 
 impl Answerer {
@@ -167,8 +166,12 @@ impl Answerer {
                 PollFd::new(channel, wanted),
             ];
             let is_holding = self.holds.as_ref().is_some_and(Holds::is_holding);
-            let turn = if is_holding { &TURN_HOLDING } else { &TURN };
-            match poll(&mut waits, Some(turn)) {
+            let turn = if is_holding { TURN_HOLDING } else { TURN };
+            let turn = Timespec {
+                tv_sec: 0,
+                tv_nsec: turn.subsec_nanos().into(),
+            };
+            match poll(&mut waits, Some(&turn)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(AnswerError::Wait(error)),
             }
@@ -192,6 +195,7 @@ impl Answerer {
                 self.watched.remove(&container);
                 self.places.remove(&container);
                 self.outbox.counted.remove(&container);
+                self.outbox.asked.remove(&container);
             }
             Err(error) => self.tell(State::NotWatching {
                 container: 0,
@@ -294,7 +298,10 @@ impl Answerer {
         let opened = Opened::new(file).ok()?;
         let is_binary = opened.is_binary();
         let found = self.identify(watched, &opened, &member, thread);
-        self.count(member.container, |counts| counts.asked += 1);
+        if let Some(watched) = self.watched.get_mut(&member.container) {
+            watched.counts.asked += 1;
+            self.outbox.asked.insert(member.container);
+        }
         if found.layer == Layer::Image {
             // Only binaries: what a binary becomes by a mapping that was not closed yet the kernel program sees afterwards.
             if is_binary {
@@ -441,6 +448,12 @@ impl Answerer {
                 Sent::Done => self.outbox.waiting.pop_front(),
                 other => return other,
             };
+        }
+        let now = since_boot();
+        if now.saturating_sub(self.outbox.asked_told) >= TURN {
+            self.outbox.asked_told = now;
+            let Outbox { asked, counted, .. } = &mut self.outbox;
+            counted.extend(asked.drain());
         }
         let counted: Vec<u64> = self.outbox.counted.iter().copied().collect();
         for container in counted {

@@ -50,7 +50,7 @@ impl Transport for FileTransport {
     }
 
     async fn send(&mut self, messages: &[Message]) -> Result<(), TransportError> {
-        let text: String = messages.iter().map(|message| message.line.as_str()).collect();
+        let text: String = messages.iter().map(|message| &*message.line).collect();
         let (path, max_bytes, keep) = (self.path.clone(), self.max_bytes, self.keep);
         on_disk(&self.path, "write to", move || {
             append(&path, text.as_bytes(), max_bytes, keep)

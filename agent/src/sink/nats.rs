@@ -82,7 +82,7 @@ impl Transport for NatsTransport {
         for message in messages {
             let payload = message.line.trim_end_matches('\n').to_owned();
             let publish = PublishMessage::build()
-                .message_id(message.alert.id.to_string())
+                .message_id(message.head.id.to_string())
                 .payload(payload.into());
             let sent = open
                 .context

@@ -18,6 +18,8 @@ use tokio::time::timeout;
 
 use super::state::SinkState;
 use super::transport::{Message, Transport, TransportError};
+use crate::alert::format::AlertFormat;
+use crate::alert::head::AlertHead;
 use crate::alert::model::Alert;
 use crate::config::sinks::SinkConfig;
 use crate::spool::reader::{Entry, Reader};
@@ -189,8 +191,8 @@ async fn later_than(news: &mut watch::Receiver<u64>, read: u64) {
 fn messages(config: &SinkConfig, state: &SinkState, entries: Vec<Entry>) -> Vec<Message> {
     let mut messages = Vec::with_capacity(entries.len());
     for entry in entries {
-        let alert: Alert = match serde_json::from_str(&entry.line) {
-            Ok(alert) => alert,
+        let (head, line) = match read(config.format, &entry) {
+            Ok(read) => read,
             Err(error) => {
                 // Written by a later version, perhaps.
                 state.refused.fetch_add(1, Ordering::Relaxed);
@@ -198,16 +200,24 @@ fn messages(config: &SinkConfig, state: &SinkState, entries: Vec<Entry>) -> Vec<
                 continue;
             }
         };
-        if alert.severity < config.min_severity {
+        if head.severity < config.min_severity {
             state.filtered.fetch_add(1, Ordering::Relaxed);
             continue;
         }
-        let line = config.format.line(&alert);
         messages.push(Message {
             number: entry.number,
-            alert,
+            head,
             line,
         });
     }
     messages
+}
+
+/// Which alert of the spool it is, and its line in a format.
+fn read(format: AlertFormat, entry: &Entry) -> serde_json::Result<(AlertHead, Arc<str>)> {
+    if format == AlertFormat::Driftlock {
+        return Ok((serde_json::from_str(&entry.line)?, Arc::clone(&entry.line)));
+    }
+    let alert: Alert = serde_json::from_str(&entry.line)?;
+    Ok((AlertHead::from(&alert), format.line(&alert).into()))
 }

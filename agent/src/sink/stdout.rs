@@ -1,23 +1,15 @@
 //! Standard output: a line per alert. What is written counts as received.
+//!
+//! Failure: whoever does not read it keeps its alerts waiting, and nothing else.
 
-use tokio::io::{AsyncWriteExt as _, Stdout};
+use std::io::Write as _;
 
 use super::transport::{Message, SentIsAcknowledged, Transport, TransportError, failed};
 
 /// Standard output.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct StdoutTransport {
-    stdout: Stdout,
     sent: SentIsAcknowledged,
-}
-
-impl Default for StdoutTransport {
-    fn default() -> Self {
-        Self {
-            stdout: tokio::io::stdout(),
-            sent: SentIsAcknowledged::default(),
-        }
-    }
 }
 
 impl Transport for StdoutTransport {
@@ -28,16 +20,14 @@ impl Transport for StdoutTransport {
     }
 
     async fn send(&mut self, messages: &[Message]) -> Result<(), TransportError> {
-        let text: String = messages.iter().map(|message| message.line.as_str()).collect();
-        // Whoever does not read it, keeps its alerts waiting and nothing else.
-        self.stdout
-            .write_all(text.as_bytes())
-            .await
-            .map_err(failed("write to", "standard output"))?;
-        self.stdout
-            .flush()
-            .await
-            .map_err(failed("write to", "standard output"))?;
+        let text: String = messages.iter().map(|message| &*message.line).collect();
+        let write = move || {
+            let mut stdout = std::io::stdout().lock();
+            stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush())
+        };
+        let written = tokio::task::spawn_blocking(write).await;
+        let written = written.unwrap_or_else(|error| Err(std::io::Error::other(error)));
+        written.map_err(failed("write to", "standard output"))?;
         self.sent.sent(messages);
         Ok(())
     }

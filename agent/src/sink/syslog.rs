@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::stream::{Counted, Duplex, IN_FLIGHT_MAX, SEND_MAX, Stream};
 use super::tls;
 use super::transport::{Message, Transport, TransportError, failed, not_open};
-use crate::alert::model::Alert;
+use crate::alert::head::AlertHead;
 use crate::alert::severity::Severity;
 use crate::config::sinks::SyslogTarget;
 
@@ -67,7 +67,7 @@ impl Transport for SyslogTransport {
         };
         let mut frames = String::new();
         for message in messages {
-            let text = message_text(&message.alert, &message.line, self.facility, std::process::id());
+            let text = message_text(&message.head, &message.line, self.facility, std::process::id());
             frames.push_str(&text.len().to_string());
             frames.push(' ');
             frames.push_str(&text);
@@ -126,7 +126,7 @@ fn host(address: &str) -> &str {
 }
 
 /// A message: header, structured data and, as its text, the alert in the sink's format.
-fn message_text(alert: &Alert, line: &str, facility: u8, process: u32) -> String {
+fn message_text(alert: &AlertHead, line: &str, facility: u8, process: u32) -> String {
     let priority = u16::from(facility) * 8 + level(alert.severity);
     let time = alert.time.to_micros();
     let host = printable(&alert.node);
@@ -184,6 +184,7 @@ mod tests {
     use super::*;
     use crate::alert::example;
     use crate::alert::format::AlertFormat;
+    use crate::alert::model::Alert;
 
     /// What ends lines, frames, elements and terminals.
     const HOSTILE: &str = "a\"b\\c]\n<0>1 - - - - - - forged\n99 <0>1 \r\0\u{1b}[31m\u{feff}\u{202e}é";
@@ -196,7 +197,7 @@ mod tests {
     fn a_message_is_as_the_standard_has_it() {
         let mut alert = alert();
         alert.severity = Severity::High;
-        let text = message_text(&alert, "{\"a\":1}\n", 13, 77);
+        let text = message_text(&AlertHead::from(&alert), "{\"a\":1}\n", 13, 77);
         let id = alert.id;
         assert_eq!(
             text,
@@ -215,7 +216,7 @@ mod tests {
         alert.process.comm = HOSTILE.into();
         for format in [AlertFormat::Driftlock, AlertFormat::Falco, AlertFormat::Ocsf] {
             let line = format.line(&alert);
-            let text = message_text(&alert, &line, 0, 1);
+            let text = message_text(&AlertHead::from(&alert), &line, 0, 1);
             assert!(!text.chars().any(char::is_control), "{text:?}");
             let mut fields = text.splitn(7, ' ');
             let header: Vec<_> = fields.by_ref().take(6).collect();

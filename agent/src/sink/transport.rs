@@ -4,18 +4,19 @@
 //! acknowledged is sent again, so that a receiver may see a message twice, always under the same id.
 
 use std::error::Error;
+use std::sync::Arc;
 
-use crate::alert::model::Alert;
+use crate::alert::head::AlertHead;
 
 /// An alert on its way to one sink.
 #[derive(Clone, Debug)]
 pub struct Message {
     /// Its number in the spool; those of later ones are greater.
     pub number: u64,
-    /// The alert itself.
-    pub alert: Alert,
+    /// Which alert it is.
+    pub head: AlertHead,
     /// The alert in the sink's format: one line with its newline.
-    pub line: String,
+    pub line: Arc<str>,
 }
 
 /// A receiver does not have what was sent.

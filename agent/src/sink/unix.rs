@@ -50,7 +50,7 @@ impl Transport for UnixTransport {
         let Some(last) = messages.last() else {
             return Ok(());
         };
-        let text: String = messages.iter().map(|message| message.line.as_str()).collect();
+        let text: String = messages.iter().map(|message| &*message.line).collect();
         let subject = self.subject();
         let stream = self.stream.as_mut().ok_or_else(|| not_open(subject))?;
         stream.send(text.as_bytes(), last.number).await

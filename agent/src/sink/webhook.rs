@@ -10,6 +10,7 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
@@ -56,7 +57,7 @@ struct Open {
 struct Waiting {
     number: u64,
     id: String,
-    line: String,
+    line: Arc<str>,
 }
 
 /// A request.
@@ -105,7 +106,7 @@ impl WebhookTransport {
                 .waiting
                 .iter()
                 .take(count)
-                .map(|waiting| waiting.line.as_str())
+                .map(|waiting| &*waiting.line)
                 .collect();
             request.header(CONTENT_TYPE, "application/x-ndjson").body(lines)
         };
@@ -132,7 +133,7 @@ impl Transport for WebhookTransport {
     async fn send(&mut self, messages: &[Message]) -> Result<(), TransportError> {
         self.waiting.extend(messages.iter().map(|message| Waiting {
             number: message.number,
-            id: message.alert.id.to_string(),
+            id: message.head.id.to_string(),
             line: message.line.clone(),
         }));
         Ok(())

@@ -23,6 +23,7 @@ use std::time::Duration;
 
 use agent_common::record::Checkpoint;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, watch};
 
 use crate::config::sinks::{AtLimit, SinkConfig, SpoolConfig};
@@ -153,22 +154,32 @@ impl Spool {
         }
     }
 
-    /// Takes batches until the engine ends. Returns the spool, for the last acknowledgements.
-    pub async fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Self {
-        let mut batch = Vec::new();
+    /// Takes batches until the engine ends. Returns the spool, for the last acknowledgements. To be called in a thread of its own, where a slow
+    /// disk holds up nobody else, within a runtime.
+    #[must_use]
+    pub fn run(mut self, mut batches: mpsc::Receiver<Batch>) -> Self {
+        let runtime = Handle::current();
+        let mut received = Vec::new();
         loop {
-            tokio::select! {
-                received = batches.recv_many(&mut batch, BATCHES) => if received == 0 { return self },
-                () = tokio::time::sleep(IDLE), if self.has_to_write() => {}
+            let count = runtime.block_on(async {
+                tokio::select! {
+                    // First, because there is no time to wait for any more when the runtime ends.
+                    biased;
+                    count = batches.recv_many(&mut received, BATCHES) => Some(count),
+                    () = tokio::time::sleep(IDLE), if self.has_to_write() => None,
+                }
+            });
+            if count == Some(0) {
+                return self;
             }
-            self = self.write_elsewhere(std::mem::take(&mut batch)).await;
+            self.write(std::mem::take(&mut received));
         }
     }
 
-    /// Writes what the sinks have acknowledged since.
-    pub async fn close(self) {
+    /// Writes what the sinks have acknowledged since. Waits for the disk.
+    pub fn close(mut self) {
         if self.has_to_write() {
-            self.write_elsewhere(Vec::new()).await;
+            self.write(Vec::new());
         }
     }
 
@@ -177,18 +188,6 @@ impl Spool {
         let held = *lock(&self.state.held);
         let is_unsaved = self.state.unsaved.load(Ordering::Relaxed) > 0;
         is_unsaved || (held.alerts > 0 && self.state.acknowledged_by_all() >= held.oldest)
-    }
-
-    /// Takes batches where a slow disk holds up nobody else.
-    async fn write_elsewhere(mut self, batches: Vec<Batch>) -> Self {
-        let write = tokio::task::spawn_blocking(move || {
-            self.write(batches);
-            self
-        });
-        match write.await {
-            Ok(spool) => spool,
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
     }
 
     fn write(&mut self, batches: Vec<Batch>) {

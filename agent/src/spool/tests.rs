@@ -83,7 +83,7 @@ async fn what_all_have_goes_and_numbers_go_on() {
     spool.write(batch(&["1", "2"], 1));
     spool.state.sinks()[0].acknowledge(2);
     assert!(spool.has_to_write());
-    spool.close().await;
+    spool.close();
     let (mut spool, _) = open(directory.path(), ROOM, &["a", "new"]);
     assert_eq!(lock(&spool.state.held).alerts, 0);
     assert_eq!(

@@ -8,6 +8,7 @@ use tokio::time::timeout;
 
 use super::*;
 use crate::alert::example;
+use crate::alert::head::AlertHead;
 use crate::alert::time::Time;
 
 /// Whole requests, and what is answered: a status line's end, and a body.
@@ -69,8 +70,8 @@ fn target(url: String) -> WebhookTarget {
 fn messages(lines: &[&str]) -> Vec<Message> {
     let message = |(position, line): (usize, &&str)| Message {
         number: position as u64 + 1,
-        alert: example::alert(Time::now()),
-        line: format!("{line}\n"),
+        head: AlertHead::from(&example::alert(Time::now())),
+        line: format!("{line}\n").into(),
     };
     lines.iter().enumerate().map(message).collect()
 }
@@ -103,7 +104,7 @@ async fn an_alert_is_one_object_with_its_id() {
     let first = requests[0].to_lowercase();
     assert!(first.starts_with("post /secret-path http/1.1\r\n"), "{first}");
     assert!(
-        first.contains(&format!("driftlock-alert-id: {}\r\n", messages[0].alert.id)),
+        first.contains(&format!("driftlock-alert-id: {}\r\n", messages[0].head.id)),
         "{first}"
     );
     assert!(
