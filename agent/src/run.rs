@@ -48,6 +48,8 @@ use crate::spool::{BATCHES, Spool};
 
 /// How long the sinks may take at the end for what is in the spool.
 const DRAIN: Duration = Duration::from_secs(3);
+/// How long threads may take to end when everything else has.
+const LEAVE: Duration = Duration::from_secs(1);
 /// By how much the wall clock may differ from what an earlier agent saw and not count as set, in milliseconds.
 const CLOCK_SET_MS: u64 = 1_000;
 /// Requests that may wait for the engine. At the bound the server's clients wait.
@@ -67,12 +69,15 @@ pub fn run(config: Config, read_config: ReadConfig) -> anyhow::Result<()> {
     if config.confine {
         confine::before_threads()?;
     }
-    tokio::runtime::Builder::new_multi_thread()
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
-        .context("cannot start the runtime")?
-        .block_on(serve(config, read_config, log))
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(serve(config, read_config, log));
+    // A thread may be writing to somebody who does not read.
+    runtime.shutdown_timeout(LEAVE);
+    result
 }
 
 async fn serve(config: Config, read_config: ReadConfig, log: LogControl) -> anyhow::Result<()> {
