@@ -4,7 +4,7 @@
 //! beyond the bounds an event counts as one of its own.
 //!
 //! While a link is replaced both agents' programs are attached to its hook, one after the other, on the same maps
-//! (`bpf_trampoline_link_prog`, kernel/bpf/trampoline.c; `__bpf_trace_run`, kernel/trace/bpf_trace.c): whatever happens then leads to two
+//! (`bpf_trampoline_link_prog`, kernel/bpf/trampoline.c; `__bpf_trace_run`, `kernel/trace/bpf_trace.c`): whatever happens then leads to two
 //! records, of the same process and behaviour, by different loads, some microseconds apart. What a process does twice is told twice by each load,
 //! so each record is the second of at most one other.
 

@@ -41,6 +41,7 @@ pub fn counters() -> CountersView {
         lost_ring: 3,
         lost_quota: 7,
         undecodable: 0,
+        duplicate: 0,
         unattributed: 1,
         waiting: 2,
         kills: 5,
