@@ -120,6 +120,9 @@ pub struct NatsTarget {
     /// Makes or completes the stream of this name, with the subject in it; if absent, somebody else has made it.
     #[serde(default)]
     pub stream: Option<String>,
+    /// File of the password for the name in the address, or of a token if the address has no name; read when a connection is made.
+    #[serde(default)]
+    pub password_file: Option<PathBuf>,
     /// File of credentials as `nsc` writes it.
     #[serde(default)]
     pub credentials: Option<PathBuf>,

@@ -8,6 +8,7 @@
 
 use std::collections::VecDeque;
 use std::error::Error as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::time::Duration;
 
@@ -135,7 +136,11 @@ async fn connect(target: &NatsTarget) -> Result<Open, TransportError> {
         .collect();
     let subject = names.join(",");
     let (tell, lost) = watch::channel(false);
-    let mut options = match login(&servers) {
+    let secret = match &target.password_file {
+        Some(file) => Some(read(file).await?.trim_end().to_owned()),
+        None => None,
+    };
+    let mut options = match login(&servers, secret) {
         None => ConnectOptions::new(),
         Some(Login::Password(name, password)) => ConnectOptions::with_user_and_password(name, password),
         Some(Login::Token(token)) => ConnectOptions::with_token(token),
@@ -156,13 +161,9 @@ async fn connect(target: &NatsTarget) -> Result<Open, TransportError> {
             .tls_client_config(tls::client_config(&section).await?);
     }
     if let Some(file) = &target.credentials {
-        let name = file.display().to_string();
-        let text = tokio::fs::read_to_string(file)
-            .await
-            .map_err(failed("read", &*name))?;
         options = options
-            .credentials(&text)
-            .map_err(failed("use the credentials in", name))?;
+            .credentials(&read(file).await?)
+            .map_err(failed("use the credentials in", file.display().to_string()))?;
     }
     let client = options
         .connect(servers)
@@ -195,7 +196,13 @@ fn servers(urls: &str) -> Result<Vec<ServerAddr>, TransportError> {
         .collect()
 }
 
-/// What an address says for the server to know the agent by.
+async fn read(file: &Path) -> Result<String, TransportError> {
+    tokio::fs::read_to_string(file)
+        .await
+        .map_err(failed("read", file.display().to_string()))
+}
+
+/// What the server is to know the agent by.
 #[derive(PartialEq, Eq)]
 enum Login {
     /// Name and password: `nats://NAME:PASSWORD@...`.
@@ -204,16 +211,19 @@ enum Login {
     Token(String),
 }
 
-/// What the first address says that says anything: the servers are of one cluster. The library does not look there.
-fn login(servers: &[ServerAddr]) -> Option<Login> {
+/// What the first address says that says anything: the servers are of one cluster. The library does not look there. `secret`, from a file, is the
+/// password of the name in the address; or the token, if there is none.
+fn login(servers: &[ServerAddr], secret: Option<String>) -> Option<Login> {
     let decoded = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
-    let (name, password) = servers
+    let said = servers
         .iter()
-        .find_map(|server| Some((server.username()?, server.password())))?;
-    Some(match password {
-        Some(password) => Login::Password(decoded(name), decoded(password)),
-        None => Login::Token(decoded(name)),
-    })
+        .find_map(|server| Some((decoded(server.username()?), server.password().map(decoded))));
+    match (said, secret) {
+        (Some((name, password)), Some(secret)) => Some(Login::Password(name, password.unwrap_or(secret))),
+        (Some((name, Some(password))), None) => Some(Login::Password(name, password)),
+        (Some((token, None)), None) | (None, Some(token)) => Some(Login::Token(token)),
+        (None, None) => None,
+    }
 }
 
 /// Makes the stream, or adds the subject to it, if it does not take it yet.
@@ -312,11 +322,15 @@ mod tests {
 
     #[test]
     fn a_login_stands_in_an_address() {
-        let of = |urls| login(&servers(urls).expect("addresses"));
+        let of = |urls| login(&servers(urls).expect("addresses"), None);
         assert!(of("nats://a:4222,nats://b:4222").is_none());
         let password = Login::Password("me".to_owned(), "se cret/@".to_owned());
         assert!(of("nats://a:4222, nats://me:se%20cret%2F%40@b:4222") == Some(password));
         assert!(of("tls://t0ken@a:4222") == Some(Login::Token("t0ken".to_owned())));
+        let with_file = |urls| login(&servers(urls).expect("addresses"), Some("secret".to_owned()));
+        let password = Login::Password("me".to_owned(), "secret".to_owned());
+        assert!(with_file("nats://me@a:4222") == Some(password));
+        assert!(with_file("nats://a:4222") == Some(Login::Token("secret".to_owned())));
     }
 
     #[tokio::test]
@@ -325,6 +339,7 @@ mod tests {
             url: "nats://me:secret@127.0.0.1:1".to_owned(),
             subject: "alerts".to_owned(),
             stream: None,
+            password_file: None,
             credentials: None,
             tls: None,
         });

@@ -41,11 +41,16 @@ impl NatsReceiver {
             process: None,
         };
         std::fs::write(receiver.configuration(), receiver.access.configuration()?)?;
+        std::fs::write(receiver.password_file(), format!("{PASSWORD}\n"))?;
         Ok(receiver)
     }
 
     fn configuration(&self) -> PathBuf {
         self.directory.join("nats.conf")
+    }
+
+    fn password_file(&self) -> PathBuf {
+        self.directory.join("password")
     }
 
     /// Where the agent finds it, and how it gets in, in the words of its sink.
@@ -59,7 +64,8 @@ impl NatsReceiver {
                 self.certificates.of_agent()
             ),
             Access::Password => format!(
-                "url: 'tls://{USER}:{PASSWORD_IN_ADDRESS}@localhost:{port}', tls: {{ ca: {authority} }}"
+                "url: 'tls://{USER}@localhost:{port}', password_file: {}, tls: {{ ca: {authority} }}",
+                self.password_file().display()
             ),
             Access::Token => {
                 format!("url: 'tls://{PASSWORD_IN_ADDRESS}@localhost:{port}', tls: {{ ca: {authority} }}")
