@@ -183,6 +183,8 @@ fn a_missed_canary_is_told() -> anyhow::Result<()> {
         text.contains("the canary was missed: no hook saw its execution"),
         "{text}"
     );
+    // And what is not attached any more does not count as attached.
+    ensure!(text.contains("sched_process_exec is not attached"), "{text}");
     ensure!(
         stage.agent.log().contains("canary missed"),
         "{}",

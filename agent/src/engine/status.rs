@@ -103,7 +103,8 @@ impl Engine {
     }
 
     fn hooks(&self) -> Vec<HookView> {
-        let view = |hook: Hook| HookView {
+        let view = |hook: Hook| {
+            HookView {
             name: hook.name.to_owned(),
             target: match hook.kind {
                 HookKind::RawTracepoint => format!("raw tracepoint {}", hook.name),
@@ -114,12 +115,17 @@ impl Engine {
             attached: hook.attached,
             pinned: hook.pinned,
             detail: match hook.missed {
+                _ if !hook.attached => Some(
+                    "its pin is gone, and the kernel has detached it: start the agent again, and find out who removes pins"
+                        .to_owned(),
+                ),
                 None => Some("this kernel does not tell whether it was skipped".to_owned()),
                 Some(0) => None,
                 Some(missed) => Some(format!(
                     "skipped {missed} times by the kernel: what happened then was not seen"
                 )),
             },
+        }
         };
         let hooks = self.kernel.hooks().into_iter().map(view);
         hooks

@@ -117,7 +117,7 @@ pub struct Hook {
     pub name: &'static str,
     /// What that is.
     pub kind: HookKind,
-    /// Whether it is attached.
+    /// Whether it is attached. One that was is not any more when its pin was removed.
     pub attached: bool,
     /// Whether it outlives the agent.
     pub pinned: bool,
@@ -504,29 +504,32 @@ impl Kernel {
         Ok(output)
     }
 
-    /// The hooks that are to be attached, and how each is.
+    /// The hooks that were attached, and how each is now.
     #[must_use]
     pub fn hooks(&self) -> Vec<Hook> {
-        let hook = |name: &'static str, kind: HookKind| Hook {
-            name,
-            kind,
-            attached: self.attached.contains(&name),
-            pinned: self.pins.as_ref().is_some_and(|pins| pins.has_link(name)),
-            missed: self.missed(name),
+        let hook = |name: &'static str, kind: HookKind| {
+            let pinned = self.pins.as_ref().is_some_and(|pins| pins.has_link(name));
+            Hook {
+                name,
+                kind,
+                attached: pinned || self.links.contains_key(name),
+                pinned,
+                missed: self.missed(name),
+            }
         };
         let tracepoints = TRACEPOINTS
             .iter()
             .map(|&(name, _)| hook(name, HookKind::RawTracepoint));
         // Where the kernel has none, the tiers say why.
-        let lsm = LSM_HOOKS.iter().map(|&(name, _)| hook(name, HookKind::Lsm));
+        let lsm = LSM_HOOKS
+            .iter()
+            .filter(|(name, _)| self.attached.contains(name))
+            .map(|&(name, _)| hook(name, HookKind::Lsm));
         let observers = self.observers.iter().map(|observer| Hook {
             missed: self.missed(observer.program),
             ..hook(observer.hook, observer.kind)
         });
-        tracepoints
-            .chain(observers)
-            .chain(lsm.filter(|hook| hook.attached))
-            .collect()
+        tracepoints.chain(observers).chain(lsm).collect()
     }
 
     /// How many instructions the verifier went through for each program; empty before Linux 5.16, which does not tell.
