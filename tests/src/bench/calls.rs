@@ -50,6 +50,8 @@ const WATCHED: [(&str, &[(&str, &str)]); 2] = [
 const FILES: u32 = 256;
 /// Times before a sample that are not measured.
 const WARM_UP: u32 = 2_000;
+/// How often the kernel programs are timed in a place, of which the median counts: an emulated machine is interrupted at any moment.
+const TIMED: usize = 5;
 /// How many times as often `getpid` is called as a file is opened: it takes that much less time.
 const GETPID_TIMES: u32 = 10;
 /// The file of the image that is opened.
@@ -332,8 +334,14 @@ impl Bench {
             };
             let times = self.options.sample;
             load.measure(WARM_UP, &call.request)?;
-            let runs = programs::during(&pinned, || load.measure(times, &call.request).map(drop))?;
-            places.push(Place { name, times, runs });
+            let mut rounds = Vec::new();
+            for _ in 0..TIMED {
+                let runs = programs::during(&pinned, || load.measure(times, &call.request).map(drop))?;
+                let name = name.clone();
+                rounds.push(Place { name, times, runs });
+            }
+            rounds.sort_by_key(Place::ns_each);
+            places.push(rounds.swap_remove(TIMED / 2));
         }
         drop(kept);
         Ok(places)
