@@ -49,10 +49,14 @@ const BASES: [&str; 2] = ["torn down, in a container", "torn down, outside"];
 const WARM_UP: u32 = 500;
 /// The kernel programs of the domain, on the lite tier.
 const HOOKS: [&str; 3] = ["sched_process_exec", "sched_process_fork", "sched_process_exit"];
-/// How often they are attached and detached in turn, for each situation.
+/// How often they are attached and detached in turn, for each mode in the container.
 const TURNS: u32 = 400;
+/// The same outside, where the goal is a sixth as wide.
+const TURNS_OUTSIDE: u32 = 2_000;
 /// Starts in a turn, and those before them that are not measured.
 const IN_TURN: u32 = 200;
+/// The parts of a turn, of which the median counts.
+const PARTS: u32 = 8;
 /// See [`IN_TURN`].
 const BEFORE_TURN: u32 = 40;
 
@@ -112,29 +116,25 @@ fn in_turn(
     hooks: &mut Hooks,
     load: &mut Load,
     program: &str,
-    name: &str,
-    goal: f64,
+    situation: Situation,
+    turns: u32,
 ) -> anyhow::Result<Vec<Row>> {
     let mut turn = || -> anyhow::Result<Vec<Cost>> {
         load.measure(BEFORE_TURN, program)?;
-        Ok(vec![load.measure(IN_TURN, program)?])
+        Ok(vec![load.sample_in(PARTS, IN_TURN, program)?])
     };
     let mut samples = Samples {
         without: vec![turn()?],
         with: Vec::new(),
     };
-    for _ in 0..TURNS {
+    for _ in 0..turns {
         hooks.attach()?;
         samples.with.push(turn()?);
         hooks.detach()?;
         samples.without.push(turn()?);
     }
-    let situation = Situation {
-        name: name.to_owned(),
-        goal: Some(goal),
-        base: 0,
-    };
-    Ok(samples.rows(&[name], &[situation]))
+    let name = situation.name.clone();
+    Ok(samples.rows(&[&name], &[situation]))
 }
 
 /// Everything that is measured.
@@ -193,23 +193,25 @@ impl Bench {
         let mut rows = Vec::new();
         for mode in MODES {
             agent.set_mode(mode, IMAGE)?;
-            let name = &format!("in a container, {mode}");
-            rows.extend(in_turn(
-                &mut hooks,
-                &mut self.inside,
-                PROGRAM,
-                name,
-                GOAL_IN_CONTAINER,
-            )?);
+            let situation = Situation {
+                name: format!("in a container, {mode}"),
+                goal: Some(GOAL_IN_CONTAINER),
+                base: 0,
+            };
+            rows.extend(in_turn(&mut hooks, &mut self.inside, PROGRAM, situation, TURNS)?);
         }
-        let name = "outside";
         let program = &self.outside_program;
+        let situation = Situation {
+            name: "outside".to_owned(),
+            goal: Some(GOAL_OUTSIDE),
+            base: 0,
+        };
         rows.extend(in_turn(
             &mut hooks,
             &mut self.outside,
             program,
-            name,
-            GOAL_OUTSIDE,
+            situation,
+            TURNS_OUTSIDE,
         )?);
         ground::check(&agent, &self.container)?;
         drop(hooks);

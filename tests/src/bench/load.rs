@@ -101,11 +101,16 @@ impl Load {
         })
     }
 
-    /// As [`Self::measure`], in [`BURSTS`] parts, of which the median counts: what the rest of the machine does for a moment, or another
-    /// machine on the same processor, then is in some of them and not in the sample.
+    /// As [`Self::measure`], in [`BURSTS`] parts, of which the median counts.
     pub fn sample(&mut self, times: u32, what: &str) -> anyhow::Result<Cost> {
-        let times = times.div_ceil(BURSTS);
-        let bursts = (0..BURSTS).map(|_| self.measure(times, what));
+        self.sample_in(BURSTS, times, what)
+    }
+
+    /// As [`Self::measure`], in so many parts, of which the median counts: what the rest of the machine does for a moment, or another
+    /// machine on the same processor, then is in some of them and not in the sample.
+    pub fn sample_in(&mut self, bursts: u32, times: u32, what: &str) -> anyhow::Result<Cost> {
+        let times = times.div_ceil(bursts);
+        let bursts = (0..bursts).map(|_| self.measure(times, what));
         let bursts: Vec<Cost> = bursts.collect::<anyhow::Result<_>>()?;
         let median = |of: fn(&Cost) -> f64| -> anyhow::Result<f64> {
             let values: Vec<f64> = bursts.iter().map(of).collect();
