@@ -20,7 +20,7 @@ use crate::compare::{Comparison, compare};
 use crate::control::view::{CanaryTryView, CanaryView, Check};
 use crate::decide::{Decision, decide};
 use crate::event::{Event, Used};
-use crate::kernel::load::chain;
+use crate::kernel::error::chain;
 use crate::kernel::maps::MapsError;
 use crate::kernel::own::{self, OwnError};
 use crate::kernel::support;

@@ -20,7 +20,7 @@ use crate::control::view::{
     ModeSource, ModeView, PoliciesView, ProfileSummary, ProfileView, RuleSupportView, StatusView,
     TargetModeView,
 };
-use crate::kernel::load::{Hook, HookKind};
+use crate::kernel::hook::{Hook, HookKind};
 use crate::kernel::support;
 use crate::profile::mode::Scope;
 use crate::profile::model::Profile;

@@ -7,18 +7,20 @@ use std::path::{Path, PathBuf};
 
 use agent_common::domain::Domain;
 use agent_common::hash::HashKey;
-use agent_common::settings::{REGISTERS_BY_HELPER, REGISTERS_ON_STACK, REGISTERS_UNKNOWN, Settings};
 use agent_common::task::{TASKS_MAX, TASKS_PER_ELEMENT};
 use aya::maps::{MapData, RingBuf};
-use aya::programs::links::{FdLink, LinkError};
+use aya::programs::links::FdLink;
 use aya::programs::{BtfTracePoint, Iter, Lsm, Program, ProgramError, RawTracePoint};
-use aya::{Btf, Ebpf, EbpfError, EbpfLoader};
+use aya::{Btf, Ebpf, EbpfLoader};
 
-use super::btf::{BtfError, KernelTypes, VMLINUX};
-use super::maps::{self, CheckpointMap, Maps, MapsError};
+use super::btf::{KernelTypes, VMLINUX};
+use super::error::{LoadError, chain, failed, missing, refusal};
+use super::hook::{Hook, HookKind};
+use super::maps::{self, CheckpointMap, Maps};
 use super::observe;
 use super::pin::{PinDirectory, PinError};
 use super::ring::{Rewound, RingPositions};
+use super::settings::{LoadOptions, settings};
 use super::tier::{Outcome, Proved};
 
 /// The object that `cargo xtask build` made; empty if this binary was built without it.
@@ -108,115 +110,6 @@ pub struct Loaded {
     pub checkpoint: CheckpointMap,
     /// What is read again of what the daemon before this one has read.
     pub rewound: Rewound,
-}
-
-/// A hook, as `status` shows it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Hook {
-    /// Name of the program and of what it is attached to.
-    pub name: &'static str,
-    /// What that is.
-    pub kind: HookKind,
-    /// Whether it is attached. One that was is not any more when its pin was removed.
-    pub attached: bool,
-    /// Whether it outlives the agent.
-    pub pinned: bool,
-    /// How often it was called and not run; `None` where the kernel does not tell.
-    pub missed: Option<u64>,
-}
-
-/// What a program is attached to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HookKind {
-    /// A raw tracepoint.
-    RawTracepoint,
-    /// A tracepoint.
-    Tracepoint,
-    /// A probe at a function's entry.
-    Probe,
-    /// An LSM hook.
-    Lsm,
-}
-
-/// Where cgroup ids come from and what new containers start with: [`Settings`] without what is drawn at load.
-#[derive(Clone, Debug, Default)]
-pub struct LoadOptions {
-    /// [`agent_common::settings::CGROUP_V2`] or [`agent_common::settings::CGROUP_V1`].
-    pub cgroup_source: u32,
-    /// For v1: `hierarchy_id` and the controller by which to find it.
-    pub cgroup_v1: Option<(u32, String)>,
-    /// `CONTAINER_*` bits of new containers.
-    pub pending_flags: u32,
-    /// Level of the programs' own log: 0 for none (then it costs nothing) to 5 for all.
-    pub log_level: u8,
-    /// For tests: see [`Settings::stale_generation`].
-    pub stale_generation: bool,
-    /// For tests: see [`Settings::no_reread`].
-    pub no_reread: bool,
-    /// For tests: LSM programs are not even tried.
-    pub no_lsm: bool,
-}
-
-/// The kernel programs could not be loaded or attached.
-#[derive(Debug, thiserror::Error)]
-pub enum LoadError {
-    /// No object is embedded.
-    #[error("this binary was built without the kernel programs; build it with `cargo xtask build`")]
-    NoObject,
-    /// No BTF.
-    #[error(transparent)]
-    Types(#[from] BtfError),
-    /// The loader's own view of BTF failed.
-    #[error("cannot load the kernel's type information")]
-    Btf(#[source] Box<aya::BtfError>),
-    /// No random bytes.
-    #[error("cannot draw the secret for the path hash and the number of this load")]
-    Random(#[source] std::io::Error),
-    /// The object was refused.
-    #[error("cannot load the kernel object (it needs CAP_BPF and CAP_PERFMON, or root)")]
-    Object(#[source] Box<EbpfError>),
-    /// A program was refused.
-    #[error("cannot {operation} kernel program `{program}`")]
-    Program {
-        /// `load` or `attach`.
-        operation: &'static str,
-        /// Its name.
-        program: &'static str,
-        /// Why not, with the verifier's log if it was the verifier.
-        source: Box<ProgramError>,
-    },
-    /// A program is not in the object.
-    #[error("the kernel object has no program `{program}`")]
-    MissingProgram {
-        /// Its name.
-        program: &'static str,
-    },
-    /// What is in force counts cgroups in another hierarchy.
-    #[error(
-        "what is in force takes container ids from another cgroup hierarchy than this agent would; it stays in force. To replace it: \
-         `driftlock teardown`, then start this agent; nothing is enforced between the two"
-    )]
-    OtherHierarchy,
-    /// Pinning failed.
-    #[error(transparent)]
-    Pin(#[from] PinError),
-    /// A hook's link is none that can be pinned.
-    #[error("cannot keep hook `{hook}` attached")]
-    Link {
-        /// Which hook.
-        hook: &'static str,
-        /// Why not.
-        source: Box<LinkError>,
-    },
-    /// There is nothing to read the numbers of tracepoints from.
-    #[error("cannot mount tracefs at /sys/kernel/tracing, from which the numbers of tracepoints are read")]
-    Tracefs(#[source] std::io::Error),
-    /// The task iterator could not be read.
-    #[error("cannot iterate over the tasks that exist")]
-    Iterate(#[source] std::io::Error),
-    /// A map failed.
-    #[error(transparent)]
-    Maps(#[from] MapsError),
 }
 
 impl Kernel {
@@ -379,6 +272,20 @@ impl Kernel {
         self.observers = kept;
         for observer in gone {
             self.detach(observer.hook);
+        }
+    }
+
+    /// Makes ready what observing files takes without LSM hooks: later the agent may not mount anything any more.
+    pub fn prepare_to_observe(&self) {
+        if self.has_lsm() {
+            return;
+        }
+        if let Err(error) = observe::show_tracepoints() {
+            // Whoever asks for it is told again.
+            tracing::debug!(
+                error = &error as &dyn std::error::Error,
+                "files will not be observed"
+            );
         }
     }
 
@@ -569,42 +476,6 @@ impl Kernel {
     }
 }
 
-/// A program is not in the object.
-pub(super) fn missing(program: &'static str) -> LoadError {
-    LoadError::MissingProgram { program }
-}
-
-/// An error with its causes, each by its first line; of a verifier's log what it said last.
-pub(crate) fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    if let Some(LoadError::Program { source, .. }) = error.downcast_ref::<LoadError>()
-        && let ProgramError::LoadError {
-            io_error,
-            verifier_log,
-        } = source.as_ref()
-    {
-        return format!("{error}: {}", refusal(io_error, &verifier_log.to_string()));
-    }
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(error) = source {
-        text.push_str(": ");
-        text.push_str(error.to_string().lines().next().unwrap_or_default());
-        source = error.source();
-    }
-    text
-}
-
-pub(super) fn failed(
-    operation: &'static str,
-    program: &'static str,
-) -> impl FnOnce(ProgramError) -> LoadError {
-    move |source| LoadError::Program {
-        operation,
-        program,
-        source: Box::new(source),
-    }
-}
-
 fn tracepoint<'a>(ebpf: &'a mut Ebpf, program: &'static str) -> Result<&'a mut RawTracePoint, LoadError> {
     ebpf.program_mut(program)
         .ok_or(LoadError::MissingProgram { program })?
@@ -649,25 +520,6 @@ fn load_lsm(ebpf: &mut Ebpf, btf: &Btf) -> Result<Option<String>, LoadError> {
     Ok(None)
 }
 
-/// Why a program was refused: the error, and what the verifier said last before its statistics.
-fn refusal(error: &std::io::Error, verifier_log: &str) -> String {
-    const STATISTICS: [&str; 4] = [
-        "verification time ",
-        "stack depth ",
-        "processed ",
-        "insns processed ",
-    ];
-    let said = verifier_log
-        .lines()
-        .rev()
-        .map(str::trim)
-        .find(|line| !line.is_empty() && !STATISTICS.iter().any(|statistic| line.starts_with(statistic)));
-    match said {
-        Some(said) => format!("{error}: {said}"),
-        None => error.to_string(),
-    }
-}
-
 /// The daemon before this one may have ended between taking records out and having told what they led to: they are read again.
 fn rewind(positions: &RingPositions, checkpoint: &CheckpointMap) -> Result<Rewound, LoadError> {
     let rewound = positions.rewind(&checkpoint.get()?);
@@ -687,47 +539,6 @@ fn rewind(positions: &RingPositions, checkpoint: &CheckpointMap) -> Result<Rewou
     Ok(rewound)
 }
 
-/// What the programs are loaded with; what must stay as it is comes from the agent before.
-fn settings(
-    options: &LoadOptions,
-    types: &KernelTypes,
-    inherited: Option<&PinDirectory>,
-) -> Result<Settings, LoadError> {
-    let (cgroup_hierarchy, cgroup_subsystem) = match &options.cgroup_v1 {
-        Some((hierarchy, controller)) => (*hierarchy, types.subsystem(controller)?),
-        None => (0, 0),
-    };
-    let mut settings = Settings {
-        hash_key: HashKey::default(),
-        cgroup_source: options.cgroup_source,
-        cgroup_hierarchy,
-        cgroup_subsystem,
-        pending_flags: options.pending_flags,
-        registers: match types.has_function("bpf_task_pt_regs") {
-            _ if cfg!(not(target_arch = "x86_64")) => REGISTERS_UNKNOWN,
-            true => REGISTERS_BY_HELPER,
-            false => REGISTERS_ON_STACK,
-        },
-        stale_generation: u32::from(options.stale_generation),
-        no_reread: u32::from(options.no_reread),
-        has_typed_task: u32::from(types.has_function("bpf_get_current_task_btf")),
-        memory_check: memory_check(),
-        load: draw::<u16>().map_err(LoadError::Random)?.max(1),
-        reserved: [0; 3],
-    };
-    match inherited {
-        None => settings.hash_key = draw().map_err(LoadError::Random)?,
-        Some(pins) => {
-            let before = maps::pinned_settings(pins)?;
-            if (before.cgroup_source, before.cgroup_hierarchy) != (settings.cgroup_source, cgroup_hierarchy) {
-                return Err(LoadError::OtherHierarchy);
-            }
-            settings.hash_key = before.hash_key;
-        }
-    }
-    Ok(settings)
-}
-
 fn iterator<'ebpf>(ebpf: &'ebpf mut Ebpf, name: &'static str) -> Result<&'ebpf mut Iter, LoadError> {
     let program = ebpf
         .program_mut(name)
@@ -742,34 +553,6 @@ fn task_elements() -> u32 {
         .ok()
         .and_then(|text| text.trim().parse::<u32>().ok())
         .map_or(TASKS_MAX, |most| most.div_ceil(per_element).clamp(1, TASKS_MAX))
-}
-
-/// Where the kernel's function is that asks for a capability to account memory: its address and the next function's. Zeros if the kernel
-/// does not show them.
-fn memory_check() -> [u64; 2] {
-    const FUNCTION: &str = "cap_vm_enough_memory";
-    let symbols = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
-    let address = |line: &str| u64::from_str_radix(line.split(' ').next()?, 16).ok();
-    let named = |line: &&str| line.split(' ').nth(2) == Some(FUNCTION);
-    let Some(start) = symbols.lines().find(named).and_then(address) else {
-        return [0; 2];
-    };
-    let next = symbols
-        .lines()
-        .filter_map(address)
-        .filter(|&other| other > start)
-        .min();
-    match next {
-        Some(next) if start != 0 => [start, next],
-        _ => [0; 2],
-    }
-}
-
-/// A value from the system's random source.
-fn draw<T: bytemuck::Pod>() -> std::io::Result<T> {
-    let mut value = T::zeroed();
-    std::fs::File::open("/dev/urandom")?.read_exact(bytemuck::bytes_of_mut(&mut value))?;
-    Ok(value)
 }
 
 /// Whether this binary has the kernel programs in it.

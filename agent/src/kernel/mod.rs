@@ -6,6 +6,8 @@
 
 pub mod btf;
 pub mod confine;
+pub mod error;
+pub mod hook;
 pub mod lease;
 pub mod load;
 pub mod maps;
@@ -18,6 +20,7 @@ pub mod pin;
 pub mod readiness;
 pub mod ring;
 pub mod self_test;
+pub mod settings;
 pub mod support;
 pub mod tier;
 pub mod watchdog;

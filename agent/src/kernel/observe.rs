@@ -16,7 +16,8 @@ use aya::programs::trace_point::TracePointLink;
 use aya::programs::{BtfTracePoint, KProbe, ProgramError, TracePoint};
 use aya::{Btf, Ebpf};
 
-use super::load::{HookKind, Kernel, LoadError, failed, missing};
+use super::error::{LoadError, failed, missing};
+use super::hook::HookKind;
 
 /// Programs, and the tracepoints of category `syscalls` that each is attached to.
 pub const SYSTEM_CALLS: &[(&str, &[&str])] = &[
@@ -193,22 +194,6 @@ fn held(link: TracePointLink) -> Link {
     }
 }
 
-impl Kernel {
-    /// Makes ready what observing files takes without LSM hooks: later the agent may not mount anything any more.
-    pub fn prepare_to_observe(&self) {
-        if self.has_lsm() {
-            return;
-        }
-        if let Err(error) = show_tracepoints() {
-            // Whoever asks for it is told again.
-            tracing::debug!(
-                error = &error as &dyn std::error::Error,
-                "files will not be observed"
-            );
-        }
-    }
-}
-
 /// Whether the kernel has links for events of `perf`: Linux 5.15 and later.
 fn has_pinnable_events() -> bool {
     let release = rustix::system::uname();
@@ -223,7 +208,7 @@ fn has_pinnable_events() -> bool {
 }
 
 /// Sees to it that the file system of tracepoints is there: their numbers are read from it.
-fn show_tracepoints() -> Result<(), LoadError> {
+pub fn show_tracepoints() -> Result<(), LoadError> {
     let is_there = |root: &str| Path::new(root).join("events/syscalls").is_dir();
     if is_there(TRACEFS) || is_there(TRACEFS_BEFORE) {
         return Ok(());

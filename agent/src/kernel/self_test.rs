@@ -25,7 +25,8 @@ use agent_common::domain::{DOMAIN_SLOTS, Domain, Mode};
 use rustix::io::Errno;
 use rustix::mm::{MapFlags, MprotectFlags, ProtFlags};
 
-use super::load::{Kernel, LoadError};
+use super::error::LoadError;
+use super::load::Kernel;
 use super::maps::{Maps, MapsError};
 use super::own::{self, OwnError, OwnProcess};
 use super::tier::{Exec, Outcome, Watch};

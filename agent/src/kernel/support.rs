@@ -8,10 +8,12 @@ use std::path::Path;
 use agent_common::instance::Node;
 
 use super::btf::{KernelTypes, VMLINUX};
-use super::load::{Kernel, LoadOptions, chain, has_object};
+use super::error::chain;
+use super::load::{Kernel, has_object};
 use super::memory;
 use super::pin::{self, PinDirectory};
 use super::self_test;
+use super::settings::LoadOptions;
 use super::tier::{self, Proved};
 use crate::canary::attempt::{CanaryResult, Outcome};
 use crate::confine;
