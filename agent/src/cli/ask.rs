@@ -2,24 +2,20 @@
 //!
 //! Input: resolved arguments. Output: the answer on standard output. Failure: [`Failure`].
 
-use std::fs::File;
-use std::io::{Read, Write as _};
+use std::io::Write as _;
 use std::ops::ControlFlow;
-use std::path::Path;
 
 use serde::de::DeserializeOwned;
 
-use super::args::{Alerts, Global, ModeCommand, ModeSet, Output, ProfileCommand};
+use super::args::{Alerts, Global, ModeCommand, ModeSet, Output};
 use super::failure::Failure;
 use super::screen::Screen;
-use super::{accept, print, resolve, show, sign};
+use super::{print, resolve, show};
 use crate::alert::format::AlertFormat;
 use crate::alert::time::Time;
 use crate::control::client::{self, ClientError};
-use crate::control::protocol::{IMPORT_LINE_BYTES_MAX, ModeTarget, Request};
-use crate::control::view::{
-    AcceptView, ContainerView, DoctorView, ModeView, ProfileSummary, ProfileView, StatusView,
-};
+use crate::control::protocol::{ModeTarget, Request};
+use crate::control::view::{ContainerView, DoctorView, ModeView, StatusView};
 
 pub(super) fn ask<T: DeserializeOwned>(global: &Global, request: &Request) -> Result<T, Failure> {
     Ok(client::ask(&resolve::socket(global)?, request)?)
@@ -69,72 +65,6 @@ fn mode_set(set: ModeSet) -> Result<Request, Failure> {
         target,
         domain: set.domain,
     })
-}
-
-pub(super) fn profile(global: &Global, command: ProfileCommand) -> Result<(), Failure> {
-    match command {
-        ProfileCommand::List(output) => {
-            let views: Vec<ProfileSummary> = ask(global, &Request::ProfileList)?;
-            print(output, &views[..], show::profile::list)
-        }
-        ProfileCommand::Show(show) => {
-            let (image, role) = (show.name.image, show.name.role);
-            let view: ProfileView = ask(global, &Request::ProfileShow { image, role })?;
-            print(show.output, &view, show::profile::show)
-        }
-        ProfileCommand::Diff(diff) => super::document::diff(global, &diff),
-        ProfileCommand::Export(export) => super::export::export(global, &export),
-        ProfileCommand::Import(import) => {
-            let (document, source) = read_document(&import.file)?;
-            let request = Request::ProfileImport {
-                document,
-                source,
-                signature: sign::beside(&import)?,
-            };
-            let views: Vec<ProfileSummary> = ask(global, &request)?;
-            print(Output::default(), &views[..], show::profile::list)
-        }
-        ProfileCommand::Report(arguments) => super::document::report(global, &arguments),
-        ProfileCommand::Sign(arguments) => sign::sign(&arguments),
-        ProfileCommand::Verify(arguments) => sign::verify(&arguments),
-        ProfileCommand::Approve(name) => {
-            let (image, role) = (name.image, name.role);
-            let view: ProfileView = ask(global, &Request::ProfileApprove { image, role })?;
-            print(Output::default(), &view, show::profile::show)
-        }
-        ProfileCommand::Accept(accept) => {
-            let view: AcceptView = ask(global, &accept::request(*accept)?)?;
-            print(Output::default(), &view, show::profile::accepted)
-        }
-    }
-}
-
-/// The document and the name of where it came from. More than the agent takes is not read.
-pub(super) fn read_document(file: &Path) -> Result<(String, String), Failure> {
-    let failed = |source| Failure::File {
-        operation: "read",
-        path: file.to_owned(),
-        source,
-    };
-    let (reader, source): (Box<dyn Read>, _) = if file == Path::new("-") {
-        (Box::new(std::io::stdin()), "-".to_owned())
-    } else {
-        (
-            Box::new(File::open(file).map_err(failed)?),
-            file.display().to_string(),
-        )
-    };
-    let mut document = String::new();
-    let length = reader
-        .take(IMPORT_LINE_BYTES_MAX as u64)
-        .read_to_string(&mut document)
-        .map_err(failed)?;
-    if length >= IMPORT_LINE_BYTES_MAX {
-        return Err(Failure::Usage(format!(
-            "{source} is too long for a profile document"
-        )));
-    }
-    Ok((document, source))
 }
 
 pub(super) fn alerts(global: &Global, alerts: Alerts) -> Result<(), Failure> {

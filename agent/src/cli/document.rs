@@ -1,17 +1,19 @@
-//! The commands that make documents of what is there: a comparison of profiles, a page about one, completions, manual
-//! pages.
+//! Documents: reading one, and the commands that make some of what is there: a comparison of profiles, a page about one, completions,
+//! manual pages.
 //!
 //! Input: resolved arguments; files, or profiles of the agent. Output: text or JSON on standard output, or files. Failure: [`Failure`].
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use clap::CommandFactory as _;
 
 use super::args::{Arguments, Completions, Global, Man, Output, ProfileDiff, ProfileReport};
-use super::ask::{ask, read_document};
+use super::ask::ask;
 use super::failure::Failure;
 use super::{print, resolve, show, write_out};
-use crate::control::protocol::Request;
+use crate::control::protocol::{IMPORT_LINE_BYTES_MAX, Request};
 use crate::control::view::DocumentView;
 use crate::profile::diff;
 use crate::profile::document::ProfileDocument;
@@ -39,7 +41,7 @@ pub(super) fn diff(global: &Global, arguments: &ProfileDiff) -> Result<(), Failu
 fn document(global: &Global, name: &str) -> Result<ProfileDocument, Failure> {
     let file = Path::new(name);
     let (text, source) = if name == "-" || file.is_file() {
-        read_document(file)?
+        read(file)?
     } else {
         let image = name.to_owned();
         let view: DocumentView = ask(global, &Request::ProfileExport { image })?;
@@ -113,4 +115,32 @@ pub(super) fn man(arguments: &Man) -> Result<(), Failure> {
     let mut page = Vec::new();
     clap_mangen::Man::new(Arguments::command()).render(&mut page)?;
     write_out(&String::from_utf8_lossy(&page))
+}
+
+/// The document and the name of where it came from. More than the agent takes is not read.
+pub(super) fn read(file: &Path) -> Result<(String, String), Failure> {
+    let failed = |source| Failure::File {
+        operation: "read",
+        path: file.to_owned(),
+        source,
+    };
+    let (reader, source): (Box<dyn Read>, _) = if file == Path::new("-") {
+        (Box::new(std::io::stdin()), "-".to_owned())
+    } else {
+        (
+            Box::new(File::open(file).map_err(failed)?),
+            file.display().to_string(),
+        )
+    };
+    let mut document = String::new();
+    let length = reader
+        .take(IMPORT_LINE_BYTES_MAX as u64)
+        .read_to_string(&mut document)
+        .map_err(failed)?;
+    if length >= IMPORT_LINE_BYTES_MAX {
+        return Err(Failure::Usage(format!(
+            "{source} is too long for a profile document"
+        )));
+    }
+    Ok((document, source))
 }

@@ -9,7 +9,8 @@ use std::path::Path;
 use serde::Serialize;
 
 use super::args::{ExportFormat, Global, Output, ProfileExport};
-use super::ask::{ask, read_document};
+use super::ask::ask;
+use super::document;
 use super::failure::Failure;
 use super::{print, write_out};
 use crate::control::protocol::Request;
@@ -76,7 +77,7 @@ pub(super) fn export(global: &Global, arguments: &ProfileExport) -> Result<(), F
 fn document(global: &Global, arguments: &ProfileExport) -> Result<DocumentView, Failure> {
     match (&arguments.from, &arguments.image) {
         (Some(file), _) => {
-            let (document, _) = read_document(file)?;
+            let (document, _) = document::read(file)?;
             let digest = parse(&document, arguments)?.digest;
             Ok(DocumentView { digest, document })
         }

@@ -1,7 +1,7 @@
 //! The command line: what `driftlock` does with its arguments.
 //!
 //! [`args`] are the arguments as typed, [`resolve`] brings them together with environment and file, `ask` has the commands
-//! that ask the agent, `document`, `export` and `sign` those that need no agent or may do without, `top` is the live view, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
+//! that ask the agent, `profile` those about profiles, of which `document`, `export` and `sign` need no agent or may do without, `top` is the live view, [`show`] makes text of their answers on a [`screen`]; [`failure`] knows the exit codes;
 //! [`logging`] starts the agent's log.
 //! Input: the program's arguments, and what the program does by itself ([`Host`]). Output: text or JSON on standard
 //! output. Failure: a message on standard error and an exit code of [`failure`].
@@ -13,6 +13,7 @@ mod document;
 mod export;
 pub mod failure;
 pub mod logging;
+mod profile;
 pub mod resolve;
 pub mod screen;
 pub mod show;
@@ -75,7 +76,7 @@ fn dispatch(arguments: Arguments, host: &Host) -> Result<(), Failure> {
         Command::Status(output) => ask::status(&global, output),
         Command::Containers(output) => ask::containers(&global, output),
         Command::Mode(command) => ask::mode(&global, command),
-        Command::Profile(command) => ask::profile(&global, command),
+        Command::Profile(command) => profile::run(&global, command),
         Command::Alerts(alerts) => ask::alerts(&global, alerts),
         #[cfg(feature = "top")]
         Command::Top(arguments) => {

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use zeroize::Zeroizing;
 
 use super::args::{ProfileImport, ProfileSign, ProfileVerify};
-use super::ask::read_document;
+use super::document;
 use super::failure::Failure;
 use super::write_out;
 use crate::config::profiles::read_key;
@@ -89,7 +89,7 @@ pub(super) fn beside(import: &ProfileImport) -> Result<Option<String>, Failure> 
 
 /// A document, and what is signed of its file.
 fn document(file: &Path) -> Result<(ProfileDocument, Prehash), Failure> {
-    let (text, source) = read_document(file)?;
+    let (text, source) = document::read(file)?;
     let document =
         ProfileDocument::parse(text.as_bytes(), &source).map_err(|error| Failure::Host(error.into()))?;
     Ok((document, Prehash::of(text.as_bytes())))

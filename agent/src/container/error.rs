@@ -2,7 +2,6 @@
 
 use std::path::PathBuf;
 
-use super::data_root::MAX_DATA_ROOTS;
 use super::read::{ReadError, show};
 
 /// Why a container, or a runtime's data directory, could not be read.
@@ -49,11 +48,10 @@ pub enum RuntimeError {
         pid: u32,
     },
     /// There are more data directories than are looked at.
-    #[error(
-        "there are more than {MAX_DATA_ROOTS} data directories; `{}` is left out",
-        show(path)
-    )]
+    #[error("there are more than {most} data directories; `{}` is left out", show(path))]
     TooManyDataRoots {
+        /// How many are looked at.
+        most: usize,
         /// The one that is left out.
         path: PathBuf,
     },

@@ -292,7 +292,10 @@ fn add(tasks: &mut Vec<DataRoot>, problems: &mut Vec<RuntimeError>, root: DataRo
         return;
     }
     if tasks.len() == MAX_DATA_ROOTS {
-        problems.push(RuntimeError::TooManyDataRoots { path: root.directory });
+        problems.push(RuntimeError::TooManyDataRoots {
+            most: MAX_DATA_ROOTS,
+            path: root.directory,
+        });
     } else {
         tasks.push(root);
     }

@@ -53,7 +53,10 @@ pub fn find(
             return;
         }
         if roots.len() == MAX_DATA_ROOTS {
-            problems.push(RuntimeError::TooManyDataRoots { path: root.directory });
+            problems.push(RuntimeError::TooManyDataRoots {
+                most: MAX_DATA_ROOTS,
+                path: root.directory,
+            });
         } else {
             roots.push(root);
         }

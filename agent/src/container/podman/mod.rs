@@ -101,8 +101,10 @@ impl Podman {
             return;
         }
         if self.storages.len() == MAX_DATA_ROOTS {
-            self.problems
-                .push(RuntimeError::TooManyDataRoots { path: root.directory });
+            self.problems.push(RuntimeError::TooManyDataRoots {
+                most: MAX_DATA_ROOTS,
+                path: root.directory,
+            });
         } else {
             self.storages.push(root);
         }
