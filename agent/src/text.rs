@@ -131,10 +131,12 @@ pub fn unescape(text: &str) -> Result<Vec<u8>, UnescapeError> {
     }
 }
 
-/// Whether a character may reach a terminal: neither a control character, nor one of those that change the
-/// direction of the text or have no width.
+/// Whether a character may reach a terminal or a document: neither a control character, nor one of those that change the
+/// direction of the text or have no width, nor one that stands for none (Unicode, "noncharacters"; YAML takes no U+FFFE).
 fn is_shown(character: char) -> bool {
+    let is_none = u32::from(character) & 0xfffe == 0xfffe || matches!(character, '\u{fdd0}'..='\u{fdef}');
     !character.is_control()
+        && !is_none
         && !matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}')
 }
 
@@ -158,6 +160,8 @@ mod tests {
             "/tmp/a\\x0ab\\x1b[31m\\\\\\xff"
         );
         assert_eq!(escape("\u{202e}".as_bytes()), "\\xe2\\x80\\xae");
+        assert_eq!(escape("\u{fffe}".as_bytes()), "\\xef\\xbf\\xbe");
+        assert_eq!(escape("\u{1ffff}".as_bytes()), "\\xf0\\x9f\\xbf\\xbf");
     }
 
     #[test]
