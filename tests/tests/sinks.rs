@@ -237,6 +237,11 @@ fn storm(flood: &Flood, kills: u32, alive: Duration) -> anyhow::Result<()> {
                 .into_iter()
                 .map(|fault| format!("{}: {fault}", receiver.name())),
         );
+        // Each program was executed once, whichever agent's programs told of it.
+        if arrived.told_as_repeats() > 0 {
+            let count = arrived.told_as_repeats();
+            faults.push(format!("{}: {count} executions count twice", receiver.name()));
+        }
     }
     let status = stage.agent.json(&["status"])?;
     assert!(
