@@ -3,8 +3,8 @@
 //! Input: the configuration. Output: alerts on standard output, one JSON object per line. Failure: whatever the agent
 //! needs and does not get ends it at once with an error; a task that ends unexpectedly ends the agent.
 //!
-//! Tasks: the engine (owner of all state), the spool (a thread of its own: it waits for the disk), one for each sink, the control server, the metrics' server if there is one,
-//! the reader of the kernel programs' log if there is one, what reads the configuration again, and what tells the service manager.
+//! Tasks: the engine (owner of all state), the spool (a thread of its own: it waits for the disk), one for each sink, the control server,
+//! the metrics' server if there is one, the reader of the kernel programs' log if there is one, what reads the configuration again, and what tells the service manager.
 //! Channels between them are made here.
 
 use std::sync::Arc;

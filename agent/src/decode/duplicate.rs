@@ -10,7 +10,7 @@
 
 use std::collections::VecDeque;
 
-use agent_common::rule::BehaviourKey;
+use agent_common::rule::{Action, BehaviourKey};
 
 use crate::event::UseEvent;
 
@@ -30,6 +30,8 @@ pub struct Duplicates {
 #[derive(Debug)]
 struct Told {
     key: BehaviourKey,
+    /// What one has done and the other not is told.
+    action: Action,
     pid: u32,
     load: u16,
     time_ns: u64,
@@ -41,11 +43,12 @@ impl Duplicates {
         let origin = event.origin;
         let told = Told {
             key: event.key(),
+            action: event.action,
             pid: event.process.pid,
             load: origin.load,
             time_ns: origin.time_ns,
         };
-        let is_past = |first: &Told| first.time_ns + APART_MAX_NS < told.time_ns;
+        let is_past = |first: &Told| first.time_ns.saturating_add(APART_MAX_NS) < told.time_ns;
         while self.recent.front().is_some_and(is_past) || self.recent.len() >= REMEMBERED_MAX {
             self.recent.pop_front();
         }
@@ -53,6 +56,7 @@ impl Duplicates {
             first.load != told.load
                 && first.pid == told.pid
                 && first.key == told.key
+                && first.action == told.action
                 && first.time_ns.abs_diff(told.time_ns) <= APART_MAX_NS
         };
         if let Some(first) = self.recent.iter().position(is_first_of) {
@@ -106,8 +110,16 @@ mod tests {
     }
 
     #[test]
-    fn another_process_is_no_second() {
+    fn another_process_or_another_action_is_no_second() {
         assert_eq!(kept(&[(1, 40, 5), (2, 41, 6)]), [true, true]);
+        let mut duplicates = Duplicates::default();
+        let mut event = example::exec();
+        assert!(!duplicates.is_second(&event));
+        event.origin.load += 1;
+        event.action = Action::Killed;
+        assert!(!duplicates.is_second(&event));
+        event.origin.load += 1;
+        assert!(duplicates.is_second(&event));
     }
 
     #[test]
