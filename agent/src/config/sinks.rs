@@ -120,7 +120,8 @@ pub struct NatsTarget {
     /// Makes or completes the stream of this name, with the subject in it; if absent, somebody else has made it.
     #[serde(default)]
     pub stream: Option<String>,
-    /// File of the password for the name in the address, or of a token if the address has no name; read when a connection is made.
+    /// File of the password for the name in the address, or of a token if the address has no name; read when a connection is made. A
+    /// password in the address counts before it.
     #[serde(default)]
     pub password_file: Option<PathBuf>,
     /// File of credentials as `nsc` writes it.

@@ -18,12 +18,12 @@ pub fn share() {
     }
 }
 
-/// Returns memory to the system: what is free, and the program's own code, of which what is needed again is read from the page cache at a
-/// microsecond for 64 KiB.
+/// Returns memory to the system: what is free, and the program's own code, of which what is needed again comes back from the page cache when it
+/// is touched.
 ///
 /// Parsing the kernel's type information takes about 80 MiB in small pieces, which the C library would keep for the life of the agent
-/// (`malloc_trim(3)`; other C libraries have no such function, and need none). Loading the programs runs through most of the code, and
-/// the agent through a third of it.
+/// (`malloc_trim(3)`; other C libraries have no such function, and need none). Starting runs through code that is
+/// not needed again.
 pub fn give_back() {
     #[cfg(target_env = "gnu")]
     // SAFETY: the function takes a number, is safe to be called from any thread, and touches free memory only.
