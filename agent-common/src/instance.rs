@@ -42,10 +42,9 @@ pub struct Instance {
 #[cfg_attr(feature = "user", derive(bytemuck::Pod, bytemuck::Zeroable))]
 #[repr(C)]
 pub struct Node {
-    /// Address of the dentry of the host's root directory, as process 1 has it: an identity, never dereferenced.
+    /// Address of the dentry of the host's root directory, as process 1 has it: an identity, never dereferenced. It is of one superblock alone,
+    /// and stays while process 1 has that root.
     pub root_dentry: u64,
-    /// Address of the host's root superblock: an identity, never dereferenced.
-    pub root_superblock: u64,
     /// Containers that could not be tracked because there was no slot or no room.
     pub untracked_containers: u64,
     /// Records about cgroups that the ring buffer had no room for; the daemon's next sweep finds what they told.

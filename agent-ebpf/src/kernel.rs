@@ -286,6 +286,13 @@ impl<A: Access> TaskStruct<A> {
         Path::at(Probed::read(self.0, offset!(task_fs)), offset!(fs_root))
     }
 
+    /// The dentry of the root directory.
+    #[inline(always)]
+    pub fn root_dentry(self) -> Dentry<A> {
+        let fs: u64 = A::read(self.0, offset!(task_fs));
+        Dentry::at(A::read(fs, offset!(fs_root) + offset!(path_dentry)))
+    }
+
     /// The working directory.
     #[inline(always)]
     pub fn working_directory(self) -> Path {

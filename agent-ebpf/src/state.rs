@@ -228,8 +228,7 @@ pub fn derive<A: Access>(task: TaskStruct<A>, pid: u32, member: &mut Member, exe
 #[inline(always)]
 pub fn is_host_root<A: Access>(task: TaskStruct<A>) -> bool {
     let Some(node) = NODE.get(0) else { return false };
-    let root = task.root();
-    root.dentry.0 == node.root_dentry && root.mount.superblock().0 == node.root_superblock
+    task.root_dentry().0 == node.root_dentry
 }
 
 /// Remembers the state of a process of a container. One beyond the table is counted and goes without: see the module's head.

@@ -119,12 +119,8 @@ fn names(stage: &Stage, service: &Service) -> anyhow::Result<Row> {
         std::thread::sleep(Duration::from_millis(50));
     }
     ensure!(told() == NAMES, "{} of {NAMES} names were told", told());
-    let stray = stage.agent.directory().join("stray");
-    ensure!(
-        !stray.exists(),
-        "a line that is no JSON: {}",
-        std::fs::read_to_string(stray)?
-    );
+    let stray = stage.agent.stray_output();
+    ensure!(stray.is_none(), "a line that is no JSON: {stray:?}");
     let what = "names, arguments and environment of line breaks, escape sequences and invalid UTF-8; a path of 4,095 bytes";
     let outcome = "each was stopped; each alert is one line of JSON, the bytes escaped";
     row(stage, what, &service.container.id, before, outcome.to_owned())

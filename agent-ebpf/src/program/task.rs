@@ -139,12 +139,11 @@ fn classify<A: Access>(task: TaskStruct<A>) -> Option<()> {
     // its `fs_struct` since boot (`rest_init`, init/main.c).
     if pid == 1 || pid == 2 {
         let node = NODE.get_ptr_mut(0)?;
-        let root = task.root();
-        // SAFETY: the only element of an array; nothing else writes these two words.
+        let root = task.root_dentry();
+        // SAFETY: the only element of an array; nothing else writes this word.
         unsafe {
             if pid == 1 || (*node).root_dentry == 0 {
-                (*node).root_dentry = root.dentry.0;
-                (*node).root_superblock = root.mount.superblock().0;
+                (*node).root_dentry = root.0;
             }
         }
         return None;

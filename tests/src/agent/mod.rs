@@ -109,7 +109,7 @@ impl Agent {
             .spawn()
             .context("cannot start driftlock")?;
         let output = process.stdout.take().context("no standard output")?;
-        let alerts = Alerts::collect(output, directory.join("stray"));
+        let alerts = Alerts::collect(output);
         Ok(Self {
             directory,
             process,
