@@ -108,33 +108,45 @@ pub(super) fn run(options: Options, progress: &Progress) -> anyhow::Result<Repor
     ratios.report()
 }
 
-/// Only the kernel programs' runs, for so many times of each call: what `examine` says of the agent that is measured, and the runs. If they
-/// are those of the full tier, then those of the lite tier, too, for the same load on the same machine; else none.
+/// What one tier costs, for each call in each place.
+#[derive(Debug)]
+pub struct OnTier {
+    /// The kernel programs' runs.
+    pub places: Vec<Place>,
+    /// What the calls themselves take longer than without the agent: the programs, and what they are attached to.
+    pub longer_ns: Vec<f64>,
+}
+
+/// The kernel programs, for so many times of each call: what `examine` says of the agent that is measured, and what its tier costs. If that is
+/// the full tier, then the lite tier, too, for the same load on the same machine.
 ///
 /// # Errors
 /// As the measurement's.
-pub fn programs_alone<T>(
+pub fn tiers<T>(
     times: u32,
     examine: impl FnOnce(&Agent) -> anyhow::Result<T>,
-) -> anyhow::Result<(T, Vec<Place>, Vec<Place>)> {
+) -> anyhow::Result<(T, OnTier, Option<OnTier>)> {
     let mut bench = Bench::prepare(Options {
         rounds: 0,
         sample: times,
     })?;
+    let without = bench.without_agent()?;
     let mut agent = bench.agent()?;
     let found = examine(&agent)?;
-    bench.teach(&agent)?;
-    let places = bench.time_programs(&agent)?;
+    let tier = bench.on_tier(&agent, &without)?;
     agent.stop()?;
-    let mut on_lite_tier = Vec::new();
-    if places.iter().any(|place| place.runs.contains_key("file_open")) {
+    let is_full = tier
+        .places
+        .iter()
+        .any(|place| place.runs.contains_key("file_open"));
+    let mut lite = None;
+    if is_full {
         let variables = vec![("DRIFTLOCK_TEST_NO_LSM", "1".to_owned())];
         let mut agent = ground::agent_with(&bench.docker, &bench.container, variables)?;
-        bench.teach(&agent)?;
-        on_lite_tier = bench.time_programs(&agent)?;
+        lite = Some(bench.on_tier(&agent, &without)?);
         agent.stop()?;
     }
-    Ok((found, places, on_lite_tier))
+    Ok((found, tier, lite))
 }
 
 /// Everything that is measured.
@@ -316,6 +328,20 @@ impl Bench {
         let places = self.time_programs(&agent)?;
         agent.stop()?;
         Ok(places)
+    }
+
+    /// What this agent's tier costs, compared with what was measured `without` an agent.
+    fn on_tier(&mut self, agent: &Agent, without: &[Cost]) -> anyhow::Result<OnTier> {
+        self.teach(agent)?;
+        agent.set_mode("enforce", IMAGE)?;
+        let with = [self.sample_inside()?, self.sample_outside()?].concat();
+        let pairs = with.iter().zip(without);
+        Ok(OnTier {
+            places: self.time_programs(agent)?,
+            longer_ns: pairs
+                .map(|(with, without)| with.wall_ns - without.wall_ns)
+                .collect(),
+        })
     }
 
     fn time_programs(&mut self, agent: &Agent) -> anyhow::Result<Vec<Place>> {

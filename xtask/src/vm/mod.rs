@@ -56,6 +56,9 @@ pub struct Arguments {
     /// With systemd as the machine's process 1, which makes the containers' cgroups.
     #[arg(long)]
     systemd: bool,
+    /// Each instruction takes a nanosecond of the machine's time: what tests time there is then not what this machine was busy with.
+    #[arg(long, requires = "test")]
+    count_instructions: bool,
     /// Only the tests of this file in tests/tests, or those whose name contains this.
     test: Option<String>,
 }
@@ -92,6 +95,7 @@ struct Machine<'a> {
     disks: &'a Disks,
     /// Words for the kernel's command line.
     append: &'a str,
+    counts_instructions: bool,
     /// How long the tests may take.
     patience: Duration,
 }
@@ -128,6 +132,7 @@ pub fn run(arguments: &Arguments) -> Result<ExitCode> {
         first,
         disks: &disks,
         append: &arguments.append,
+        counts_instructions: arguments.count_instructions,
         patience,
     };
 
@@ -250,6 +255,7 @@ fn on(kernel: &Kernel, machine: &Machine<'_>, plan: &Plan) -> Result<(Results, R
         initramfs: &initramfs,
         disks: [&machine.disks.root, &machine.disks.tested],
         append: machine.append,
+        counts_instructions: machine.counts_instructions,
     };
     let outcome = qemu::run(&setup, &directory, machine.patience)?;
     for warning in outcome.warnings() {

@@ -33,6 +33,8 @@ pub struct Setup<'a> {
     pub disks: [&'a Path; 2],
     /// Words for the kernel's command line besides the machine's own.
     pub append: &'a str,
+    /// Each instruction takes a nanosecond of the machine's time, and waiting takes none: what is timed is the same in each run.
+    pub counts_instructions: bool,
 }
 
 /// How a machine ended.
@@ -170,6 +172,9 @@ fn command(setup: &Setup<'_>, serial_ports: [&Path; 2], kept: &Path) -> Command 
             "console=ttyS0 panic=-1 mitigations=off tsc=reliable clocksource=tsc {}",
             setup.append
         ));
+    if setup.counts_instructions {
+        command.args(["-icount", "shift=0,sleep=off"]);
+    }
     for port in serial_ports {
         command.arg("-serial").arg(format!("file:{}", port.display()));
     }
